@@ -1,0 +1,137 @@
+//! Customers and invoices as the ledger mirrors them: only the columns that a decision or a text needs.
+//!
+//! The ERP's records carry passwords and birth dates; nothing outside these structs is ever kept.
+
+use crate::ids::{CustomerId, InvoiceId};
+use crate::money::Centavos;
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+/// A customer (`cliente`). Text fields are trimmed; an absent one is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Customer {
+    /// `id`.
+    pub id: CustomerId,
+    /// `razao`: the legal or full name.
+    pub name: String,
+    /// `fantasia`: the trade name.
+    pub trade_name: String,
+    /// `cnpj_cpf`, as the ERP punctuates it.
+    pub tax_id: String,
+    /// `tipo_pessoa`: `F`, `J` or `E`; empty when unknown.
+    pub person_type: String,
+    /// `telefone_celular`, free text.
+    pub mobile_phone: String,
+    /// `whatsapp`, free text; preferred over the mobile phone.
+    pub whatsapp: String,
+    /// `cidade`, resolved to its name.
+    pub city: String,
+    /// `uf`, resolved to its two letters; empty when unknown.
+    pub state: String,
+    /// `filial_id`.
+    pub branch_id: String,
+    /// `id_tipo_cliente`.
+    pub customer_type_id: String,
+    /// `participa_cobranca`: the ERP leaves it empty, not `N`, where it is unchecked.
+    pub takes_part_in_collection: bool,
+    /// `participa_pre_cobranca`.
+    pub takes_part_in_pre_due: bool,
+    /// `num_dias_cob`: days late before collection starts; 0 is the default of the schedule.
+    pub days_before_collection: u16,
+}
+
+/// `fn_areceber.status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InvoiceStatus {
+    /// `A`: a receber.
+    #[serde(rename = "A")]
+    Open,
+    /// `P`: parcial, still open.
+    #[serde(rename = "P")]
+    Partial,
+    /// `R`: recebido.
+    #[serde(rename = "R")]
+    Received,
+    /// `C`: cancelado.
+    #[serde(rename = "C")]
+    Cancelled,
+}
+
+impl InvoiceStatus {
+    /// The ERP's letter.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Open => "A",
+            Self::Partial => "P",
+            Self::Received => "R",
+            Self::Cancelled => "C",
+        }
+    }
+
+    /// The status of an ERP letter.
+    pub fn parse(letter: &str) -> Option<Self> {
+        [Self::Open, Self::Partial, Self::Received, Self::Cancelled].into_iter().find(|s| s.letter() == letter)
+    }
+}
+
+/// An invoice (`fn_areceber`, a title). Text fields are trimmed; an absent one is empty; `0000-00-00` is `None`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoice {
+    /// `id`.
+    pub id: InvoiceId,
+    /// `id_cliente`; `None` when the ERP says nothing or `0`.
+    pub customer_id: Option<CustomerId>,
+    /// `documento`: the number that the customer sees; empty when there is none.
+    pub number: String,
+    /// `status`.
+    pub status: InvoiceStatus,
+    /// `liberado`: an unreleased title is hidden in the ERP and must not be charged.
+    pub released: bool,
+    /// `valor`.
+    pub amount: Centavos,
+    /// `valor_aberto`: what is still owed.
+    pub open_amount: Centavos,
+    /// `data_emissao`.
+    pub issued_on: Option<NaiveDate>,
+    /// `data_vencimento`.
+    pub due_on: NaiveDate,
+    /// `pagamento_data`.
+    pub paid_on: Option<NaiveDate>,
+    /// `data_cancelamento`.
+    pub cancelled_on: Option<NaiveDate>,
+    /// `filial_id`.
+    pub branch_id: String,
+    /// `id_carteira_cobranca`: the billing portfolio.
+    pub portfolio_id: String,
+    /// `id_contrato`, else `id_contrato_principal`, else `id_contrato_avulso`; empty for a one-off title without any.
+    pub contract_id: String,
+    /// `status_contrato` of an import; empty where the source doesn't say.
+    pub contract_status: String,
+    /// `tipo_recebimento`.
+    pub receipt_type: String,
+    /// `linha_digitavel`; unverified.
+    pub digitable_line: String,
+    /// `pix_copia_e_cola`; unverified.
+    pub pix_code: String,
+    /// `link_pagamento` or `gateway_link`.
+    pub payment_link: String,
+    /// `aguardando_confirmacao_pagamento`: a payment is in flight.
+    pub awaiting_confirmation: bool,
+    /// `estornado`.
+    pub reversed: bool,
+    /// `titulo_protestado`.
+    pub protested: bool,
+    /// `id_renegociacao_novo`, else `id_renegociacao`: the renegotiation that replaced this title; empty when none.
+    pub renegotiation_id: String,
+}
+
+impl Invoice {
+    /// Whether dated stages may speak of it: status A or P, released, something owed, no payment in flight (contracts §2.2).
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, InvoiceStatus::Open | InvoiceStatus::Partial)
+            && self.released
+            && self.open_amount > Centavos(0)
+            && !self.awaiting_confirmation
+            && !self.reversed
+    }
+}
