@@ -37,9 +37,9 @@ impl RetryPolicy {
     /// A `jitter` outside its range is read as the nearest bound, `NaN` as 0. Costs at most 1000 steps of the curve.
     pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
         let interval = self.interval(attempt);
-        let floor = interval / 2;
+        let half = interval / 2;
         let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
-        (floor + (interval - floor).mul_f64(jitter)).min(interval)
+        (half + half.mul_f64(jitter)).min(interval)
     }
 
     /// The curve without jitter.
