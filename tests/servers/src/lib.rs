@@ -1,1 +1,18 @@
-//! TODO(skeleton).
+//! Private servers for the tests: instances of the *installed* RabbitMQ and PostgreSQL, each on free loopback ports and in its own temporary folder.
+//!
+//! A server ends with the value that stands for it, on a panic too. It also ends when the process that started it is killed, or
+//! keeps the server in a `static`: see the module `folder`.
+//! Nothing here reads the machine's own configuration of these servers, and no server but our own is ever signalled.
+//!
+//! Everything blocks; call it from `spawn_blocking` (or before the runtime starts) in asynchronous tests.
+
+mod folder;
+mod ports;
+mod postgres;
+mod programs;
+mod rabbitmq;
+mod wait;
+
+pub use postgres::Postgres;
+pub use programs::Missing;
+pub use rabbitmq::RabbitMq;
