@@ -1,0 +1,69 @@
+//! Connections are kept, but never so long that a closing server makes doubt (failure schedule F24).
+
+use crate::server::{Behaviour, Server, Then, accepted, config, message};
+use regua_opa_suite::{BaseUrl, BuildError, OpaClient, OpaClientConfig, Outcome};
+use secrecy::SecretString;
+use std::time::Duration;
+
+#[track_caller]
+fn assert_taken(outcome: &Outcome) {
+    assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_busy_connection_is_used_again() {
+    let server = Server::start(Behaviour::bytes(accepted(), Then::Wait)).await;
+    let client = server.client();
+    for _ in 0..100 {
+        assert_taken(&client.clone().send_template(&message()).await.outcome);
+    }
+    let seen = server.seen();
+    assert_eq!((seen.requests.len(), seen.connections), (100, 1));
+}
+
+#[tokio::test]
+async fn the_client_leaves_an_idle_connection_before_the_server_closes_it() {
+    let server = Server::start(Behaviour::bytes(accepted(), Then::Wait)).await;
+    let client =
+        OpaClient::new(OpaClientConfig { pool_idle_timeout: Duration::from_millis(30), ..server.config() }).expect("a client");
+    for sent in 1..=5 {
+        assert_taken(&client.send_template(&message()).await.outcome);
+        server.until("the client leaves", |seen| seen.left == sent).await;
+    }
+    let seen = server.seen();
+    assert_eq!((seen.requests.len(), seen.connections), (5, 5), "each slow send makes its own connection and one request");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_after_each_answer_makes_no_doubt() {
+    let mut bytes = accepted();
+    let status_line_end = bytes.iter().position(|byte| *byte == b'\n').expect("a status line") + 1;
+    bytes.splice(status_line_end..status_line_end, *b"Connection: close\r\n");
+    let server = Server::start(Behaviour::bytes(bytes, Then::Close)).await;
+    let client = server.client();
+    for _ in 0..100 {
+        assert_taken(&client.send_template(&message()).await.outcome);
+    }
+    let seen = server.seen();
+    assert_eq!((seen.requests.len(), seen.connections), (100, 100));
+}
+
+#[tokio::test]
+async fn the_token_shows_in_no_debug_text() {
+    let server = Server::start(Behaviour::bytes(accepted(), Then::Wait)).await;
+    let shown = format!("{:?} {:?}", server.config(), server.client());
+    assert!(!shown.contains("secret-token"), "{shown}");
+}
+
+#[test]
+fn a_client_that_could_not_work_is_refused() {
+    let good = config("http://127.0.0.1:1");
+    let built = |config: OpaClientConfig| OpaClient::new(config).map(drop);
+    let with_token = |token: &str| OpaClientConfig { token: SecretString::from(token.to_owned()), ..good.clone() };
+    assert!(matches!(built(with_token(" \n")), Err(BuildError::TokenEmpty)));
+    assert!(matches!(built(with_token("two\nlines")), Err(BuildError::TokenUnusable)));
+    assert!(built(with_token("from-a-file\n")).is_ok(), "the end of a file's line is not part of the token");
+    let crossed = OpaClientConfig { connect_timeout: good.request_timeout, ..good.clone() };
+    assert!(matches!(built(crossed), Err(BuildError::TimeoutsCross { .. })));
+    assert!(BaseUrl::parse("http://127.0.0.1:1", false).is_err(), "a private address must be allowed");
+}
