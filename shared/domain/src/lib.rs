@@ -2,7 +2,19 @@
 //!
 //! It does no I/O, reads no clock and draws no randomness: instants, dates and jitter are arguments.
 
+pub mod admission;
+pub mod configuration;
+pub mod decide;
+pub mod events;
 pub mod ids;
+pub mod message;
 pub mod mirror;
 pub mod money;
+pub mod phone;
+pub mod render;
+pub mod schedule;
+pub mod settlement;
 pub mod stage;
+pub mod stop;
+pub mod variables;
+pub mod window;

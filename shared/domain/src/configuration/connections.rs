@@ -1,0 +1,311 @@
+//! `[[integration]]`, `[[business]]`, `[[channel]]` and `[[source]]`: who is spoken to, and how.
+
+use super::model::{Business, Channel, Gateway, Integration, Release, SecretRef, Source, SourceKind};
+use super::names::Names;
+use super::parse::Reading;
+use super::problem::Fault;
+use super::reader::{Field, Located, Reported, Section};
+use super::url::{Product, normalise_url};
+use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroU32};
+use url::Url;
+
+/// Messages per second of a WhatsApp number by default (contracts §3.2).
+const PER_SECOND: NonZeroU16 = NonZeroU16::new(80).expect("80 is not 0");
+/// Messages per second of a WhatsApp number at most (contracts §3.2).
+const PER_SECOND_MAX: i64 = 1000;
+/// More recipients than any limited business has (contracts §3.2: 100,000).
+const RECIPIENTS_MAX: i64 = 1_000_000;
+/// Days around today whose open titles are listed by default, and at most.
+const DAYS_BACK: u16 = 60;
+const DAYS_BACK_MAX: u16 = 1825;
+const DAYS_AHEAD: u16 = 40;
+const DAYS_AHEAD_MAX: u16 = 365;
+const HOUR_S: u32 = 3600;
+const DAY_S: u32 = 24 * HOUR_S;
+/// Age at which a mirror is too old to send from, at most.
+const MAX_AGE_MAX_S: u32 = 30 * DAY_S;
+
+/// The integrations, and which of them is the default one.
+pub(super) struct Integrations {
+    pub names: Names,
+    pub default: Option<String>,
+    urls: BTreeMap<String, Url>,
+}
+
+impl Integrations {
+    /// The integration that a section names, else the default one.
+    pub fn of(&self, section: &mut Section<'_, '_>) -> Result<Located<String>, Reported> {
+        if let Some(named) = section.text("integration")? {
+            return self.names.resolve(section.report, &named).map(|()| named);
+        }
+        match &self.default {
+            Some(default) => Ok(section.implied("integration", default.clone())),
+            None => Err(section.report.refuse(&section.implied("integration", ()), Fault::NoDefault)),
+        }
+    }
+}
+
+impl Reading<'_, '_> {
+    pub fn integrations(&self, sections: Vec<Section<'_, '_>>) -> (Vec<Integration>, Integrations) {
+        let mut known = Integrations { names: Names::new("integration"), default: None, urls: BTreeMap::new() };
+        let mut flags = Vec::new();
+        let read: Vec<_> = sections.into_iter().map(|section| self.integration(section, &mut known, &mut flags)).collect();
+        known.default = self.default_integration(&known.names, &flags);
+        let mut integrations: Vec<Integration> = read.into_iter().flatten().collect();
+        for integration in &mut integrations {
+            integration.default = known.default.as_ref() == Some(&integration.name);
+        }
+        (integrations, known)
+    }
+
+    fn integration(
+        &self,
+        mut section: Section<'_, '_>,
+        known: &mut Integrations,
+        flags: &mut Vec<(String, Located<bool>)>,
+    ) -> Result<Integration, Reported> {
+        let name = section.required_text("name", "name = \"Matriz\"");
+        let defined = name.as_ref().map_or(Err(Reported), |name| known.names.define(self.report, name, ()));
+        let description = section.text_or_blank("description");
+        let gateway = section.choice("gateway", &Gateway::ALL);
+        let url = self.url(&mut section, Product::OpaSuite);
+        let token = self.token(&mut section);
+        let default = section.flag("default");
+        let release = section.choice("release", &Release::ALL);
+        section.finish();
+        let name = name?.value;
+        if let Ok(Some(flag)) = default {
+            flags.push((name.clone(), flag));
+        }
+        if let Ok(url) = &url {
+            known.urls.insert(name.clone(), url.value.clone());
+        }
+        defined?;
+        Ok(Integration {
+            name,
+            description: description?.map_or_else(String::new, |text| text.value),
+            gateway: gateway?.map_or(Gateway::OpaSuite, |gateway| gateway.value),
+            url: url?.value,
+            token: token?,
+            default: false,
+            release: release?.map_or_else(Release::default, |release| release.value),
+        })
+    }
+
+    /// The one that says so; else the only one, unless it says that it is not.
+    fn default_integration(&self, names: &Names, flags: &[(String, Located<bool>)]) -> Option<String> {
+        let mut defaults = flags.iter().filter(|(_, flag)| flag.value);
+        let Some((name, first)) = defaults.next() else {
+            return names.only().filter(|_| flags.is_empty()).cloned();
+        };
+        for (_, second) in defaults {
+            self.report.refuse(second, Fault::SecondDefault { first_line: first.line });
+        }
+        Some(name.clone())
+    }
+
+    pub fn businesses(&self, sections: Vec<Section<'_, '_>>) -> (Vec<Business>, Names) {
+        let mut names = Names::new("business");
+        let business = |mut section: Section<'_, '_>| {
+            let name = section.required_text("name", "name = \"Provedor Exemplo\"");
+            let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
+            let recipients = section.limit("recipients_per_24h", RECIPIENTS_MAX, false);
+            section.finish();
+            defined?;
+            let recipients = recipients?.and_then(|limit| limit.value).and_then(|limit| u32::try_from(limit).ok());
+            Ok::<_, Reported>(Business { name: name?.value, recipients_per_24h: recipients.and_then(NonZeroU32::new) })
+        };
+        let businesses = sections.into_iter().map(business).collect::<Vec<_>>();
+        (businesses.into_iter().flatten().collect(), names)
+    }
+
+    /// The channels, and each one's integration as far as it could be read.
+    pub fn channels(
+        &self,
+        sections: Vec<Section<'_, '_>>,
+        integrations: &Integrations,
+        businesses: &Names,
+    ) -> (Vec<Channel>, Names<Option<String>>) {
+        let mut names = Names::new("channel");
+        let mut ids = BTreeMap::new();
+        let channel = |mut section: Section<'_, '_>| {
+            let name = section.required_text("name", "name = \"Cobrança\"");
+            let integration = integrations.of(&mut section);
+            let about = integration.as_ref().ok().map(|integration| integration.value.clone());
+            let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, about));
+            let id = self.channel_id(&mut section, integration.as_ref().ok(), integrations, &mut ids);
+            let per_second = section.limit("per_second", PER_SECOND_MAX, true);
+            let business = section.text("business");
+            section.finish();
+            let business = business?;
+            if let Some(business) = &business {
+                businesses.resolve(self.report, business)?;
+            }
+            defined?;
+            let per_second = match per_second? {
+                None => Some(PER_SECOND),
+                Some(limit) => limit.value.and_then(|limit| u16::try_from(limit).ok()).and_then(NonZeroU16::new),
+            };
+            let business = business.map(|business| business.value);
+            Ok::<_, Reported>(Channel { name: name?.value, integration: integration?.value, id: id?, per_second, business })
+        };
+        let channels = sections.into_iter().map(channel).collect::<Vec<_>>();
+        (channels.into_iter().flatten().collect(), names)
+    }
+
+    /// A channel's id, unique at one address: two gates on one number would send at twice its limit.
+    fn channel_id(
+        &self,
+        section: &mut Section<'_, '_>,
+        integration: Option<&Located<String>>,
+        integrations: &Integrations,
+        seen: &mut BTreeMap<(Option<String>, String), usize>,
+    ) -> Result<String, Reported> {
+        let located = section.required_text("id", "id = \"0123456789abcdef01234567\"")?;
+        let id = located.value.to_ascii_lowercase();
+        if id.len() != 24 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(self.report.refuse(&located, Fault::NotAChannelId));
+        }
+        let address = integration.and_then(|integration| integrations.urls.get(&integration.value)).map(Url::to_string);
+        if let Some(first_line) = seen.get(&(address.clone(), id.clone())) {
+            let mend = "keep one [[channel]] for each number";
+            return Err(self.report.refuse(&located, Fault::Duplicate { first_line: *first_line, mend }));
+        }
+        seen.insert((address, id.clone()), located.line);
+        Ok(id)
+    }
+
+    pub fn sources(&self, sections: Vec<Section<'_, '_>>) -> Vec<Source> {
+        let mut names = Names::new("source");
+        let mut urls = BTreeMap::new();
+        let sources = sections.into_iter().map(|section| self.source(section, &mut names, &mut urls)).collect::<Vec<_>>();
+        sources.into_iter().flatten().collect()
+    }
+
+    fn source(
+        &self,
+        mut section: Section<'_, '_>,
+        names: &mut Names,
+        urls: &mut BTreeMap<String, usize>,
+    ) -> Result<Source, Reported> {
+        let name = section.required_text("name", "name = \"IXC\"");
+        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
+        let is_ixc = match section.choice("kind", &[("ixc", true), ("files", false)]) {
+            Ok(Some(kind)) => Ok(kind.value),
+            Ok(None) => Err(section.missing("kind", "kind = \"ixc\" or kind = \"files\"")),
+            Err(reported) => Err(reported),
+        };
+        let max_age = self.max_age(&mut section);
+        let kind = match is_ixc {
+            Ok(true) => self.ixc(&mut section, urls),
+            Ok(false) => self.files(&mut section),
+            Err(reported) => {
+                section.given(&SOURCE_KEYS);
+                Err(reported)
+            }
+        };
+        section.finish();
+        defined?;
+        let max_age_default_s = if is_ixc? { 6 * HOUR_S } else { 26 * HOUR_S };
+        Ok(Source { name: name?.value, kind: kind?, max_age_s: max_age?.map_or(max_age_default_s, |age| age.value) })
+    }
+
+    fn ixc(&self, section: &mut Section<'_, '_>, urls: &mut BTreeMap<String, usize>) -> Result<SourceKind, Reported> {
+        let url = self.url(section, Product::Ixc);
+        let token = self.token(section);
+        let days_back = section.whole("days_back", 0, DAYS_BACK_MAX);
+        let days_ahead = section.whole("days_ahead", 0, DAYS_AHEAD_MAX);
+        let url = url?;
+        if let Some(first_line) = urls.insert(url.value.to_string(), url.line) {
+            let mend = "keep one [[source]] for each ERP, else its customers are notified twice";
+            return Err(self.report.refuse(&url, Fault::Duplicate { first_line, mend }));
+        }
+        let days_back = days_back?.map_or(DAYS_BACK, |days| days.value);
+        let days_ahead = days_ahead?.map_or(DAYS_AHEAD, |days| days.value);
+        Ok(SourceKind::Ixc { url: url.value, token: token?, days_back, days_ahead })
+    }
+
+    /// A source of files has neither address nor token.
+    fn files(&self, section: &mut Section<'_, '_>) -> Result<SourceKind, Reported> {
+        let given = section.given(&SOURCE_KEYS);
+        for key in &given {
+            self.report.refuse(key, Fault::Conflict { with: "kind = \"files\"".into() });
+        }
+        if given.is_empty() { Ok(SourceKind::Files) } else { Err(Reported) }
+    }
+
+    /// `90m`, `6h`, `2d`, in seconds.
+    fn max_age(&self, section: &mut Section<'_, '_>) -> Field<u32> {
+        let Some(text) = section.text("max_age")? else { return Ok(None) };
+        let units = [('s', 1), ('m', 60), ('h', HOUR_S), ('d', DAY_S)];
+        let seconds =
+            units.iter().find_map(|(unit, unit_s)| text.value.strip_suffix(*unit)?.parse::<u32>().ok()?.checked_mul(*unit_s));
+        match seconds.filter(|seconds| (60..=MAX_AGE_MAX_S).contains(seconds)) {
+            Some(seconds) => Ok(Some(text.map(|_| seconds))),
+            None => Err(self.report.refuse(&text, Fault::NotADuration)),
+        }
+    }
+
+    /// `url`, or the value of the variable that `url_env` names, as the base of the product's API.
+    fn url(&self, section: &mut Section<'_, '_>, product: Product) -> Result<Located<Url>, Reported> {
+        let example = "url = \"https://HOST\", or url_env = \"NAME\"";
+        let (literal, variable) = (section.text("url"), section.text("url_env"));
+        let text = match (literal?, variable?) {
+            (Some(literal), None) => literal,
+            (None, Some(variable)) => self.variable(&variable)?,
+            (Some(_), Some(variable)) => return Err(self.report.refuse(&variable, Fault::Conflict { with: "url".into() })),
+            (None, None) => return Err(section.missing("url", example)),
+        };
+        let text = if text.value.contains('@') { text.hidden() } else { text };
+        let (url, corrections) = normalise_url(&text.value, product, self.defaults.allow_private_urls)
+            .map_err(|fault| self.report.refuse(&text, Fault::Url(fault)))?;
+        if !corrections.is_empty() {
+            let what: Vec<String> = corrections.iter().map(ToString::to_string).collect();
+            self.report.note(&text, format!("taken as {url}: {}", what.join("; ")));
+        }
+        Ok(text.map(|_| url))
+    }
+
+    /// The value of an environment variable, with the place that names it.
+    fn variable(&self, name: &Located<String>) -> Result<Located<String>, Reported> {
+        if !is_variable_name(&name.value) {
+            return Err(self.report.refuse(name, Fault::NotAVariableName));
+        }
+        match (self.lookup_env)(&name.value).filter(|value| !value.trim().is_empty()) {
+            Some(value) => {
+                let shown = format!("{} ({:?})", name.shown, value.chars().take(120).collect::<String>());
+                Ok(Located { value, shown, ..name.clone() })
+            }
+            None => Err(self.report.refuse(name, Fault::VariableNotSet)),
+        }
+    }
+
+    /// Where the token is. That it is not in this process's environment is only told: another process may be the one that uses it.
+    fn token(&self, section: &mut Section<'_, '_>) -> Result<SecretRef, Reported> {
+        let example = "token_env = \"NAME\", or token_file = \"PATH\"";
+        let (variable, file) = (section.text("token_env"), section.text("token_file"));
+        let name = match (variable?, file?) {
+            (None, Some(file)) => return Ok(SecretRef::File(file.value)),
+            (Some(name), None) => name,
+            (Some(_), Some(file)) => return Err(self.report.refuse(&file, Fault::Conflict { with: "token_env".into() })),
+            (None, None) => return Err(section.missing("token_env", example)),
+        };
+        if !is_variable_name(&name.value) {
+            return Err(self.report.refuse(&name, Fault::NotAVariableName));
+        }
+        if (self.lookup_env)(&name.value).is_none_or(|value| value.trim().is_empty()) {
+            self.report.note(&name, format!("{} is not set here; the process that uses the token needs it", name.value));
+        }
+        Ok(SecretRef::Env(name.value))
+    }
+}
+
+/// The keys that only a source with an address has.
+const SOURCE_KEYS: [&str; 6] = ["url", "url_env", "token_env", "token_file", "days_back", "days_ahead"];
+
+/// Capitals only, as is customary: so a token that was pasted instead of a name is seen, not repeated in a message.
+fn is_variable_name(name: &str) -> bool {
+    let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.bytes().all(capital) && !name.starts_with(|c: char| c.is_ascii_digit())
+}

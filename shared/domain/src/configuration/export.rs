@@ -1,0 +1,163 @@
+//! A configuration as the file that says it, and as the list of entries that two configurations are compared by.
+
+use super::model::{Configuration, Policy, PolicyStage, SecretRef, Source, SourceKind};
+
+/// The file that parses to `configuration` again. Secrets are references; addresses are written out as they were normalised.
+///
+/// That holds for every configuration that [`Configuration::parse`] can give, under the same permission for private addresses.
+pub fn export(configuration: &Configuration) -> String {
+    let mut file = String::from("# Written by `regua config export`.\n");
+    for entry in entries(configuration) {
+        file.push('\n');
+        file.push_str(entry.header);
+        file.push('\n');
+        for (key, value) in &entry.fields {
+            file.push_str(key);
+            file.push_str(" = ");
+            file.push_str(value);
+            file.push('\n');
+        }
+    }
+    file
+}
+
+/// One section of a file.
+pub(super) struct Entry {
+    /// `[[channel]]`.
+    pub header: &'static str,
+    /// What tells it from the others with the same header; empty where there is only one.
+    pub name: String,
+    /// Keys and values in TOML's notation, every key that has a value.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// Every section, in an order that a person would write them in.
+pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    entries.extend(configuration.integrations.iter().map(|integration| {
+        let fields = vec![
+            ("name", text(&integration.name)),
+            ("description", text(&integration.description)),
+            ("gateway", text(integration.gateway.as_str())),
+            ("url", text(integration.url.as_str())),
+            secret(&integration.token),
+            ("default", integration.default.to_string()),
+            ("release", text(integration.release.as_str())),
+        ];
+        Entry { header: "[[integration]]", name: integration.name.clone(), fields: without_empty(fields) }
+    }));
+    entries.extend(configuration.businesses.iter().map(|business| {
+        let limit = business.recipients_per_24h.map_or_else(|| text("unlimited"), |limit| limit.to_string());
+        let fields = vec![("name", text(&business.name)), ("recipients_per_24h", limit)];
+        Entry { header: "[[business]]", name: business.name.clone(), fields }
+    }));
+    entries.extend(configuration.channels.iter().map(|channel| {
+        let fields = vec![
+            ("name", text(&channel.name)),
+            ("integration", text(&channel.integration)),
+            ("id", text(&channel.id)),
+            ("per_second", channel.per_second.map_or_else(|| text("unlimited"), |limit| limit.to_string())),
+            ("business", text(channel.business.as_deref().unwrap_or_default())),
+        ];
+        Entry { header: "[[channel]]", name: channel.name.clone(), fields: without_empty(fields) }
+    }));
+    entries.extend(configuration.notices.iter().map(|notice| {
+        let fields = vec![
+            ("name", text(&notice.name)),
+            ("integration", text(&notice.integration)),
+            ("channel", text(&notice.channel)),
+            ("template", text(&notice.template)),
+            ("variables", text(&notice.variables)),
+        ];
+        Entry { header: "[[notice]]", name: notice.name.clone(), fields: without_empty(fields) }
+    }));
+    for policy in &configuration.policies {
+        entries.push(policy_entry(policy));
+        entries.extend(policy.stages.iter().map(|stage| stage_entry(policy, stage)));
+    }
+    entries.extend(configuration.tasks.iter().map(|task| {
+        let fields = vec![
+            ("name", text(&task.name)),
+            ("kind", text(task.kind.as_str())),
+            ("minute", text(&task.minute)),
+            ("hour", text(&task.hour)),
+            ("day_of_month", text(&task.day_of_month)),
+            ("month", text(&task.month)),
+            ("day_of_week", text(&task.day_of_week)),
+            ("zone", text(task.zone.name())),
+            ("enabled", task.enabled.to_string()),
+        ];
+        Entry { header: "[[task]]", name: task.name.clone(), fields }
+    }));
+    entries.extend(configuration.sources.iter().map(source_entry));
+    entries.extend(settings(configuration));
+    entries
+}
+
+fn policy_entry(policy: &Policy) -> Entry {
+    let fields =
+        vec![("name", text(&policy.name)), ("priority", policy.priority.to_string()), ("enabled", policy.enabled.to_string())];
+    Entry { header: "[[policy]]", name: policy.name.clone(), fields }
+}
+
+fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
+    let fields = vec![
+        ("stage", text(stage.stage.as_str())),
+        ("days", stage.days.map_or_else(String::new, |days| days.to_string())),
+        ("notice", text(&stage.notice)),
+        ("enabled", stage.enabled.to_string()),
+    ];
+    let name = format!("{} / {}", policy.name, stage.stage);
+    Entry { header: "[[policy.stage]]", name, fields: without_empty(fields) }
+}
+
+fn source_entry(source: &Source) -> Entry {
+    let mut fields = vec![("name", text(&source.name)), ("kind", text(source.kind.as_str()))];
+    if let SourceKind::Ixc { url, token, days_back, days_ahead } = &source.kind {
+        fields.extend([("url", text(url.as_str())), secret(token)]);
+        fields.extend([("days_back", days_back.to_string()), ("days_ahead", days_ahead.to_string())]);
+    }
+    fields.push(("max_age", text(&duration(source.max_age_s))));
+    Entry { header: "[[source]]", name: source.name.clone(), fields }
+}
+
+fn settings(configuration: &Configuration) -> [Entry; 3] {
+    let window = &configuration.window;
+    let days: Vec<String> = window.days.iter().map(|day| day.num_days_from_sunday().to_string()).collect();
+    let window = vec![
+        ("days", text(&days.join(","))),
+        ("from", text(&window.from.format("%H:%M").to_string())),
+        ("to", text(&window.to.format("%H:%M").to_string())),
+        ("zone", text(window.zone.name())),
+    ];
+    let entry = |header, fields| Entry { header, name: String::new(), fields };
+    [
+        entry("[window]", window),
+        entry("[caps]", vec![("per_day", configuration.caps.per_day.to_string())]),
+        entry("[expiry]", vec![("open_windows", configuration.expiry.open_windows.to_string())]),
+    ]
+}
+
+fn secret(token: &SecretRef) -> (&'static str, String) {
+    match token {
+        SecretRef::Env(name) => ("token_env", text(name)),
+        SecretRef::File(path) => ("token_file", text(path)),
+    }
+}
+
+/// In the largest unit that loses nothing: `6h`.
+fn duration(seconds: u32) -> String {
+    let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+    let whole = units.into_iter().find(|(unit_s, _)| seconds.is_multiple_of(*unit_s));
+    whole.map_or_else(|| format!("{seconds}s"), |(unit_s, unit)| format!("{}{unit}", seconds / unit_s))
+}
+
+/// In TOML's notation, escaped; nothing for nothing.
+fn text(value: &str) -> String {
+    if value.is_empty() { String::new() } else { toml::Value::String(value.to_owned()).to_string() }
+}
+
+fn without_empty(mut fields: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    fields.retain(|(_, value)| !value.is_empty());
+    fields
+}

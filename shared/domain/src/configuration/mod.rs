@@ -1,0 +1,27 @@
+//! The configuration file: TOML in, a checked [`Configuration`] out, or every problem with its line and its mend.
+//!
+//! Secrets are only referred to, by environment variable or file. Names are resolved, addresses normalised, schedules
+//! tried, and relations that can't hold are refused here, so that whoever applies a [`Configuration`] checks nothing again.
+//! No file is opened and no environment read: both come as arguments.
+
+mod connections;
+mod difference;
+mod export;
+mod model;
+mod names;
+mod nearest;
+mod parse;
+mod problem;
+mod reader;
+mod rules;
+mod times;
+pub mod url;
+
+pub use difference::{Change, ChangeKind, FieldChange, diff};
+pub use export::export;
+pub use model::{
+    Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release, SecretRef,
+    Source, SourceKind, Task, WindowSettings,
+};
+pub use parse::{Defaults, FILE_BYTES_MAX};
+pub use problem::{ConfigurationErrors, Fault, Note, PROBLEMS_MAX, Problem};

@@ -1,0 +1,319 @@
+//! What a configuration file says, checked. Plain data: entries refer to each other by name.
+
+use crate::schedule::{Schedule, ScheduleError, TaskKind};
+use crate::stage::Stage;
+use crate::window::{Window, WindowError};
+use chrono::{NaiveTime, Weekday};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use std::num::{NonZeroU16, NonZeroU32};
+use url::Url;
+
+/// One whole configuration. Every name it refers to exists in it, names are unique in their section, and exactly the relations
+/// that [`Configuration::parse`] checks hold; one that is built by hand should go through [`export`](super::export()) and `parse`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// `[[integration]]`.
+    pub integrations: Vec<Integration>,
+    /// `[[business]]`.
+    pub businesses: Vec<Business>,
+    /// `[[channel]]`.
+    pub channels: Vec<Channel>,
+    /// `[[notice]]`.
+    pub notices: Vec<Notice>,
+    /// `[[policy]]`.
+    pub policies: Vec<Policy>,
+    /// `[[task]]`.
+    pub tasks: Vec<Task>,
+    /// `[[source]]`.
+    pub sources: Vec<Source>,
+    /// `[window]`.
+    pub window: WindowSettings,
+    /// `[caps]`.
+    pub caps: Caps,
+    /// `[expiry]`.
+    pub expiry: Expiry,
+}
+
+/// Where a secret is found; never the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretRef {
+    /// The name of an environment variable of the process that uses it.
+    Env(String),
+    /// The path of a file that the process reads.
+    File(String),
+}
+
+/// One Opa! Suite base (Integração Omnichannel).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Integration {
+    /// Unique.
+    pub name: String,
+    /// Free text, empty when absent.
+    pub description: String,
+    /// The product.
+    pub gateway: Gateway,
+    /// The base of the API, normalised: `https://host/api/v1`.
+    pub url: Url,
+    /// The API token.
+    pub token: SecretRef,
+    /// Whether notices and channels that name no integration belong to this one. At most one is the default; an only one is.
+    pub default: bool,
+    /// When what was decided may be sent.
+    pub release: Release,
+}
+
+/// The products that an integration can speak to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gateway {
+    /// Opa! Suite.
+    OpaSuite,
+}
+
+impl Gateway {
+    /// Every gateway by its name in the file.
+    pub const ALL: [(&'static str, Self); 1] = [("opa-suite", Self::OpaSuite)];
+
+    /// The name in the file, in SQL and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpaSuite => "opa-suite",
+        }
+    }
+}
+
+/// When messages that were decided may be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Release {
+    /// When send-queued-messages has run, as the ERP does it.
+    #[default]
+    OnTask,
+    /// As soon as they are decided.
+    Immediate,
+}
+
+impl Release {
+    /// Every value by its name in the file.
+    pub const ALL: [(&'static str, Self); 2] = [("on-task", Self::OnTask), ("immediate", Self::Immediate)];
+
+    /// The name in the file, in SQL and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OnTask => "on-task",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
+/// The WhatsApp business whose 24-hour recipient budget several channels share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Business {
+    /// Unique.
+    pub name: String,
+    /// Different recipients in any moving 24 hours; `None` is unlimited.
+    pub recipients_per_24h: Option<NonZeroU32>,
+}
+
+/// One WhatsApp number of an integration (canal de comunicação).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Unique.
+    pub name: String,
+    /// The integration's name.
+    pub integration: String,
+    /// `_id` in Opa! Suite: 24 lower-case hexadecimal digits (contracts §1.1).
+    pub id: String,
+    /// Messages per second, at most 1000; `None` is unlimited.
+    pub per_second: Option<NonZeroU16>,
+    /// The business's name.
+    pub business: Option<String>,
+}
+
+/// What to say (Mensagem omnichannel).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Unique.
+    pub name: String,
+    /// The integration's name; the channel's is the same.
+    pub integration: String,
+    /// The channel's name.
+    pub channel: String,
+    /// The template's shortcut (`atalho`) or id in Opa! Suite.
+    pub template: String,
+    /// The variables in the template's order, separated by commas: `#cliente_razao#,#areceber_valor#`. They parse.
+    pub variables: String,
+}
+
+/// Which customers hear what, when (Parâmetro da cobrança).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Unique.
+    pub name: String,
+    /// Of two policies that match a customer the one with the smaller number decides; of equal ones the name that sorts first.
+    pub priority: u16,
+    /// Whether it takes part at all.
+    pub enabled: bool,
+    /// At most one for each stage, in the order of the file.
+    pub stages: Vec<PolicyStage>,
+}
+
+/// One tab of a policy (etapa).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStage {
+    /// Which.
+    pub stage: Stage,
+    /// Days after the due date (negative: before); `None` for, and only for, stages that follow an event.
+    pub days: Option<i16>,
+    /// The notice's name.
+    pub notice: String,
+    /// Whether it is sent.
+    pub enabled: bool,
+}
+
+/// A schedule (tarefa).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique; the kind's name when the file gives none.
+    pub name: String,
+    /// What it does.
+    #[serde(with = "by_name")]
+    pub kind: TaskKind,
+    /// As in cron: 0-59.
+    pub minute: String,
+    /// As in cron: 0-23.
+    pub hour: String,
+    /// As in cron: 1-31.
+    pub day_of_month: String,
+    /// As in cron: 1-12.
+    pub month: String,
+    /// As in cron: 0-7, 0 and 7 are Sunday.
+    pub day_of_week: String,
+    /// The zone of the five fields.
+    pub zone: Tz,
+    /// Whether it fires.
+    pub enabled: bool,
+}
+
+impl Task {
+    /// Its five fields, read.
+    ///
+    /// # Errors
+    /// Never for what [`Configuration::parse`] gave.
+    pub fn schedule(&self) -> Result<Schedule, ScheduleError> {
+        Schedule::parse(&self.minute, &self.hour, &self.day_of_month, &self.month, &self.day_of_week)
+    }
+}
+
+/// A task's kind by its name in the file.
+mod by_name {
+    use crate::schedule::TaskKind;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub fn serialize<S: Serializer>(kind: &TaskKind, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(kind.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TaskKind, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        TaskKind::parse(&name).ok_or_else(|| D::Error::custom("not a task's kind"))
+    }
+}
+
+/// `[window]`: the days and hours in which messages may leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSettings {
+    /// At least one, Monday first.
+    pub days: Vec<Weekday>,
+    /// The opening, to the minute.
+    pub from: NaiveTime,
+    /// The closing, to the minute; midnight is the day's end.
+    pub to: NaiveTime,
+    /// On whose wall clock.
+    pub zone: Tz,
+}
+
+impl WindowSettings {
+    /// Monday to Friday 09:00 to 18:00, what all state laws have in common (contracts §4).
+    pub fn business_hours(zone: Tz) -> Self {
+        let hour = |hour| NaiveTime::from_hms_opt(hour, 0, 0).expect("an hour of the day");
+        Self { days: Window::BUSINESS_DAYS.iter(Weekday::Mon).collect(), from: hour(9), to: hour(18), zone }
+    }
+
+    /// The window that decides.
+    ///
+    /// # Errors
+    /// Never for what [`Configuration::parse`] gave.
+    pub fn window(&self) -> Result<Window, WindowError> {
+        Window::new(self.days.iter().copied().collect(), self.from, self.to, self.zone)
+    }
+}
+
+/// Where customers and invoices come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Unique.
+    pub name: String,
+    /// How they are read.
+    pub kind: SourceKind,
+    /// Age of the mirror in seconds (of the last import, for files) beyond which nothing is sent from it.
+    pub max_age_s: u32,
+}
+
+/// How a source is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// From IXC Provedor's webservice.
+    Ixc {
+        /// The base of the webservice, normalised: `https://host/webservice/v1`.
+        url: Url,
+        /// The token, `<user id>:<hexadecimal>` (contracts §2.1).
+        token: SecretRef,
+        /// Open titles due at most so many days ago are listed. Older ones already known are re-read by id.
+        days_back: u16,
+        /// Open titles due at most so many days from today are listed.
+        days_ahead: u16,
+    },
+    /// From files that `regua import` reads.
+    Files,
+}
+
+impl SourceKind {
+    /// The name in the file, in SQL and in JSON.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ixc { .. } => "ixc",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// How much one person may receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caps {
+    /// Messages to one phone on one local day, 1 to 50.
+    pub per_day: u16,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { per_day: 2 }
+    }
+}
+
+/// How long a message may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// It expires at the end of this many open windows, the first of which is on or after its day; 1 to 30.
+    pub open_windows: u16,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self { open_windows: 1 }
+    }
+}

@@ -1,0 +1,322 @@
+//! What is wrong with a configuration file, where, and how to mend it.
+
+use super::url::UrlFault;
+use crate::schedule::{Clash, ScheduleError};
+use crate::stage::Stage;
+use crate::variables::{Variable, VariablesError};
+use crate::window::WindowError;
+use std::fmt;
+use thiserror::Error;
+
+/// Problems of one file that are told; whoever has more mends these first.
+pub const PROBLEMS_MAX: usize = 200;
+
+/// Everything that is wrong with one file, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct ConfigurationErrors {
+    /// The file's name as the caller gave it.
+    pub file: String,
+    /// At least one, at most [`PROBLEMS_MAX`].
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigurationErrors {
+    /// One line for each problem: `FILE:LINE: FIELD = VALUE: WHAT; MEND`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}:{problem}", self.file)?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// 1-based. For something that is missing, the line of its section's header.
+    pub line: usize,
+    /// The path of the field; entries are counted from 1: `policy[1].stage[3].days`. Empty for the file as a whole.
+    pub field: String,
+    /// The value in TOML's notation, at most 80 characters; empty when there is none; only its length where it may be a secret.
+    pub value: String,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl Problem {
+    /// What the operator should write instead.
+    pub fn mend(&self) -> String {
+        self.fault.mend()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.line)?;
+        match (self.field.is_empty(), self.value.is_empty()) {
+            (true, true) => {}
+            (true, false) => write!(f, "{}: ", self.value)?,
+            (false, true) => write!(f, "{}: ", self.field)?,
+            (false, false) => write!(f, "{} = {}: ", self.field, self.value)?,
+        }
+        write!(f, "{}", self.fault)?;
+        let mut source = std::error::Error::source(&self.fault);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        write!(f, "; {}", self.mend())
+    }
+}
+
+/// Something that was understood, but that the operator should know: a corrected address, a secret that is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// 1-based.
+    pub line: usize,
+    /// As in [`Problem::field`].
+    pub field: String,
+    /// One sentence.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.line, self.field, self.text)
+    }
+}
+
+/// Every way in which a configuration file is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// The file is larger than any real one.
+    #[error("the file has more than {limit} bytes")]
+    TooLarge {
+        /// The largest file that is read, in bytes.
+        limit: usize,
+    },
+    /// Not TOML.
+    #[error("is not TOML: {0}")]
+    Syntax(String),
+    /// A key that this section doesn't have.
+    #[error("is not a key of this section")]
+    UnknownKey {
+        /// The known key that is spelled most alike.
+        nearest: Option<String>,
+        /// Every key of the section.
+        known: Vec<&'static str>,
+    },
+    /// A secret written into the file.
+    #[error("secrets are not read from this file")]
+    SecretInFile,
+    /// A required key is absent.
+    #[error("is missing")]
+    Missing {
+        /// A line that would do.
+        example: &'static str,
+    },
+    /// A key that doesn't go with another of the same section.
+    #[error("does not go with {with}")]
+    Conflict {
+        /// The other key, or the other key's value.
+        with: String,
+    },
+    /// Text where a number is expected, and the like.
+    #[error("is {found}, expected {expected}")]
+    WrongType {
+        /// TOML's name of what is there.
+        found: &'static str,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// Text with nothing in it, too long, or with control characters.
+    #[error("{0}")]
+    UnusableText(&'static str),
+    /// A number out of its bounds.
+    #[error("is not {}", bounds(*.min, *.max))]
+    OutOfBounds {
+        /// The smallest allowed.
+        min: i64,
+        /// The largest allowed.
+        max: i64,
+        /// What else may be written, if anything, with its article or quotes.
+        or: Option<&'static str>,
+    },
+    /// A word that is none of a closed list.
+    #[error("is none of the known values")]
+    NotInList {
+        /// The value that is meant, as far as one can tell.
+        nearest: Option<String>,
+        /// Every allowed value, or a few if there are very many.
+        allowed: Vec<String>,
+    },
+    /// A name that no section of that kind has.
+    #[error("there is no [[{section}]] of this name")]
+    UnknownName {
+        /// The section that would define it.
+        section: &'static str,
+        /// The name that is spelled most alike.
+        nearest: Option<String>,
+    },
+    /// The integration is left out and none is the default.
+    #[error("is missing, and no integration is the default one")]
+    NoDefault,
+    /// Two integrations are the default.
+    #[error("a second default integration; the first is on line {first_line}")]
+    SecondDefault {
+        /// Where the first one says so.
+        first_line: usize,
+    },
+    /// The same name, id or stage twice.
+    #[error("was given before, on line {first_line}")]
+    Duplicate {
+        /// Where it was first given.
+        first_line: usize,
+        /// What to do about it.
+        mend: &'static str,
+    },
+    /// A notice of one integration on a channel of another.
+    #[error("belongs to the integration {channel:?}, but the notice to {notice:?}")]
+    IntegrationsDiffer {
+        /// The integration of the channel.
+        channel: String,
+        /// The integration of the notice.
+        notice: String,
+    },
+    /// An environment variable's name that can't be one.
+    #[error("is not the name of an environment variable")]
+    NotAVariableName,
+    /// The environment variable is unset or empty.
+    #[error("the environment variable is not set")]
+    VariableNotSet,
+    /// An address that can't be the base of an API.
+    #[error("cannot be used")]
+    Url(#[from] UrlFault),
+    /// A WhatsApp channel's id.
+    #[error("is not an id of 24 hexadecimal digits")]
+    NotAChannelId,
+    /// A schedule's field, or all five together.
+    #[error("is no schedule")]
+    Schedule(#[source] ScheduleError),
+    /// A notice's variables.
+    #[error("cannot be understood")]
+    Variables(#[source] VariablesError),
+    /// Not an hour and a minute.
+    #[error("is not a time of the day")]
+    NotATimeOfDay,
+    /// The window never opens.
+    #[error("no window")]
+    Window(#[source] WindowError),
+    /// More tasks than any provider has.
+    #[error("there are more than {limit} tasks")]
+    TooManyTasks {
+        /// The most that are read.
+        limit: usize,
+    },
+    /// The tasks' times don't go together.
+    #[error("the tasks' times do not go together")]
+    TaskPlan(#[source] Clash),
+    /// A stage by date whose day is not later than that of the stage before it.
+    #[error("is not later than the {days} of {before}, the stage before it (line {line})")]
+    StageNotLater {
+        /// The stage that comes before.
+        before: Stage,
+        /// Its day.
+        days: i16,
+        /// Its line.
+        line: usize,
+    },
+    /// A day for a stage that follows an event.
+    #[error("a {0} stage follows an event and has no day")]
+    DayOfEvent(Stage),
+    /// A key of `filters`.
+    #[error("this version has no filters")]
+    UnknownFilter,
+    /// A reminder earlier than any source lists titles.
+    #[error("is earlier than titles are listed: the source {source_name:?} looks {days_ahead} days ahead")]
+    BeyondDaysAhead {
+        /// The source.
+        source_name: String,
+        /// How far it looks.
+        days_ahead: u16,
+    },
+    /// Not a duration.
+    #[error("is not a time from 1 minute to 30 days")]
+    NotADuration,
+}
+
+impl Fault {
+    /// What to write instead, as an order to the operator.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::TooLarge { .. } => "leave out what is no configuration".into(),
+            Self::Syntax(_) => "write `key = value` with text in double quotes, and each section as [name] or [[name]]".into(),
+            Self::UnknownKey { nearest: Some(nearest), .. } => format!("write {nearest}"),
+            Self::UnknownKey { nearest: None, known } if known.is_empty() => "leave it out".into(),
+            Self::UnknownKey { nearest: None, known } => format!("leave it out; the keys are {}", known.join(", ")),
+            Self::SecretInFile => {
+                "put it into an environment variable or a file and write token_env = \"NAME\" or token_file = \"PATH\"".into()
+            }
+            Self::Missing { example } => format!("write {example}"),
+            Self::Conflict { with } => format!("leave out this or {with}"),
+            Self::WrongType { expected, .. } => format!("write {expected}"),
+            Self::UnusableText(_) => "write 1 to 500 characters on one line".into(),
+            Self::OutOfBounds { min, max, or: None } => format!("write {}", bounds(*min, *max)),
+            Self::OutOfBounds { min, max, or: Some(or) } => format!("write {}, or {or}", bounds(*min, *max)),
+            Self::NotInList { nearest: Some(nearest), .. } | Self::UnknownName { nearest: Some(nearest), .. } => {
+                format!("write {nearest:?}")
+            }
+            Self::NotInList { nearest: None, allowed } => format!("write one of {}", allowed.join(", ")),
+            Self::UnknownName { nearest: None, section } => format!("add a [[{section}]] of this name"),
+            Self::NoDefault => "write integration = \"…\", or default = true in one [[integration]]".into(),
+            Self::SecondDefault { .. } => "leave default = true in only one [[integration]]".into(),
+            Self::Duplicate { mend, .. } => (*mend).into(),
+            Self::IntegrationsDiffer { channel, .. } => {
+                format!("write integration = {channel:?}, or a channel of the notice's own")
+            }
+            Self::NotAVariableName => {
+                "write the variable's name in capitals, like REGUA_OPA_TOKEN, never the secret itself".into()
+            }
+            Self::VariableNotSet => "set it, or write url = \"https://…\"".into(),
+            Self::Url(fault) => mend_of_url(fault),
+            Self::NotAChannelId => {
+                "copy the channel's _id from Opa! Suite; identificadorCanal, of 8 characters, is another thing".into()
+            }
+            Self::Schedule(_) => "write it as in cron: 30, 8-18, */15, 1-5 for Monday to Friday, * for every value".into(),
+            Self::Variables(VariablesError::Unknown { nearest, .. }) => format!("write {nearest}, or one of {}", all_variables()),
+            Self::Variables(_) => "write the variables in the template's order, like \"#cliente_razao#,#areceber_valor#\"".into(),
+            Self::NotATimeOfDay => "write hour and minute in double quotes: \"09:00\"".into(),
+            Self::Window(_) => "write days = \"1-5\", from = \"09:00\", to = \"18:00\"".into(),
+            Self::TooManyTasks { .. } => "leave some out; one task can fire at many hours: hour = \"8,12,16\"".into(),
+            Self::TaskPlan(_) => {
+                "let send-queued-messages start at least 30 minutes after update-collections, at a minute of its own".into()
+            }
+            Self::StageNotLater { days, .. } => format!("write more than {days}, or enabled = false"),
+            Self::DayOfEvent(_) => "leave it out".into(),
+            Self::UnknownFilter => "leave it out: a policy without filters applies to every customer".into(),
+            Self::BeyondDaysAhead { .. } => "write a later day, or a larger days_ahead in the [[source]]".into(),
+            Self::NotADuration => "write a whole number and m, h or d: \"90m\", \"6h\", \"2d\"".into(),
+        }
+    }
+}
+
+fn all_variables() -> String {
+    Variable::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn bounds(min: i64, max: i64) -> String {
+    if min == max { min.to_string() } else { format!("a number from {min} to {max}") }
+}
+
+fn mend_of_url(fault: &UrlFault) -> String {
+    match fault {
+        UrlFault::Empty | UrlFault::Malformed(_) | UrlFault::Scheme(_) => "write https:// and the host".into(),
+        UrlFault::Credentials => "leave out what is before @; the token goes to token_env or token_file".into(),
+        UrlFault::Unencrypted => "write https://, or set REGUA_ALLOW_PRIVATE_URLS=true for a simulator or a LAN".into(),
+        UrlFault::PrivateHost(_) => "write a public host, or set REGUA_ALLOW_PRIVATE_URLS=true for a simulator or a LAN".into(),
+        UrlFault::UnknownPath { base, .. } => format!("write https://HOST{base}"),
+    }
+}

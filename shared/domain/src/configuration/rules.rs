@@ -1,0 +1,222 @@
+//! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
+
+use super::connections::Integrations;
+use super::model::{Caps, Expiry, Notice, Policy, PolicyStage};
+use super::names::Names;
+use super::nearest::nearest;
+use super::parse::Reading;
+use super::problem::Fault;
+use super::reader::{Field, Located, Reported, Section};
+use crate::stage::{Stage, StageKind};
+use crate::variables;
+
+/// A policy's priority when the file gives none, and the largest.
+const PRIORITY: u16 = 100;
+const PRIORITY_MAX: u16 = 9999;
+/// Days before the due date of the earliest reminder.
+const REMINDER_DAYS_MAX: i16 = 365;
+/// Days after the due date of the latest stage: five years, after which the debt is barred (contracts §4, CC art. 206 §5 I).
+const OVERDUE_DAYS_MAX: i16 = 1825;
+const PER_DAY_MAX: u16 = 50;
+const OPEN_WINDOWS_MAX: u16 = 30;
+
+/// A stage with the places that relations are told at.
+pub(super) struct ReadStage {
+    pub stage: PolicyStage,
+    pub days: Option<Located<i16>>,
+    place: Located<Stage>,
+}
+
+impl Reading<'_, '_> {
+    pub fn notices(
+        &self,
+        sections: Vec<Section<'_, '_>>,
+        integrations: &Integrations,
+        channels: &Names<Option<String>>,
+    ) -> (Vec<Notice>, Names) {
+        let mut names = Names::new("notice");
+        let read = |section| self.notice(section, &mut names, integrations, channels);
+        let notices = sections.into_iter().map(read).collect::<Vec<_>>();
+        (notices.into_iter().flatten().collect(), names)
+    }
+
+    fn notice(
+        &self,
+        mut section: Section<'_, '_>,
+        names: &mut Names,
+        integrations: &Integrations,
+        channels: &Names<Option<String>>,
+    ) -> Result<Notice, Reported> {
+        let name = section.required_text("name", "name = \"Aviso de cobrança\"");
+        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
+        let integration = integrations.of(&mut section);
+        let channel = section.required_text("channel", "channel = \"Cobrança\"");
+        let template = section.required_text("template", "template = \"aviso_cobranca\"");
+        let variables = self.variables(&mut section);
+        section.finish();
+        let (channel, integration) = (channel?, integration);
+        let channels_integration = channels.resolve(self.report, &channel)?;
+        let integration = integration?;
+        if let Some(other) = channels_integration.as_ref().filter(|other| **other != integration.value) {
+            let fault = Fault::IntegrationsDiffer { channel: other.clone(), notice: integration.value };
+            return Err(self.report.refuse(&channel, fault));
+        }
+        defined?;
+        let (name, integration, channel) = (name?.value, integration.value, channel.value);
+        Ok(Notice { name, integration, channel, template: template?.value, variables: variables? })
+    }
+
+    /// The variables as they are written, once they are understood; absent for a template without placeholders.
+    fn variables(&self, section: &mut Section<'_, '_>) -> Result<String, Reported> {
+        let Some(text) = section.text_or_blank("variables")? else { return Ok(String::new()) };
+        match variables::parse(&text.value) {
+            Ok(_) => Ok(text.value),
+            Err(error) => Err(self.report.refuse(&text, Fault::Variables(error))),
+        }
+    }
+
+    pub fn policies(&self, sections: Vec<Section<'_, '_>>, notices: &Names) -> Vec<(Policy, Vec<ReadStage>)> {
+        let mut names = Names::new("policy");
+        let policies = sections.into_iter().map(|section| self.policy(section, &mut names, notices)).collect::<Vec<_>>();
+        policies.into_iter().flatten().collect()
+    }
+
+    fn policy(
+        &self,
+        mut section: Section<'_, '_>,
+        names: &mut Names,
+        notices: &Names,
+    ) -> Result<(Policy, Vec<ReadStage>), Reported> {
+        let name = section.required_text("name", "name = \"Residencial\"");
+        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
+        let priority = section.whole("priority", 0, PRIORITY_MAX);
+        let enabled = section.flag("enabled");
+        let filters = section.table("filters", "[policy.filters]").map_or(Ok(()), |filters| self.filters(&filters));
+        let stages = section.tables("stage", "[[policy.stage]], with two brackets");
+        section.finish();
+        let stages: Vec<_> = stages.into_iter().map(|stage| self.stage(stage, notices)).collect();
+        let complete = stages.iter().all(Result::is_ok);
+        let stages: Vec<ReadStage> = stages.into_iter().flatten().collect();
+        let enabled = enabled?.is_none_or(|flag| flag.value);
+        self.stages_advance(&stages)?;
+        filters?;
+        defined?;
+        let priority = priority?.map_or(PRIORITY, |priority| priority.value);
+        let policy = Policy { name: name?.value, priority, enabled, stages: stages.iter().map(|s| s.stage.clone()).collect() };
+        if complete { Ok((policy, stages)) } else { Err(Reported) }
+    }
+
+    /// This version has none: a filter that is not understood must not be taken as "everybody".
+    fn filters(&self, filters: &Section<'_, '_>) -> Result<(), Reported> {
+        let keys = filters.keys();
+        for key in &keys {
+            self.report.refuse(key, Fault::UnknownFilter);
+        }
+        if keys.is_empty() { Ok(()) } else { Err(Reported) }
+    }
+
+    fn stage(&self, mut section: Section<'_, '_>, notices: &Names) -> Result<ReadStage, Reported> {
+        let stage = self.stage_name(&mut section);
+        let (min, max) = stage.as_ref().map_or((-REMINDER_DAYS_MAX, OVERDUE_DAYS_MAX), |stage| days_of(stage.value));
+        let days = match &stage {
+            Ok(stage) if stage.value.kind() == StageKind::Event => self.no_days(&mut section, stage.value),
+            _ => section.whole("days", min, max),
+        };
+        let notice = section.required_text("notice", "notice = \"Aviso de cobrança\"");
+        let enabled = section.flag("enabled");
+        let dated = stage.as_ref().is_ok_and(|stage| stage.value.kind() == StageKind::Dated);
+        if dated && matches!(days, Ok(None)) {
+            section.missing("days", days_example(min));
+        }
+        section.finish();
+        let notice = notice?;
+        notices.resolve(self.report, &notice)?;
+        let (place, days) = (stage?, days?);
+        if dated && days.is_none() {
+            return Err(Reported);
+        }
+        let enabled = enabled?.is_none_or(|flag| flag.value);
+        let stage = PolicyStage { stage: place.value, days: days.as_ref().map(|days| days.value), notice: notice.value, enabled };
+        Ok(ReadStage { stage, days, place })
+    }
+
+    /// A stage by its name; the ERP's label is understood only to say which name is meant.
+    fn stage_name(&self, section: &mut Section<'_, '_>) -> Result<Located<Stage>, Reported> {
+        let text = section.required_text("stage", "stage = \"overdue\"")?;
+        if let Some(stage) = Stage::parse(&text.value) {
+            return Ok(text.map(|_| stage));
+        }
+        let wanted = text.value.to_lowercase();
+        let by_label = |stage: &&Stage| stage.erp_label().to_lowercase().split('/').any(|label| label == wanted);
+        let labelled = Stage::ALL.iter().find(|stage| by_label(stage) || stage.erp_label().to_lowercase() == wanted);
+        let nearest = labelled.map(|stage| stage.as_str().to_owned()).or_else(|| nearest(&wanted, Stage::ALL.map(Stage::as_str)));
+        let allowed = Stage::ALL.iter().map(ToString::to_string).collect();
+        Err(self.report.refuse(&text, Fault::NotInList { nearest, allowed }))
+    }
+
+    fn no_days(&self, section: &mut Section<'_, '_>, stage: Stage) -> Field<i16> {
+        match section.whole("days", i16::MIN, i16::MAX)? {
+            Some(days) => Err(self.report.refuse(&days, Fault::DayOfEvent(stage))),
+            None => Ok(None),
+        }
+    }
+
+    /// One stage of each kind; and of those by date that are on, each later than the one before it in the order of advance, whatever
+    /// the order in the file: else the more advanced one would always hide the other.
+    fn stages_advance(&self, stages: &[ReadStage]) -> Result<(), Reported> {
+        let mut outcome = Ok(());
+        let mut sorted: Vec<&ReadStage> = stages.iter().collect();
+        sorted.sort_by_key(|read| read.stage.stage);
+        for pair in sorted.windows(2).filter(|pair| pair[0].stage.stage == pair[1].stage.stage) {
+            let mend = "keep one [[policy.stage]] for each stage";
+            let fault = Fault::Duplicate { first_line: pair[0].place.line, mend };
+            outcome = Err(self.report.refuse(&pair[1].place, fault));
+        }
+        let mut before: Option<(Stage, &Located<i16>)> = None;
+        for read in sorted.iter().filter(|read| read.stage.enabled) {
+            let Some(days) = &read.days else { continue };
+            if let Some((stage, earlier)) =
+                before.filter(|(stage, earlier)| *stage != read.stage.stage && earlier.value >= days.value)
+            {
+                let fault = Fault::StageNotLater { before: stage, days: earlier.value, line: earlier.line };
+                outcome = Err(self.report.refuse(days, fault));
+            }
+            before = Some((read.stage.stage, days));
+        }
+        outcome
+    }
+}
+
+pub(super) fn caps(section: Option<Section<'_, '_>>) -> Result<Caps, Reported> {
+    let Some(mut section) = section else { return Ok(Caps::default()) };
+    let per_day = section.whole("per_day", 1, PER_DAY_MAX);
+    section.finish();
+    Ok(Caps { per_day: per_day?.map_or(Caps::default().per_day, |cap| cap.value) })
+}
+
+pub(super) fn expiry(section: Option<Section<'_, '_>>) -> Result<Expiry, Reported> {
+    let Some(mut section) = section else { return Ok(Expiry::default()) };
+    let open_windows = section.whole("open_windows", 1, OPEN_WINDOWS_MAX);
+    section.finish();
+    Ok(Expiry { open_windows: open_windows?.map_or(Expiry::default().open_windows, |windows| windows.value) })
+}
+
+/// The days that make sense for a stage by date.
+const fn days_of(stage: Stage) -> (i16, i16) {
+    match stage {
+        Stage::PreDue => (-REMINDER_DAYS_MAX, -1),
+        Stage::DueDay => (0, 0),
+        Stage::Overdue | Stage::PendingQuery | Stage::PaymentScheduling | Stage::InPerson | Stage::CreditBureau => {
+            (1, OVERDUE_DAYS_MAX)
+        }
+        Stage::Settled | Stage::Cancelled | Stage::Renegotiated | Stage::BureauRemoved => (i16::MIN, i16::MAX),
+    }
+}
+
+const fn days_example(min: i16) -> &'static str {
+    match min {
+        0 => "days = 0",
+        1.. => "days = 3, the days after the due date",
+        _ => "days = -3, the days before the due date",
+    }
+}

@@ -1,0 +1,179 @@
+//! `[[task]]` and `[window]`: when things happen.
+
+use super::model::{Task, WindowSettings};
+use super::names::Names;
+use super::nearest::nearest;
+use super::parse::Reading;
+use super::problem::Fault;
+use super::reader::{Field, Located, Reported, Section};
+use crate::schedule::{Field as CronField, PlannedTask, Schedule, ScheduleError, TaskKind, first_clash};
+use chrono::{DateTime, NaiveTime, TimeDelta, Weekday, WeekdaySet};
+use chrono_tz::Tz;
+
+/// More tasks than a provider has in its ERP; bounds the check of each with each.
+const TASKS_MAX: usize = 50;
+/// Zones to show where the one that was meant can't be told.
+const ZONES: [&str; 4] = ["America/Sao_Paulo", "America/Manaus", "America/Rio_Branco", "America/Noronha"];
+
+/// A task with the place that clashes are told at.
+struct ReadTask {
+    task: Task,
+    schedule: Schedule,
+    place: Located<String>,
+}
+
+impl Reading<'_, '_> {
+    pub fn tasks(&self, mut sections: Vec<Section<'_, '_>>) -> Vec<Task> {
+        if let Some(first_too_many) = sections.get(TASKS_MAX) {
+            self.report.refuse(&first_too_many.implied("name", ()), Fault::TooManyTasks { limit: TASKS_MAX });
+            sections.truncate(TASKS_MAX);
+        }
+        let mut names = Names::new("task");
+        let read = sections.into_iter().map(|section| self.task(section, &mut names)).collect::<Vec<_>>();
+        let tasks: Vec<ReadTask> = read.into_iter().flatten().collect();
+        self.task_plan(&tasks);
+        tasks.into_iter().map(|read| read.task).collect()
+    }
+
+    fn task(&self, mut section: Section<'_, '_>, names: &mut Names) -> Result<ReadTask, Reported> {
+        let kinds = TaskKind::ALL.map(|kind| (kind.as_str(), kind));
+        let kind = match section.choice("kind", &kinds) {
+            Ok(Some(kind)) => Ok(kind.value),
+            Ok(None) => Err(section.missing("kind", "kind = \"update-collections\" or kind = \"send-queued-messages\"")),
+            Err(reported) => Err(reported),
+        };
+        let name = match (section.text("name"), kind) {
+            (Ok(Some(name)), _) => Ok(name),
+            (Ok(None), Ok(kind)) => Ok(section.implied("name", kind.as_str().to_owned())),
+            (Ok(None) | Err(_), _) => Err(Reported),
+        };
+        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
+        let fields = ["minute", "hour", "day_of_month", "month", "day_of_week"].map(|key| schedule_field(&mut section, key));
+        let place = fields[0].as_ref().map_or_else(|_| section.implied("minute", String::new()), Clone::clone);
+        let schedule = self.schedule(fields);
+        let zone = self.zone(&mut section);
+        let enabled = section.flag("enabled");
+        section.finish();
+        defined?;
+        let (name, kind, schedule) = (name?.value, kind?, schedule?);
+        let written = schedule.to_string();
+        let mut written = written.split(' ').map(str::to_owned);
+        let mut field = || written.next().expect("a schedule is written as five fields");
+        let task = Task {
+            name,
+            kind,
+            minute: field(),
+            hour: field(),
+            day_of_month: field(),
+            month: field(),
+            day_of_week: field(),
+            zone: zone?,
+            enabled: enabled?.is_none_or(|flag| flag.value),
+        };
+        Ok(ReadTask { task, schedule, place })
+    }
+
+    fn schedule(&self, fields: [Result<Located<String>, Reported>; 5]) -> Result<Schedule, Reported> {
+        let [minute, hour, day_of_month, month, day_of_week] = fields;
+        let fields = [minute?, hour?, day_of_month?, month?, day_of_week?];
+        let [minute, hour, day_of_month, month, day_of_week] = fields.each_ref().map(|field| field.value.as_str());
+        Schedule::parse(minute, hour, day_of_month, month, day_of_week).map_err(|error| {
+            let [minute, hour, day_of_month, month, day_of_week] = &fields;
+            let at = match field_of(&error) {
+                Some(CronField::Minute) => minute,
+                Some(CronField::Hour) => hour,
+                Some(CronField::DayOfMonth) | None => day_of_month,
+                Some(CronField::Month) => month,
+                Some(CronField::DayOfWeek) => day_of_week,
+            };
+            self.report.refuse(at, Fault::Schedule(error))
+        })
+    }
+
+    /// The interface's rule **Task plan**, for each pair of tasks that are on, so that every clash is told.
+    fn task_plan(&self, tasks: &[ReadTask]) {
+        let on: Vec<&ReadTask> = tasks.iter().filter(|read| read.task.enabled).collect();
+        for (index, one) in on.iter().enumerate() {
+            for other in &on[index + 1..] {
+                let pair = [plan_entry(one), plan_entry(other)];
+                if let Some(clash) = first_clash(&pair, self.defaults.now) {
+                    let place = if clash.task == one.task.name { &one.place } else { &other.place };
+                    self.report.refuse(place, Fault::TaskPlan(clash));
+                }
+            }
+        }
+    }
+
+    pub fn window(&self, section: Option<Section<'_, '_>>) -> Result<WindowSettings, Reported> {
+        let default = WindowSettings::business_hours(self.defaults.zone);
+        let Some(mut section) = section else { return Ok(default) };
+        let days = self.weekdays(&mut section);
+        let from = self.time_of_day(&mut section, "from");
+        let to = self.time_of_day(&mut section, "to");
+        let zone = self.zone(&mut section);
+        let place = section.implied("to", ());
+        section.finish();
+        let days = days?.map_or(default.days, |days| days.value.iter(Weekday::Mon).collect());
+        let (from, to) = (from?, to?);
+        let place = to.as_ref().or(from.as_ref()).map_or(place, |at| at.clone().map(|_| ()));
+        let time = |read: Option<Located<NaiveTime>>, default| read.map_or(default, |read| read.value);
+        let settings = WindowSettings { days, from: time(from, default.from), to: time(to, default.to), zone: zone? };
+        match settings.window() {
+            Ok(_) => Ok(settings),
+            Err(error) => Err(self.report.refuse(&place, Fault::Window(error))),
+        }
+    }
+
+    /// Weekdays in the notation of a task's `day_of_week`, by asking on which days of one week such a task fires.
+    fn weekdays(&self, section: &mut Section<'_, '_>) -> Field<WeekdaySet> {
+        let Some(text) = section.text_or_number("days")? else { return Ok(None) };
+        let schedule = Schedule::parse("0", "0", "*", "*", &text.value)
+            .map_err(|error| self.report.refuse(&text, Fault::Schedule(error)))?;
+        let before = DateTime::UNIX_EPOCH + TimeDelta::hours(12);
+        let fires = schedule.fires_between(Tz::UTC, before, before + TimeDelta::days(7));
+        let days = fires.map(|fire| chrono::Datelike::weekday(&fire)).collect();
+        Ok(Some(text.map(|_| days)))
+    }
+
+    /// `09:00`; `24:00` is the midnight that ends the day.
+    fn time_of_day(&self, section: &mut Section<'_, '_>, key: &'static str) -> Field<NaiveTime> {
+        let Some(text) = section.text(key)? else { return Ok(None) };
+        if key == "to" && text.value == "24:00" {
+            return Ok(Some(text.map(|_| NaiveTime::MIN)));
+        }
+        match NaiveTime::parse_from_str(&text.value, "%H:%M") {
+            Ok(time) => Ok(Some(text.map(|_| time))),
+            Err(_) => Err(self.report.refuse(&text, Fault::NotATimeOfDay)),
+        }
+    }
+
+    fn zone(&self, section: &mut Section<'_, '_>) -> Result<Tz, Reported> {
+        let Some(text) = section.text("zone")? else { return Ok(self.defaults.zone) };
+        text.value.parse().map_err(|_| {
+            let nearest = nearest(&text.value, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+            let allowed = ZONES.map(str::to_owned).to_vec();
+            self.report.refuse(&text, Fault::NotInList { nearest, allowed })
+        })
+    }
+}
+
+fn schedule_field(section: &mut Section<'_, '_>, key: &'static str) -> Result<Located<String>, Reported> {
+    Ok(section.text_or_number(key)?.unwrap_or_else(|| section.implied(key, "*".to_owned())))
+}
+
+fn plan_entry(read: &ReadTask) -> PlannedTask<'_> {
+    PlannedTask { name: &read.task.name, kind: read.task.kind, schedule: &read.schedule, zone: read.task.zone }
+}
+
+/// The field that an error names; one that names none is about the day, which no year has.
+fn field_of(error: &ScheduleError) -> Option<CronField> {
+    match error {
+        ScheduleError::EmptyEntry { field }
+        | ScheduleError::NotAValue { field, .. }
+        | ScheduleError::OutOfRange { field, .. }
+        | ScheduleError::ReversedRange { field, .. }
+        | ScheduleError::StepWithoutRange { field, .. }
+        | ScheduleError::StepOutOfRange { field, .. } => Some(*field),
+        ScheduleError::FieldCount { .. } | ScheduleError::NeverFires => None,
+    }
+}

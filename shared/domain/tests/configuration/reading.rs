@@ -1,0 +1,92 @@
+//! What a file means.
+
+use crate::{VALID, parse, valid};
+use chrono::{NaiveTime, Weekday};
+use chrono_tz::Tz;
+use regua_domain::configuration::{Release, SecretRef, SourceKind, export};
+use regua_domain::schedule::TaskKind;
+use regua_domain::stage::Stage;
+
+#[test]
+fn every_section_is_read() {
+    let file = valid();
+    let [matriz, filial] = file.integrations.as_slice() else { panic!("two integrations") };
+    assert_eq!((matriz.default, filial.default), (true, false));
+    assert_eq!((matriz.release, filial.release), (Release::OnTask, Release::Immediate));
+    assert_eq!(
+        (&matriz.token, &filial.token),
+        (&SecretRef::Env("OPA_TOKEN".into()), &SecretRef::File("/run/secrets/filial".into()))
+    );
+    assert_eq!(filial.url.as_str(), "https://filial.example.com/api/v1");
+    let limits: Vec<_> = file.channels.iter().map(|channel| channel.per_second.map(std::num::NonZeroU16::get)).collect();
+    assert_eq!(limits, [Some(200), Some(80)]);
+    assert_eq!((file.channels[0].integration.as_str(), file.channels[0].id.as_str()), ("Matriz", "0123456789abcdef01234567"));
+    assert_eq!(file.notices[0].integration, "Matriz");
+    let stages: Vec<_> = file.policies[0].stages.iter().map(|stage| (stage.stage, stage.days, stage.enabled)).collect();
+    assert_eq!(stages, [(Stage::PreDue, Some(-3), true), (Stage::Overdue, Some(5), true), (Stage::Settled, None, false)]);
+    let [update, send] = file.tasks.as_slice() else { panic!("two tasks") };
+    assert_eq!(
+        (update.name.as_str(), update.kind, update.zone),
+        ("update-collections", TaskKind::UpdateCollections, Tz::America__Sao_Paulo)
+    );
+    assert_eq!(send.schedule().expect("it was read").to_string(), "30 8 * * *");
+    assert_eq!(send.zone, Tz::America__Manaus);
+    let SourceKind::Ixc { days_back, days_ahead, .. } = file.sources[0].kind else { panic!("an ERP") };
+    assert_eq!((days_back, days_ahead, file.sources[0].max_age_s, file.sources[1].max_age_s), (60, 10, 6 * 3600, 48 * 3600));
+    assert_eq!((file.window.days.len(), file.window.days[5]), (6, Weekday::Sat));
+    assert_eq!((file.window.from, file.window.to), (time(9, 0), time(20, 0)));
+    assert_eq!((file.caps.per_day, file.expiry.open_windows), (3, 2));
+}
+
+#[test]
+fn an_empty_file_has_the_fixed_defaults() {
+    let (file, notes) = parse("# nothing yet\n").expect("a file may be empty");
+    assert_eq!((file.integrations.len(), file.tasks.len(), notes.len()), (0, 0, 0));
+    assert_eq!((file.window.from, file.window.to, file.window.zone), (time(9, 0), time(18, 0), Tz::America__Sao_Paulo));
+    assert_eq!(file.window.days, [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri]);
+    assert_eq!((file.caps.per_day, file.expiry.open_windows), (2, 1));
+}
+
+#[test]
+fn what_was_corrected_and_what_is_missing_here_is_told() {
+    let (_, notes) = parse(&VALID.replace("OPA_TOKEN", "OTHER_TOKEN")).expect("a token may be in another process's environment");
+    let told: Vec<_> = notes.iter().map(|note| (note.field.as_str(), note.text.as_str())).collect();
+    let expected_url = "taken as https://filial.example.com/api/v1: two slashes written after the scheme; path `/atendente` replaced by `/api/v1`";
+    assert_eq!(
+        told,
+        [
+            ("integration[1].token_env", "OTHER_TOKEN is not set here; the process that uses the token needs it"),
+            ("integration[2].url_env", expected_url),
+        ]
+    );
+}
+
+#[test]
+fn an_only_integration_is_the_default_unless_it_says_no() {
+    let only = "[[integration]]\nname = \"A\"\nurl = \"a.example.com\"\ntoken_env = \"OPA_TOKEN\"\n";
+    assert!(parse(only).expect("valid").0.integrations[0].default);
+    assert!(!parse(&format!("{only}default = false\n")).expect("valid").0.integrations[0].default);
+}
+
+#[test]
+fn zero_and_unlimited_lift_a_limit() {
+    for unlimited in ["0", "\"unlimited\""] {
+        let text = VALID.replacen("per_second = 200", &format!("per_second = {unlimited}"), 1);
+        assert_eq!(parse(&text).expect("valid").0.channels[0].per_second, None);
+    }
+    let text = VALID.replacen("10_000", "\"unlimited\"", 1);
+    assert_eq!(parse(&text).expect("valid").0.businesses[0].recipients_per_24h, None);
+}
+
+#[test]
+fn a_window_may_end_at_midnight() {
+    for midnight in ["24:00", "00:00"] {
+        let (file, _) = parse(&VALID.replacen("20:00", midnight, 1)).expect("valid");
+        assert_eq!(file.window.to, NaiveTime::MIN);
+        assert_eq!(parse(&export(&file)).expect("valid").0.window, file.window);
+    }
+}
+
+fn time(hour: u32, minute: u32) -> NaiveTime {
+    NaiveTime::from_hms_opt(hour, minute, 0).expect("a time of the day")
+}

@@ -1,0 +1,366 @@
+//! What is refused: on which line, for which field and value, with which mend.
+
+use crate::{VALID, parse};
+use regua_domain::configuration::{FILE_BYTES_MAX, Fault, PROBLEMS_MAX};
+use regua_domain::stage::Stage;
+
+/// `VALID` with its first `from` replaced by `to` is refused for one reason: on the line where `marker` first stands, for `field`
+/// holding `value`, with a mend that says `mend`.
+#[track_caller]
+fn refused(from: &str, to: &str, marker: &str, field: &str, value: &str, mend: &str) -> Fault {
+    assert!(VALID.contains(from), "{from:?} is not in the file");
+    refused_text(&VALID.replacen(from, to, 1), marker, field, value, mend)
+}
+
+#[track_caller]
+fn refused_text(text: &str, marker: &str, field: &str, value: &str, mend: &str) -> Fault {
+    let at = text.find(marker).expect("the marker is in the file");
+    let line = text[..at].matches('\n').count() + 1;
+    let errors = parse(text).expect_err("must be refused");
+    let [problem] = errors.problems.as_slice() else { panic!("one problem is expected, not:\n{errors}") };
+    assert_eq!((problem.line, problem.field.as_str(), problem.value.as_str()), (line, field, value), "{errors}");
+    assert!(problem.mend().contains(mend), "{:?} does not say {mend:?}", problem.mend());
+    assert!(errors.to_string().starts_with(&format!("regua.toml:{line}: ")), "{errors}");
+    problem.fault.clone()
+}
+
+#[test]
+fn every_problem_is_told_in_the_order_of_the_lines() {
+    let text =
+        VALID.replace("per_second = 200", "per_second = -1").replace("hour = \"8\"", "hour = 25").replace("[caps]", "[cap]");
+    let errors = parse(&text).expect_err("three problems");
+    let fields: Vec<_> = errors.problems.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!(fields, ["channel[1].per_second", "task[1].hour", "cap"]);
+    assert!(errors.problems.is_sorted_by_key(|problem| problem.line));
+    let first = errors.to_string().lines().next().map(str::to_owned);
+    let expected = "regua.toml:21: channel[1].per_second = -1: is not a number from 0 to 1000; write a number from 0 to 1000, or \"unlimited\"";
+    assert_eq!(first.as_deref(), Some(expected));
+}
+
+#[test]
+fn a_flood_of_problems_is_cut() {
+    let lines: Vec<String> = (0..PROBLEMS_MAX * 2).map(|n| format!("k{n} = 1")).collect();
+    assert_eq!(parse(&lines.join("\n")).expect_err("none is a key").problems.len(), PROBLEMS_MAX);
+}
+
+#[test]
+fn a_message_tells_each_cause_once() {
+    let text = VALID.replacen("https://suporte.example.com/api/v1", "http://suporte.example.com", 1);
+    let expected = "regua.toml:4: integration[1].url = \"http://suporte.example.com\": cannot be used: the address is http, which would \
+                    send the token unencrypted; write https://, or set REGUA_ALLOW_PRIVATE_URLS=true for a simulator or a LAN";
+    assert_eq!(parse(&text).expect_err("http").to_string(), expected);
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_alone() {
+    let fault = refused("per_second = 200", "per_second 200", "per_second 200", "", "", "key = value");
+    assert!(matches!(fault, Fault::Syntax(_)));
+    refused("per_second = 200", "per_second = 200\nper_second = 100", "per_second = 100", "", "", "key = value");
+    let large = format!("{VALID}#{}", "x".repeat(FILE_BYTES_MAX));
+    assert!(matches!(refused_text(&large, "\n", "", "", ""), Fault::TooLarge { .. }));
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_refused() {
+    refused("per_second", "per_secnd", "per_secnd", "channel[1].per_secnd", "", "write per_second");
+    refused("hour = 8", "xyz = 8", "xyz = 8", "task[2].xyz", "", "the keys are kind, name, minute");
+    refused("[caps]", "[limites]", "[limites]", "limites", "", "the keys are integration,");
+    refused("[caps]\nper_day = 3", "[[caps]]\nper_day = 3", "[[caps]]", "caps", "[[caps]]", "[caps]");
+    refused("[[source]]\nname = \"ERP\"", "[source2]\nname = \"ERP\"", "[source2]", "source2", "", "write source");
+    refused("enabled = false", "enabled = \"no\"", "enabled = \"no\"", "policy[1].stage[3].enabled", "\"no\"", "true or false");
+    refused("per_second = 200", "per_second = \"200\"", "\"200\"", "channel[1].per_second", "\"200\"", "without quotes");
+    refused("name = \"Vendas\"", "name = 5", "name = 5", "channel[2].name", "5", "double quotes");
+    refused("name = \"Vendas\"", "name = \" \"", "name = \" \"", "channel[2].name", "\" \"", "1 to 500 characters");
+    refused("name = \"Vendas\"", "name = \"a\\nb\"", "name = \"a", "channel[2].name", "\"a\\nb\"", "on one line");
+    let fault = refused(
+        "[policy.filters]",
+        "[policy.filters]\nuf = \"SP\"",
+        "uf =",
+        "policy[1].filters.uf",
+        "(4 characters)",
+        "every customer",
+    );
+    assert_eq!(fault, Fault::UnknownFilter);
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_never_repeated() {
+    let secret = "eyJhbGciOiJIUzI1NiJ9.c2VjcmV0";
+    for line in [format!("token = \"{secret}\""), format!("token_env = \"{secret}\""), format!("senha = \"{secret}\"")] {
+        let errors = parse(&VALID.replacen("token_env = \"OPA_TOKEN\"", &line, 1)).expect_err("a secret");
+        assert!(!errors.to_string().contains("eyJ") && !format!("{errors:?}").contains("eyJ"), "{errors}");
+        assert!(errors.problems.iter().any(|problem| problem.line == 5 && problem.value == "(31 characters)"), "{errors:?}");
+    }
+    let with_password = "https://user:hunter2@suporte.example.com";
+    let errors = parse(&VALID.replacen("https://suporte.example.com/api/v1", with_password, 1)).expect_err("a password");
+    assert!(!errors.to_string().contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn integrations_are_checked() {
+    let token = "token_env = \"OPA_TOKEN\"";
+    refused(
+        "default = true",
+        "gateway = \"opa suite\"\ndefault = true",
+        "gateway",
+        "integration[1].gateway",
+        "\"opa suite\"",
+        "\"opa-suite\"",
+    );
+    refused(
+        "default = true",
+        "gateway = \"z\"\ndefault = true",
+        "gateway",
+        "integration[1].gateway",
+        "\"z\"",
+        "one of opa-suite",
+    );
+    refused(
+        "release = \"immediate\"",
+        "release = \"imediate\"",
+        "imediate",
+        "integration[2].release",
+        "\"imediate\"",
+        "\"immediate\"",
+    );
+    refused(token, "", "[[integration]]", "integration[1].token_env", "", "token_env = \"NAME\"");
+    refused("url_env = \"FILIAL_URL\"", "", "[[integration]]\nname = \"Filial\"", "integration[2].url", "", "url_env = \"NAME\"");
+    let both = format!("{token}\ntoken_file = \"/x\"");
+    refused(token, &both, "token_file = \"/x\"", "integration[1].token_file", "\"/x\"", "token_env");
+    refused(
+        "url_env = \"FILIAL_URL\"",
+        "url_env = \"NOPE\"",
+        "NOPE",
+        "integration[2].url_env",
+        "\"NOPE\"",
+        "set it, or write url",
+    );
+    refused("url_env = \"FILIAL_URL\"", "url_env = \"EMPTY\"", "EMPTY", "integration[2].url_env", "\"EMPTY\"", "set it");
+    refused("url_env = \"FILIAL_URL\"", "url_env = \"a b\"", "a b", "integration[2].url_env", "\"a b\"", "in capitals");
+    let shown = "\"PRIVATE_URL\" (\"http://10.0.0.1:8080\")";
+    refused("FILIAL_URL", "PRIVATE_URL", "PRIVATE_URL", "integration[2].url_env", shown, "REGUA_ALLOW_PRIVATE_URLS");
+    let fault = refused(
+        "release =",
+        "default = true\nrelease =",
+        "default = true\nrelease",
+        "integration[2].default",
+        "true",
+        "only one",
+    );
+    assert_eq!(fault, Fault::SecondDefault { first_line: 6 });
+}
+
+#[test]
+fn names_are_unique_and_references_are_resolved() {
+    let twice = "name = \"Cobrança\"\nintegration";
+    let fault = refused("name = \"Vendas\"\nintegration", twice, twice, "channel[2].name", "\"Cobrança\"", "a name of its own");
+    assert!(matches!(fault, Fault::Duplicate { first_line: 19, .. }), "{fault:?}");
+    refused(
+        "business = \"Provedor\"",
+        "business = \"Provedr\"",
+        "Provedr",
+        "channel[1].business",
+        "\"Provedr\"",
+        "write \"Provedor\"",
+    );
+    refused(
+        "channel = \"Cobrança\"",
+        "channel = \"cobranca\"",
+        "cobranca",
+        "notice[1].channel",
+        "\"cobranca\"",
+        "write \"Cobrança\"",
+    );
+    refused("channel = \"Cobrança\"", "channel = \"Nenhum\"", "Nenhum", "notice[1].channel", "\"Nenhum\"", "add a [[channel]]");
+    let last = "notice = \"Lembrete\"\nenabled";
+    refused(last, "notice = \"Lembrte\"\nenabled", "Lembrte", "policy[1].stage[3].notice", "\"Lembrte\"", "write \"Lembrete\"");
+    let named = "integration = \"Filail\"";
+    refused("integration = \"Filial\"", named, named, "channel[2].integration", "\"Filail\"", "write \"Filial\"");
+    let fault = refused(
+        "channel = \"Cobrança\"",
+        "channel = \"Vendas\"",
+        "channel = \"Vendas\"",
+        "notice[1].channel",
+        "\"Vendas\"",
+        "\"Filial\"",
+    );
+    assert_eq!(fault, Fault::IntegrationsDiffer { channel: "Filial".into(), notice: "Matriz".into() });
+}
+
+#[test]
+fn a_section_that_is_wrong_elsewhere_still_has_its_name() {
+    refused("url = \"https://suporte.example.com/api/v1\"\n", "", "[[integration]]", "integration[1].url", "", "https://HOST");
+    refused("template = \"lembrete_vencimento\"", "template = 5", "template = 5", "notice[1].template", "5", "double quotes");
+}
+
+#[test]
+fn without_a_default_integration_it_must_be_named() {
+    let text = VALID.replacen("default = true\n", "", 1);
+    let errors = parse(&text).expect_err("a channel and a notice name none");
+    let faults: Vec<_> = errors.problems.iter().map(|problem| (problem.field.as_str(), problem.fault.clone())).collect();
+    assert_eq!(faults, [("channel[1].integration", Fault::NoDefault), ("notice[1].integration", Fault::NoDefault)]);
+}
+
+#[test]
+fn channels_and_businesses_are_checked() {
+    let id = "0123456789ABCDEF01234567";
+    refused(id, "Ab3dEf7h", "Ab3dEf7h", "channel[1].id", "\"Ab3dEf7h\"", "identificadorCanal");
+    let second = "integration = \"Filial\"\nid = \"0123456789abcdef01234568\"";
+    let same = "integration = \"Matriz\"\nid = \"0123456789abcdef01234567\"";
+    refused(
+        second,
+        same,
+        "id = \"0123456789abcdef01234567\"",
+        "channel[2].id",
+        "\"0123456789abcdef01234567\"",
+        "one [[channel]] for each",
+    );
+    refused("per_second = 200", "per_second = 1001", "1001", "channel[1].per_second", "1001", "0 to 1000, or \"unlimited\"");
+    refused("per_second = 200", "per_second = 1.5", "1.5", "channel[1].per_second", "1.5", "a whole number");
+    refused(
+        "= 10_000",
+        "= 0",
+        "= 0\n\n[[channel]]",
+        "business[1].recipients_per_24h",
+        "0",
+        "from 1 to 1000000, or \"unlimited\"",
+    );
+}
+
+#[test]
+fn notices_and_stages_are_checked() {
+    refused(
+        "#areceber_valor#",
+        "#areceber_valr#",
+        "variables",
+        "notice[1].variables",
+        "\"#cliente_razao#,#areceber_valr#\"",
+        "write #areceber_valor#",
+    );
+    refused("#areceber_valor#", "", "variables", "notice[1].variables", "\"#cliente_razao#,\"", "in the template's order");
+    refused("days = -3", "days = 3", "days = 3", "policy[1].stage[1].days", "3", "from -365 to -1");
+    refused("days = 5", "", "[[policy.stage]]\nstage = \"overdue\"", "policy[1].stage[2].days", "", "days = 3, the days after");
+    let event = "stage = \"settled\"\ndays = 1";
+    let fault = refused("stage = \"settled\"", event, "days = 1", "policy[1].stage[3].days", "1", "leave it out");
+    assert_eq!(fault, Fault::DayOfEvent(Stage::Settled));
+    refused("\"settled\"", "\"Baixa\"", "\"Baixa\"", "policy[1].stage[3].stage", "\"Baixa\"", "write \"settled\"");
+    refused("\"settled\"", "\"overdu\"", "\"overdu\"", "policy[1].stage[3].stage", "\"overdu\"", "write \"overdue\"");
+    refused("\"settled\"", "\"nenhuma\"", "\"nenhuma\"", "policy[1].stage[3].stage", "\"nenhuma\"", "one of pre_due, due_day");
+    let fault = refused(
+        "\"settled\"",
+        "\"overdue\"\ndays = 9",
+        "\"overdue\"\ndays = 9",
+        "policy[1].stage[3].stage",
+        "\"overdue\"",
+        "for each stage",
+    );
+    assert!(matches!(fault, Fault::Duplicate { first_line: 43, .. }), "{fault:?}");
+    refused(
+        "name = \"Todos\"",
+        "name = \"Todos\"\npriority = 10000",
+        "priority",
+        "policy[1].priority",
+        "10000",
+        "from 0 to 9999",
+    );
+}
+
+#[test]
+fn days_grow_with_the_stages_that_are_on() {
+    let more = |days: i16, on: bool| {
+        format!("[[policy.stage]]\nstage = \"pending_query\"\ndays = {days}\nnotice = \"Lembrete\"\nenabled = {on}\n")
+    };
+    let with = |stage: &str| {
+        VALID.replacen("[[policy.stage]]\nstage = \"pre_due\"", &format!("{stage}[[policy.stage]]\nstage = \"pre_due\""), 1)
+    };
+    for days in [4, 5] {
+        let fault = refused_text(
+            &with(&more(days, true)),
+            &format!("days = {days}"),
+            "policy[1].stage[1].days",
+            &days.to_string(),
+            "more than 5",
+        );
+        assert!(matches!(fault, Fault::StageNotLater { before: Stage::Overdue, days: 5, .. }));
+    }
+    parse(&with(&more(6, true))).expect("later, whatever the order in the file");
+    parse(&with(&more(4, false))).expect("a stage that is off says nothing");
+}
+
+#[test]
+fn a_reminder_is_not_earlier_than_titles_are_listed() {
+    let fault = refused("days = -3", "days = -11", "days = -11", "policy[1].stage[1].days", "-11", "larger days_ahead");
+    assert_eq!(fault, Fault::BeyondDaysAhead { source_name: "ERP".into(), days_ahead: 10 });
+    parse(&VALID.replacen("days = -3", "days = -10", 1)).expect("just listed");
+    parse(&VALID.replacen("days = -3", "days = -11", 1).replacen("Todos\"", "Todos\"\nenabled = false", 1))
+        .expect("a policy that is off");
+}
+
+#[test]
+fn tasks_are_checked() {
+    refused("minute = 0", "minute = 60", "minute = 60", "task[1].minute", "60", "as in cron");
+    refused("day_of_week = \"1-5\"", "day_of_week = \"8\"", "day_of_week = \"8\"", "task[1].day_of_week", "\"8\"", "as in cron");
+    let never = "day_of_month = 31\nmonth = 2";
+    refused("day_of_week = \"1-5\"", never, "day_of_month = 31", "task[1].day_of_month", "31", "as in cron");
+    refused(
+        "\"America/Manaus\"",
+        "\"America/Manau\"",
+        "\"America/Manau\"",
+        "task[2].zone",
+        "\"America/Manau\"",
+        "\"America/Manaus\"",
+    );
+    refused(
+        "kind = \"send-queued-messages\"",
+        "kind = \"send\"",
+        "kind = \"send\"",
+        "task[2].kind",
+        "\"send\"",
+        "one of update-collections",
+    );
+    let again = "kind = \"update-collections\"\nminute = 10";
+    let text = VALID.replacen("\n[[source]]", &format!("\n[[task]]\n{again}\nhour = 12\n\n[[source]]"), 1);
+    refused_text(&text, &format!("[[task]]\n{again}"), "task[3].name", "", "a name of its own");
+    let many = "[[task]]\nkind = \"reserved\"\nenabled = false\nname = \"N\"\n";
+    let text: String = (0..51).map(|n| many.replace('N', &n.to_string())).collect();
+    assert!(
+        matches!(parse(&text).expect_err("too many").problems[..], [ref only] if only.fault == Fault::TooManyTasks { limit: 50 })
+    );
+}
+
+#[test]
+fn tasks_leave_the_queue_time_to_fill_and_a_minute_of_its_own() {
+    // The sender's zone is an hour behind: 08:30 in Manaus is 09:30 in São Paulo.
+    let fault = refused(
+        "minute = 0\nhour = \"8\"",
+        "minute = 1\nhour = \"8,9\"",
+        "minute = 30",
+        "task[2].minute",
+        "30",
+        "30 minutes after",
+    );
+    assert!(matches!(fault, Fault::TaskPlan(ref clash) if clash.other == "update-collections"), "{fault:?}");
+    parse(&VALID.replacen("hour = \"8\"", "hour = \"8,9\"", 1)).expect("half an hour is enough");
+    let reserved =
+        |zone: &str| format!("\n[[task]]\nkind = \"reserved\"\nminute = \"*/30\"\nhour = 9\nzone = \"{zone}\"\n\n[[source]]");
+    let text = VALID.replacen("\n[[source]]", &reserved("America/Sao_Paulo"), 1);
+    refused_text(&text, "minute = 30", "task[2].minute", "30", "a minute of its own");
+    parse(&VALID.replacen("\n[[source]]", &reserved("UTC"), 1)).expect("another hour");
+}
+
+#[test]
+fn sources_and_settings_are_checked() {
+    refused("kind = \"ixc\"", "kind = \"sgp\"", "kind = \"sgp\"", "source[1].kind", "\"sgp\"", "one of ixc, files");
+    refused("days_ahead = 10", "days_ahead = 366", "days_ahead = 366", "source[1].days_ahead", "366", "from 0 to 365");
+    refused("\"2d\"", "\"2 days\"", "\"2 days\"", "source[2].max_age", "\"2 days\"", "\"6h\"");
+    refused("\"2d\"", "\"31d\"", "\"31d\"", "source[2].max_age", "\"31d\"", "\"6h\"");
+    let url = "kind = \"files\"\nurl = \"https://x.example.com\"";
+    refused("kind = \"files\"", url, "url = \"https://x.", "source[2].url", "(23 characters)", "kind = \"files\"");
+    let twice = "kind = \"ixc\"\nurl = \"ixc.example.com\"\ntoken_env = \"IXC_TOKEN\"";
+    refused("kind = \"files\"", twice, "url = \"ixc.", "source[2].url", "\"ixc.example.com\"", "one [[source]] for each ERP");
+    refused("days = \"1-6\"", "days = \"seg-sex\"", "seg-sex", "window.days", "\"seg-sex\"", "as in cron");
+    refused("to = \"20:00\"", "to = \"8h\"", "8h", "window.to", "\"8h\"", "\"09:00\"");
+    refused("to = \"20:00\"", "to = \"08:00\"", "08:00", "window.to", "\"08:00\"", "from = \"09:00\"");
+    refused("per_day = 3", "per_day = 0", "per_day = 0", "caps.per_day", "0", "from 1 to 50");
+    refused("open_windows = 2", "open_windows = 31", "open_windows = 31", "expiry.open_windows", "31", "from 1 to 30");
+}

@@ -1,0 +1,246 @@
+//! What is written: the file that says the same, and what one file changes of another.
+
+use crate::{VALID, defaults, parse, valid};
+use chrono::{NaiveTime, Weekday};
+use chrono_tz::Tz;
+use proptest::prelude::*;
+use regua_domain::configuration::{
+    Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release,
+    SecretRef, Source, SourceKind, Task, WindowSettings, diff, export,
+};
+use regua_domain::schedule::TaskKind;
+use regua_domain::stage::{Stage, StageKind};
+use std::num::{NonZeroU16, NonZeroU32};
+
+const DEMO: &str = include_str!("../../../../ops/examples/demo.toml");
+
+#[test]
+fn the_demos_file_is_right() {
+    let environment = |name: &str| match name {
+        "REGUA_DEMO_OPA_URL" | "REGUA_DEMO_IXC_URL" => Some("http://127.0.0.1:9000".to_owned()),
+        "REGUA_DEMO_OPA_TOKEN" | "REGUA_DEMO_IXC_TOKEN" => Some("demo".to_owned()),
+        _ => None,
+    };
+    let defaults = regua_domain::configuration::Defaults { allow_private_urls: true, ..defaults() };
+    let demo = Configuration::parse(DEMO, "demo.toml", &defaults, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let on: Vec<_> = demo.policies[0].stages.iter().map(|stage| (stage.stage, stage.days)).collect();
+    assert_eq!(on, [(Stage::PreDue, Some(-3)), (Stage::DueDay, Some(0)), (Stage::Overdue, Some(3))]);
+    assert_eq!(demo.channels[0].per_second.map(NonZeroU16::get), Some(200));
+    for stage in Stage::ALL {
+        assert!(DEMO.contains(&format!("stage = \"{stage}\"")) && DEMO.contains(&format!("[{}]", stage.erp_label())), "{stage}");
+    }
+}
+
+#[test]
+fn the_commented_stages_of_the_demos_file_are_right_too() {
+    let stages =
+        DEMO.split("# The other eight tabs").nth(1).and_then(|rest| rest.split("# Schedules").next()).expect("both are there");
+    let uncommented: Vec<_> = stages
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.contains(" = ") || line.starts_with('['))
+        .collect();
+    let stages = uncommented.join("\n").replace('…', "Lembrete");
+    let text = VALID.replacen("[[task]]", &format!("{stages}\n[[task]]"), 1).replacen(
+        "stage = \"settled\"\n",
+        "stage = \"due_day\"\ndays = 0\n",
+        1,
+    );
+    let (file, _) = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(file.policies[0].stages.len(), Stage::ALL.len());
+}
+
+#[test]
+fn a_secret_is_written_only_as_a_reference() {
+    let written = export(&valid());
+    assert!(written.contains("token_env = \"OPA_TOKEN\"") && written.contains("token_file = \"/run/secrets/filial\""));
+    assert!(!written.contains("the-secret"));
+}
+
+#[test]
+fn a_change_names_the_section_the_field_and_both_values() {
+    let (new, _) = parse(&VALID.replacen("per_second = 200", "per_second = 0", 1).replacen("business = \"Provedor\"\n", "", 1))
+        .expect("valid");
+    let changes: Vec<_> = diff(&valid(), &new).iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["changed [[channel]] \"Cobrança\": per_second 200 → \"unlimited\", business \"Provedor\" → (absent)"]);
+}
+
+#[test]
+fn what_comes_and_goes_is_told_whole() {
+    let old = valid();
+    let mut new = old.clone();
+    new.businesses[0].name = "Outro".into();
+    new.policies[0].stages.remove(2);
+    let changes = diff(&old, &new);
+    let told: Vec<_> = changes.iter().map(|change| (change.kind, change.section, change.name.as_str())).collect();
+    let removed = ChangeKind::Removed;
+    let expected = [
+        (removed, "[[business]]", "Provedor"),
+        (removed, "[[policy.stage]]", "Todos / settled"),
+        (ChangeKind::Added, "[[business]]", "Outro"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(changes[2].to_string(), "added [[business]] \"Outro\": name = \"Outro\", recipients_per_24h = 10000");
+    assert!(changes[2].fields.iter().all(|field| field.old.is_none() && field.new.is_some()));
+}
+
+/// Text that TOML must escape, made unique by its prefix.
+fn name(prefix: &'static str) -> impl Strategy<Value = String> {
+    r#"[a-zá"'\\#=\[\] ]{0,12}"#.prop_map(move |text| format!("{prefix}{text}").trim().to_owned())
+}
+
+fn secret() -> impl Strategy<Value = SecretRef> {
+    prop_oneof!["[A-Z_][A-Z0-9_]{0,9}".prop_map(SecretRef::Env), "/[a-z/. ]{0,9}x".prop_map(SecretRef::File)]
+}
+
+fn integration(prefix: &'static str, default: bool) -> impl Strategy<Value = Integration> {
+    let release = prop_oneof![Just(Release::OnTask), Just(Release::Immediate)];
+    (name(prefix), name(""), "[a-z]{1,9}", secret(), release).prop_map(move |(name, description, host, token, release)| {
+        let url = format!("https://{prefix}{host}.example.com/api/v1").parse().expect("an address");
+        Integration { name, description, gateway: Gateway::OpaSuite, url, token, default, release }
+    })
+}
+
+fn stages(notice: String) -> impl Strategy<Value = Vec<PolicyStage>> {
+    let days = (1i16..=365, prop::collection::vec(1i16..=365, 5), prop::collection::vec(any::<(bool, bool)>(), 11));
+    days.prop_map(move |(before, gaps, flags)| {
+        let mut after = 0;
+        let mut gaps = gaps.into_iter();
+        let days = |stage: Stage| match stage {
+            Stage::PreDue => Some(-before.min(40)),
+            Stage::DueDay => Some(0),
+            stage if stage.kind() == StageKind::Event => None,
+            _ => {
+                after += gaps.next().unwrap_or(1);
+                Some(after)
+            }
+        };
+        let days: Vec<_> = Stage::ALL.into_iter().map(days).collect();
+        let stages = Stage::ALL.into_iter().zip(days).zip(flags).filter(|(_, (present, _))| *present);
+        let mut stages: Vec<_> =
+            stages.map(|((stage, days), (_, enabled))| PolicyStage { stage, days, notice: notice.clone(), enabled }).collect();
+        if before % 2 == 0 {
+            stages.reverse();
+        }
+        stages
+    })
+}
+
+fn tasks() -> impl Strategy<Value = Vec<Task>> {
+    let zone = prop_oneof![Just(Tz::America__Sao_Paulo), Just(Tz::America__Manaus), Just(Tz::UTC)];
+    (zone, 0u8..29, 1u8..23, name("reserved "), any::<bool>()).prop_map(|(zone, minute, hour, name, enabled)| {
+        let task = |name: &str, kind, minute: String, hour: u8, enabled| Task {
+            name: name.to_owned(),
+            kind,
+            minute,
+            hour: hour.to_string(),
+            day_of_month: "*".into(),
+            month: "1-6,8".into(),
+            day_of_week: "mon-fri".into(),
+            zone,
+            enabled,
+        };
+        vec![
+            task("update-collections", TaskKind::UpdateCollections, minute.to_string(), hour, true),
+            task("send-queued-messages", TaskKind::SendQueuedMessages, (minute + 30).to_string(), hour, enabled),
+            task(&name, TaskKind::Reserved, "*/10".into(), hour + 1, enabled),
+        ]
+    })
+}
+
+fn sources() -> impl Strategy<Value = Vec<Source>> {
+    (name("erp "), name("files "), secret(), 0u16..=1825, 40u16..=365, 60u32..=30 * 86_400).prop_map(
+        |(erp, files, token, days_back, days_ahead, max_age_s)| {
+            let url = "https://ixc.example.com/webservice/v1".parse().expect("an address");
+            let kind = SourceKind::Ixc { url, token, days_back, days_ahead };
+            vec![
+                Source { name: erp, kind, max_age_s },
+                Source { name: files, kind: SourceKind::Files, max_age_s: max_age_s / 60 * 60 },
+            ]
+        },
+    )
+}
+
+fn window() -> impl Strategy<Value = WindowSettings> {
+    (1u8..128, 0u32..1439, 1u32..1440).prop_map(|(days, from, length)| {
+        let time = |minute: u32| NaiveTime::from_num_seconds_from_midnight_opt(minute % 1440 * 60, 0).expect("a time of the day");
+        let week = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
+        let days = week.into_iter().filter(|day| days & (1 << day.num_days_from_monday()) != 0).collect();
+        WindowSettings { days, from: time(from), to: time((from + length).min(1440)), zone: Tz::America__Noronha }
+    })
+}
+
+prop_compose! {
+    fn configuration()(
+        (main, other) in (integration("a", true), integration("b", false)),
+        (business, recipients) in (name("business"), proptest::option::of(1u32..=1_000_000)),
+        (channel, id, limit) in (name("channel"), "[0-9a-f]{24}", proptest::option::of(1u16..=1000)),
+        (notice, template) in (name("notice"), name("template")),
+        variables in prop_oneof![Just(""), Just("#cliente_razao#"), Just(r"Sr. #cliente_razao#\, olá,#AReceber_valor#")],
+    )(
+        stages in stages(notice.clone()), tasks in tasks(), sources in sources(), window in window(), policy in name("policy"),
+        priority in 0u16..=9999, enabled in any::<bool>(), per_day in 1u16..=50, open_windows in 1u16..=30,
+        main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
+        id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
+    ) -> Configuration {
+        let integration = other.name.clone();
+        let owner = Some(business.clone());
+        let per_second = limit.and_then(NonZeroU16::new);
+        Configuration {
+            integrations: vec![main, other],
+            businesses: vec![Business { name: business, recipients_per_24h: recipients.and_then(NonZeroU32::new) }],
+            channels: vec![Channel { name: channel.clone(), integration: integration.clone(), id, per_second, business: owner }],
+            notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
+            policies: vec![Policy { name: policy, priority, enabled, stages }],
+            tasks, sources, window, caps: Caps { per_day }, expiry: Expiry { open_windows },
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_exported_parses_to_the_same(configuration in configuration()) {
+        let written = export(&configuration);
+        let (read, _) = parse(&written).unwrap_or_else(|errors| panic!("{errors}\n{written}"));
+        prop_assert_eq!(&read, &configuration);
+        prop_assert!(diff(&configuration, &read).is_empty());
+    }
+
+    #[test]
+    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..10) {
+        let mut changed = one.clone();
+        match section {
+            0 => changed.integrations = other.integrations,
+            1 => changed.businesses = other.businesses,
+            2 => changed.channels = other.channels,
+            3 => changed.notices = other.notices,
+            4 => changed.policies = other.policies,
+            5 => changed.tasks = other.tasks,
+            6 => changed.sources = other.sources,
+            7 => changed.window = other.window,
+            8 => changed.caps = other.caps,
+            _ => changed.expiry = other.expiry,
+        }
+        prop_assert_eq!(diff(&one, &changed).is_empty(), one == changed);
+    }
+
+    #[test]
+    fn json_keeps_everything(configuration in configuration()) {
+        let json = serde_json::to_string(&configuration).expect("plain data");
+        prop_assert_eq!(serde_json::from_str::<Configuration>(&json).expect("plain data"), configuration);
+    }
+
+    #[test]
+    fn no_damaged_file_panics(cut in 0usize..4000, length in 0usize..40, junk in r#"[\[\]="',.#a-z0-9\n\PC]{0,20}"#) {
+        let mut damaged: Vec<char> = VALID.chars().collect();
+        let start = cut.min(damaged.len());
+        damaged.splice(start..(start + length).min(VALID.chars().count()), junk.chars());
+        let text: String = damaged.into_iter().collect();
+        if let Err(errors) = parse(&text) {
+            prop_assert!(!errors.problems.is_empty());
+            prop_assert!(errors.problems.iter().all(|problem| (1..=text.matches('\n').count() + 1).contains(&problem.line)));
+        }
+    }
+}
