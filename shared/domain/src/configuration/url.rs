@@ -4,7 +4,9 @@
 
 use std::{fmt, net::IpAddr, net::Ipv4Addr, net::Ipv6Addr};
 use thiserror::Error;
-use url::{Host, Url};
+use url::Host;
+
+pub use url::Url;
 
 /// The product behind an address; it decides the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
