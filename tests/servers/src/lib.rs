@@ -6,6 +6,8 @@
 //!
 //! Everything blocks; call it from `spawn_blocking` (or before the runtime starts) in asynchronous tests.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should"))]
+
 mod folder;
 mod ports;
 mod postgres;

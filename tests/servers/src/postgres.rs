@@ -13,7 +13,7 @@ use crate::ports::free_port;
 use crate::programs::{self, Missing};
 use crate::wait;
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// How often a start is tried when another process took the port first.
 const START_TRIES: u32 = 5;
