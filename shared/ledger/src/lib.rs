@@ -1,1 +1,113 @@
-//! TODO(skeleton).
+//! The ledger: the only truth, over PostgreSQL and SQLite.
+//!
+//! One function per intent; only this crate holds SQL. Every transaction locks businesses → gates → recipients → messages →
+//! attempts, each sorted by id, and reads the ledger's clock after its locks. No transaction is open across HTTP or a
+//! publish, none is longer than [`database::TRANSACTION_TIMEOUT`].
+
+#[macro_use]
+pub mod database;
+
+pub mod commands;
+pub mod configuration;
+pub mod conservation;
+pub mod doubt;
+mod error;
+pub mod evaluation;
+pub mod finish;
+mod migrations;
+pub mod mirror;
+pub mod people;
+pub mod queries;
+pub mod release;
+pub mod runs;
+pub mod settings;
+mod snapshot;
+pub mod start;
+pub mod stops;
+pub mod sweeps;
+
+pub use error::LedgerError;
+
+use chrono::{DateTime, Utc};
+use database::Database;
+use regua_domain::ids::LedgerId;
+use uuid::Uuid;
+
+/// The ledger. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    db: Database,
+}
+
+impl Ledger {
+    /// Opens the ledger of a `REGUA_DATABASE_URL`. PostgreSQL is reached at the first use, see [`Ledger::migrate`].
+    pub async fn open(url: &str) -> Result<Self, LedgerError> {
+        Ok(Self { db: Database::open(url).await? })
+    }
+
+    /// Brings the schema up to date, under a lock: any number of processes may call it at once.
+    ///
+    /// # Errors
+    /// [`LedgerError::Newer`] when a newer Régua was here before.
+    pub async fn migrate(&self) -> Result<(), LedgerError> {
+        migrations::run(&self.db).await
+    }
+
+    /// The id of this ledger: random, made by the first migration, kept by backups.
+    pub async fn id(&self) -> Result<LedgerId, LedgerError> {
+        let row = self.db.read().await?.fetch_one(sql!("SELECT id FROM ledger"), vec![]).await?;
+        row.id("id").map(LedgerId)
+    }
+
+    /// The ledger's clock now.
+    pub async fn now(&self) -> Result<DateTime<Utc>, LedgerError> {
+        self.db.read().await?.now().await
+    }
+
+    /// Sets the demo's clock: from now on the ledger's clock runs on from `instant` at real speed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] when anything was ever written into this ledger: a real one never has another time.
+    pub async fn set_demo_clock(&self, instant: DateTime<Utc>) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let used = tx
+                        .fetch_one(
+                            sql!("SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM sources) + (SELECT count(*) FROM messages) AS n"),
+                            vec![],
+                        )
+                        .await?;
+                    if used.int("n")? > 0 {
+                        return Err(LedgerError::Refused(
+                            "REGUA_DEMO_NOW: this ledger is in use; only an empty one can have another clock".into(),
+                        ));
+                    }
+                    let ahead = database::micros(instant) - database::micros(tx.now().await?);
+                    tx.execute(sql!("UPDATE ledger SET clock_offset_us = clock_offset_us + $1"), values![ahead]).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Whether this ledger is SQLite, and so belongs to one process.
+    pub const fn is_embedded(&self) -> bool {
+        self.db.is_sqlite()
+    }
+
+    /// Ends its connections, on SQLite after the writes that were handed in.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}
+
+/// A new identifier: UUIDv7, so that keys sort by creation.
+pub fn new_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// The calendar until there is one: no day is a holiday.
+pub const fn no_holiday(_day: chrono::NaiveDate) -> bool {
+    false
+}

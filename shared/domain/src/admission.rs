@@ -1,0 +1,270 @@
+//! Whether a message may be sent now, and at which instant: the decision inside the *start* transaction.
+//!
+//! The ledger loads what it knows under its locks, calls [`admit`] for each message in turn, and writes back what changed.
+
+use crate::decide::still_called_for;
+use crate::message::{DeferReason, SkipReason, State};
+use crate::mirror::{Customer, Invoice};
+use crate::render::{NoticePlan, Rendered, render};
+use crate::window::{Window, WindowState};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+
+/// The longest that a granted slot may lie ahead: bounds what a crash loses and what a pause lets through (K3, F6).
+pub const HORIZON: TimeDelta = TimeDelta::milliseconds(200);
+/// WhatsApp takes one message per six seconds to the same phone (contracts §3.1, code 131056).
+pub const PHONE_SPACING: TimeDelta = TimeDelta::seconds(6);
+/// How long a message waits that meets a stop or a stale source: top-up doesn't queue it again before that is over.
+pub const RECHECK: TimeDelta = TimeDelta::seconds(60);
+/// The moving period of a business's recipient budget.
+pub const BUDGET_PERIOD: TimeDelta = TimeDelta::hours(24);
+
+/// What the ledger knows of one message at the start.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where it is.
+    pub state: State,
+    /// When it may be tried next.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When it ends unsent.
+    pub expires_at: DateTime<Utc>,
+    /// The due date that it speaks of; `None` for an event.
+    pub due_on: Option<NaiveDate>,
+    /// The version of what it says.
+    pub facts_version: String,
+    /// The instant that an earlier start reserved for it at its phone.
+    pub phone_slot_at: Option<DateTime<Utc>>,
+    /// Its invoice in the mirror.
+    pub invoice: Option<Invoice>,
+    /// Its customer in the mirror.
+    pub customer: Option<Customer>,
+    /// Its stage's notice, if policy and stage are still switched on.
+    pub notice: Option<NoticePlan>,
+    /// Whether the recipient opted out.
+    pub opted_out: bool,
+    /// Whether a stop of any scope holds it.
+    pub stopped: bool,
+    /// Until when the mirror counts as fresh.
+    pub fresh_until: Option<DateTime<Utc>>,
+}
+
+/// The gate of a channel: its limit, next free instant and pause.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Messages per second; `None` is unlimited.
+    pub per_second: Option<u32>,
+    /// The next instant that no message has yet.
+    pub next_free_at: DateTime<Utc>,
+    /// Closed until then.
+    pub paused_until: Option<DateTime<Utc>>,
+}
+
+impl Gate {
+    /// The distance of two slots: GCRA with burst 1 at limit/1.01, so that send jitter of 10 ms never lifts a second over the limit (F6).
+    pub fn interval(&self) -> TimeDelta {
+        self.per_second.map_or(TimeDelta::zero(), |limit| TimeDelta::microseconds((1_010_000 / i64::from(limit.max(1))) + 1))
+    }
+
+    /// The next slot, not before `now + lead`.
+    pub fn next_slot(&self, now: DateTime<Utc>, lead: TimeDelta) -> DateTime<Utc> {
+        self.next_free_at.max(now + lead)
+    }
+
+    fn take(&mut self, slot_at: DateTime<Utc>) {
+        self.next_free_at = slot_at + self.interval();
+    }
+}
+
+/// What the ledger knows of a recipient, per business and phone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipient {
+    /// The slot of the last attempt.
+    pub last_start_at: Option<DateTime<Utc>>,
+    /// The last instant that was reserved for a message that waits for its turn.
+    pub reserved_at: Option<DateTime<Utc>>,
+    /// The local day that `sent_today` counts.
+    pub day: Option<NaiveDate>,
+    /// Attempts on that day; doubt counts.
+    pub sent_today: u32,
+    /// When this recipient last took a place in the business's budget.
+    pub counted_at: Option<DateTime<Utc>>,
+}
+
+/// The recipient budget of a business over the moving 24 hours.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Different recipients allowed; `None` is unlimited.
+    pub limit: Option<u32>,
+    /// Different recipients so far.
+    pub used: u32,
+    /// When the oldest of them stops counting.
+    pub frees_at: Option<DateTime<Utc>>,
+}
+
+/// The limits that hold for every message alike.
+#[derive(Clone, Debug)]
+pub struct Rules<'a> {
+    /// When messages may be sent.
+    pub window: &'a Window,
+    /// Days on which the window stays closed.
+    pub is_holiday: fn(NaiveDate) -> bool,
+    /// Messages per person and day.
+    pub per_day: u32,
+    /// How far ahead a slot must lie, so that it isn't past when the commit returns.
+    pub lead: TimeDelta,
+}
+
+/// What the start decides for one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send exactly this at this instant.
+    Start {
+        /// The instant, in the ledger's time.
+        slot_at: DateTime<Utc>,
+        /// What to send.
+        text: Rendered,
+    },
+    /// No slot is near enough: ask again soon, nothing is written.
+    NoSlot {
+        /// The next slot.
+        free_at: DateTime<Utc>,
+    },
+    /// It waits in the ledger.
+    Postpone {
+        /// Until then.
+        until: DateTime<Utc>,
+        /// Why.
+        why: DeferReason,
+        /// The instant now reserved for it at its phone.
+        phone_slot_at: Option<DateTime<Utc>>,
+    },
+    /// It shall not be sent.
+    Skip {
+        /// Why.
+        why: SkipReason,
+    },
+    /// It isn't waiting for this hint: sent, in somebody's hands, or not due. The hint is simply done with.
+    NotWaiting,
+}
+
+/// Decides one message. Pure: `now` is the ledger's clock, read after the locks.
+///
+/// On [`Verdict::Start`] gate, recipient and budget have been charged; on [`Verdict::Postpone`] for spacing the recipient's
+/// reservation has moved, so that each of many messages to one phone gets its own instant (F18).
+pub fn admit(
+    snapshot: &Snapshot,
+    gate: &mut Gate,
+    recipient: &mut Recipient,
+    budget: &mut Budget,
+    rules: &Rules<'_>,
+    now: DateTime<Utc>,
+) -> Verdict {
+    let due = match snapshot.state {
+        State::Queued => true,
+        State::Scheduled => snapshot.next_attempt_at.is_some_and(|at| at <= now),
+        _ => false,
+    };
+    if !due {
+        return Verdict::NotWaiting;
+    }
+    let text = match called_for(snapshot, now) {
+        Ok(text) => text,
+        Err(why) => return Verdict::Skip { why },
+    };
+    let postpone = |until: DateTime<Utc>, why| postponed(snapshot, until, why, None);
+    if let Some((until, why)) = held_back(snapshot, gate, rules, now) {
+        return postpone(until, why);
+    }
+    if text.facts_version() != snapshot.facts_version {
+        return postpone(now, DeferReason::FactsChanged);
+    }
+    let slot_at = gate.next_slot(now, rules.lead);
+    if slot_at > now + HORIZON.max(rules.lead) {
+        return Verdict::NoSlot { free_at: slot_at };
+    }
+    if let Err(verdict) = spaced(snapshot, recipient, slot_at) {
+        return verdict;
+    }
+    let today = rules.window.local_date(slot_at);
+    let sent_today = if recipient.day == Some(today) { recipient.sent_today } else { 0 };
+    if sent_today >= rules.per_day {
+        return match rules.window.next_open(rules.window.start_of_day(today.succ_opt().unwrap_or(today)), &rules.is_holiday) {
+            until if until >= snapshot.expires_at => Verdict::Skip { why: SkipReason::Capped },
+            until => postpone(until, DeferReason::PersonCap),
+        };
+    }
+    let counted = recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > slot_at);
+    if !counted && budget.limit.is_some_and(|limit| budget.used >= limit) {
+        return postpone(budget.frees_at.unwrap_or(now + RECHECK).max(now + RECHECK), DeferReason::Budget);
+    }
+    gate.take(slot_at);
+    budget.used += u32::from(!counted);
+    recipient.last_start_at = Some(slot_at);
+    recipient.day = Some(today);
+    recipient.sent_today = sent_today + 1;
+    recipient.counted_at = Some(slot_at);
+    Verdict::Start { slot_at, text }
+}
+
+/// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint.
+///
+/// # Errors
+/// The reason to skip it.
+pub fn called_for(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
+    if snapshot.expires_at <= now {
+        return Err(SkipReason::Expired);
+    }
+    let invoice = snapshot.invoice.as_ref().ok_or(SkipReason::NotChargeable)?;
+    if let Some(due_on) = snapshot.due_on {
+        still_called_for(invoice, due_on)?;
+    }
+    let notice = snapshot.notice.as_ref().ok_or(SkipReason::StageOff)?;
+    if snapshot.opted_out {
+        return Err(SkipReason::OptedOut);
+    }
+    render(notice, snapshot.customer.as_ref(), invoice)
+}
+
+fn held_back(snapshot: &Snapshot, gate: &Gate, rules: &Rules<'_>, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DeferReason)> {
+    let paused_until = gate.paused_until.filter(|until| *until > now);
+    if snapshot.stopped {
+        return Some(((now + RECHECK).max(paused_until.unwrap_or(now)), DeferReason::Stopped));
+    }
+    if let WindowState::Closed { until } = rules.window.state_at(now, &rules.is_holiday) {
+        return Some((until, DeferReason::WindowClosed));
+    }
+    if snapshot.fresh_until.is_none_or(|until| until <= now) {
+        return Some((now + RECHECK, DeferReason::StaleSource));
+    }
+    paused_until.map(|until| (until, DeferReason::Gate))
+}
+
+/// Six seconds between two messages to one phone; who comes too early reserves the next free instant, once.
+fn spaced(snapshot: &Snapshot, recipient: &mut Recipient, slot_at: DateTime<Utc>) -> Result<(), Verdict> {
+    let earliest = recipient.last_start_at.map(|at| at + PHONE_SPACING);
+    if snapshot.phone_slot_at.is_some() {
+        return match earliest.filter(|earliest| *earliest > slot_at) {
+            None => Ok(()),
+            Some(until) => Err(postponed(snapshot, until, DeferReason::PhoneSpacing, snapshot.phone_slot_at)),
+        };
+    }
+    let free = earliest.max(recipient.reserved_at.map(|at| at + PHONE_SPACING));
+    match free.filter(|free| *free > slot_at) {
+        None => Ok(()),
+        Some(until) => {
+            let verdict = postponed(snapshot, until, DeferReason::PhoneSpacing, Some(until));
+            if matches!(verdict, Verdict::Postpone { .. }) {
+                recipient.reserved_at = Some(until);
+            }
+            Err(verdict)
+        }
+    }
+}
+
+/// A wait, unless it would outlast the message.
+fn postponed(snapshot: &Snapshot, until: DateTime<Utc>, why: DeferReason, phone_slot_at: Option<DateTime<Utc>>) -> Verdict {
+    if until >= snapshot.expires_at {
+        let why = if why == DeferReason::PersonCap { SkipReason::Capped } else { SkipReason::Expired };
+        return Verdict::Skip { why };
+    }
+    Verdict::Postpone { until, why, phone_slot_at }
+}

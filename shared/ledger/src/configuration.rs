@@ -1,0 +1,430 @@
+//! The configuration in the ledger: applied as a whole, read back as a whole.
+//!
+//! Entries are known by name. What a file no longer names is never deleted, for history refers to it: its policies and tasks
+//! are switched off, the rest stays unused.
+
+use crate::database::{Row, Tx};
+use crate::error::LedgerError;
+use crate::settings::{self, Settings};
+use crate::{Ledger, new_id};
+use chrono::{DateTime, Utc};
+use regua_domain::configuration::{
+    Business, Channel, Configuration, Gateway, Integration, Notice, Policy, PolicyStage, Release, SecretRef, Source, SourceKind,
+    Task,
+};
+use regua_domain::schedule::TaskKind;
+use regua_domain::stage::Stage;
+use std::collections::HashMap;
+use std::num::{NonZeroU16, NonZeroU32};
+use uuid::Uuid;
+
+/// Ids by name of one section.
+type Ids = HashMap<String, Uuid>;
+
+impl Ledger {
+    /// Applies a whole configuration in one transaction: all of it or nothing.
+    pub async fn apply_configuration(&self, configuration: Configuration) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                let configuration = configuration.clone();
+                Box::pin(async move { apply(tx, &configuration).await })
+            })
+            .await
+    }
+
+    /// The configuration in force; `None` while nothing was ever applied.
+    pub async fn configuration(&self) -> Result<Option<Configuration>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let applied = tx.fetch_one(sql!("SELECT count(*) AS n FROM settings WHERE name = 'provider'"), vec![]).await?;
+        if applied.count("n")? == 0 {
+            return Ok(None);
+        }
+        read(&mut tx).await.map(Some)
+    }
+}
+
+async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerError> {
+    let now = tx.now().await?;
+    let settings = Settings { window: configuration.window.clone(), caps: configuration.caps, expiry: configuration.expiry };
+    let today = settings.window()?.local_date(now);
+    settings::store(tx, &settings).await?;
+    let businesses = apply_businesses(tx, configuration).await?;
+    let integrations = apply_integrations(tx, &configuration.integrations).await?;
+    let channels = apply_channels(tx, &configuration.channels, &integrations, &businesses, now).await?;
+    let notices = apply_notices(tx, &configuration.notices, &integrations, &channels).await?;
+    tx.execute(sql!("UPDATE policies SET enabled = $1"), values![false]).await?;
+    for policy in &configuration.policies {
+        apply_policy(tx, policy, &notices, today).await?;
+    }
+    apply_tasks(tx, &configuration.tasks, now).await?;
+    for source in &configuration.sources {
+        apply_source(tx, source).await?;
+    }
+    Ok(())
+}
+
+fn id_of(ids: &Ids, name: &str) -> Result<Uuid, LedgerError> {
+    ids.get(name).copied().ok_or_else(|| LedgerError::unreadable("configuration", "a name that it doesn't define"))
+}
+
+async fn apply_businesses(tx: &mut Tx, configuration: &Configuration) -> Result<Ids, LedgerError> {
+    // A channel that names no business is one of its own, without a budget.
+    let alone = configuration.channels.iter().filter(|channel| channel.business.is_none()).map(|channel| (&channel.name, None));
+    let named = configuration.businesses.iter().map(|business| (&business.name, business.recipients_per_24h));
+    let mut ids = Ids::new();
+    for (name, limit) in alone.chain(named) {
+        let row = tx
+            .fetch_one(
+                sql!(
+                    "INSERT INTO businesses (id, name, recipients_per_24h) VALUES ($1, $2, CAST($3 AS BIGINT))
+                     ON CONFLICT (name) DO UPDATE SET recipients_per_24h = excluded.recipients_per_24h RETURNING id"
+                ),
+                values![new_id(), name, limit.map(NonZeroU32::get)],
+            )
+            .await?;
+        ids.insert(name.clone(), row.id("id")?);
+    }
+    Ok(ids)
+}
+
+async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result<Ids, LedgerError> {
+    tx.execute(sql!("UPDATE integrations SET is_default = $1"), values![false]).await?;
+    let mut ids = Ids::new();
+    for integration in integrations {
+        let (kind, reference) = secret(&integration.token);
+        let row = tx
+            .fetch_one(
+                sql!(
+                    "INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                     ON CONFLICT (name) DO UPDATE SET description = excluded.description, gateway = excluded.gateway, url = excluded.url,
+                        token_kind = excluded.token_kind, token_ref = excluded.token_ref, is_default = excluded.is_default,
+                        release = excluded.release RETURNING id"
+                ),
+                values![
+                    new_id(),
+                    &integration.name,
+                    &integration.description,
+                    integration.gateway.as_str(),
+                    integration.url.as_str(),
+                    kind,
+                    reference,
+                    integration.default,
+                    integration.release.as_str()
+                ],
+            )
+            .await?;
+        ids.insert(integration.name.clone(), row.id("id")?);
+    }
+    Ok(ids)
+}
+
+async fn apply_channels(
+    tx: &mut Tx,
+    channels: &[Channel],
+    integrations: &Ids,
+    businesses: &Ids,
+    now: DateTime<Utc>,
+) -> Result<Ids, LedgerError> {
+    let mut ids = Ids::new();
+    for channel in channels {
+        let row = tx
+            .fetch_one(
+                sql!(
+                    "INSERT INTO channels (id, name, integration_id, provider_id, per_second, business_id)
+                     VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), $6)
+                     ON CONFLICT (name) DO UPDATE SET integration_id = excluded.integration_id, provider_id = excluded.provider_id,
+                        per_second = excluded.per_second, business_id = excluded.business_id RETURNING id"
+                ),
+                values![
+                    new_id(),
+                    &channel.name,
+                    id_of(integrations, &channel.integration)?,
+                    &channel.id,
+                    channel.per_second.map(NonZeroU16::get),
+                    id_of(businesses, channel.business.as_ref().unwrap_or(&channel.name))?
+                ],
+            )
+            .await?;
+        let id = row.id("id")?;
+        tx.execute(sql!("INSERT INTO gates (channel_id, next_free_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"), values![id, now])
+            .await?;
+        ids.insert(channel.name.clone(), id);
+    }
+    Ok(ids)
+}
+
+async fn apply_notices(tx: &mut Tx, notices: &[Notice], integrations: &Ids, channels: &Ids) -> Result<Ids, LedgerError> {
+    let mut ids = Ids::new();
+    for notice in notices {
+        let row = tx
+            .fetch_one(
+                sql!(
+                    "INSERT INTO notices (id, name, integration_id, channel_id, template_id, variables) VALUES ($1, $2, $3, $4, $5, $6)
+                     ON CONFLICT (name) DO UPDATE SET integration_id = excluded.integration_id, channel_id = excluded.channel_id,
+                        template_id = excluded.template_id, variables = excluded.variables RETURNING id"
+                ),
+                values![
+                    new_id(),
+                    &notice.name,
+                    id_of(integrations, &notice.integration)?,
+                    id_of(channels, &notice.channel)?,
+                    &notice.template,
+                    &notice.variables
+                ],
+            )
+            .await?;
+        ids.insert(notice.name.clone(), row.id("id")?);
+    }
+    Ok(ids)
+}
+
+async fn apply_policy(tx: &mut Tx, policy: &Policy, notices: &Ids, today: chrono::NaiveDate) -> Result<(), LedgerError> {
+    let row = tx
+        .fetch_one(
+            sql!(
+                "INSERT INTO policies (id, name, priority, enabled, activated_on) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (name) DO UPDATE SET priority = excluded.priority, enabled = excluded.enabled RETURNING id"
+            ),
+            values![new_id(), &policy.name, policy.priority, policy.enabled, today],
+        )
+        .await?;
+    let id = row.id("id")?;
+    tx.execute(sql!("DELETE FROM policy_stages WHERE policy_id = $1"), values![id]).await?;
+    for stage in &policy.stages {
+        tx.execute(
+            sql!(
+                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled) VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5)"
+            ),
+            values![id, stage.stage.as_str(), stage.days.map(i32::from), id_of(notices, &stage.notice)?, stage.enabled],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// A task that changed, or was switched on, catches up only what it would have fired from now on (F20).
+async fn apply_tasks(tx: &mut Tx, tasks: &[Task], now: DateTime<Utc>) -> Result<(), LedgerError> {
+    let names: Vec<_> = tasks.iter().map(|task| &task.name).collect();
+    tx.execute(
+        sql!("UPDATE tasks SET enabled = $2 WHERE name NOT IN ", (any 1 text)),
+        values![serde_json::json!(names).to_string(), false],
+    )
+    .await?;
+    for task in tasks {
+        tx.execute(
+            sql!(
+                "INSERT INTO tasks (id, name, kind, minute, hour, day_of_month, month, day_of_week, zone, enabled, effective_from_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                 ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, minute = excluded.minute, hour = excluded.hour,
+                    day_of_month = excluded.day_of_month, month = excluded.month, day_of_week = excluded.day_of_week, zone = excluded.zone,
+                    enabled = excluded.enabled, effective_from_at = excluded.effective_from_at
+                 WHERE (tasks.kind, tasks.minute, tasks.hour, tasks.day_of_month, tasks.month, tasks.day_of_week, tasks.zone, tasks.enabled)
+                    <> (excluded.kind, excluded.minute, excluded.hour, excluded.day_of_month, excluded.month, excluded.day_of_week,
+                        excluded.zone, excluded.enabled)"
+            ),
+            values![
+                new_id(),
+                &task.name,
+                task.kind.as_str(),
+                &task.minute,
+                &task.hour,
+                &task.day_of_month,
+                &task.month,
+                &task.day_of_week,
+                task.zone.name(),
+                task.enabled,
+                now
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn apply_source(tx: &mut Tx, source: &Source) -> Result<(), LedgerError> {
+    let nowhere = SecretRef::Env(String::new());
+    let (url, token, back, ahead) = match &source.kind {
+        SourceKind::Ixc { url, token, days_back, days_ahead } => (url.as_str(), token, *days_back, *days_ahead),
+        SourceKind::Files => ("", &nowhere, 0, 0),
+    };
+    let (kind, reference) = secret(token);
+    tx.execute(
+        sql!(
+            "INSERT INTO sources (id, name, kind, url, token_kind, token_ref, max_age_s, days_back, days_ahead)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, url = excluded.url, token_kind = excluded.token_kind,
+                token_ref = excluded.token_ref, max_age_s = excluded.max_age_s, days_back = excluded.days_back, days_ahead = excluded.days_ahead"
+        ),
+        values![new_id(), &source.name, source.kind.as_str(), url, kind, reference, source.max_age_s, back, ahead],
+    )
+    .await?;
+    Ok(())
+}
+
+fn secret(token: &SecretRef) -> (&'static str, &str) {
+    match token {
+        SecretRef::Env(name) => ("env", name),
+        SecretRef::File(path) => ("file", path),
+    }
+}
+
+async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
+    let settings = settings::load(tx).await?;
+    let businesses = tx
+        .fetch(
+            sql!(
+                "SELECT name, recipients_per_24h FROM businesses b WHERE recipients_per_24h IS NOT NULL
+                    OR NOT EXISTS (SELECT 1 FROM channels c WHERE c.business_id = b.id AND c.name = b.name) ORDER BY id"
+            ),
+            vec![],
+        )
+        .await?;
+    let integrations = tx.fetch(sql!("SELECT * FROM integrations ORDER BY id"), vec![]).await?;
+    let channels = tx
+        .fetch(
+            sql!(
+                "SELECT c.*, i.name AS integration, CASE WHEN b.name = c.name AND b.recipients_per_24h IS NULL THEN NULL ELSE b.name END AS business
+                 FROM channels c JOIN integrations i ON i.id = c.integration_id JOIN businesses b ON b.id = c.business_id ORDER BY c.id"
+            ),
+            vec![],
+        )
+        .await?;
+    let notices = tx
+        .fetch(
+            sql!(
+                "SELECT n.*, i.name AS integration, c.name AS channel FROM notices n JOIN integrations i ON i.id = n.integration_id
+                 JOIN channels c ON c.id = n.channel_id ORDER BY n.id"
+            ),
+            vec![],
+        )
+        .await?;
+    let tasks = tx.fetch(sql!("SELECT * FROM tasks ORDER BY id"), vec![]).await?;
+    let sources = tx.fetch(sql!("SELECT * FROM sources ORDER BY id"), vec![]).await?;
+    Ok(Configuration {
+        businesses: all(&businesses, read_business)?,
+        integrations: all(&integrations, read_integration)?,
+        channels: all(&channels, read_channel)?,
+        notices: all(&notices, read_notice)?,
+        policies: read_policies(tx).await?,
+        tasks: all(&tasks, read_task)?,
+        sources: all(&sources, read_source)?,
+        window: settings.window,
+        caps: settings.caps,
+        expiry: settings.expiry,
+    })
+}
+
+fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, LedgerError>) -> Result<Vec<T>, LedgerError> {
+    rows.iter().map(read).collect()
+}
+
+fn read_secret(row: &Row) -> Result<SecretRef, LedgerError> {
+    let reference = row.text("token_ref")?;
+    Ok(if row.text("token_kind")? == "file" { SecretRef::File(reference) } else { SecretRef::Env(reference) })
+}
+
+fn read_url(row: &Row) -> Result<regua_domain::configuration::url::Url, LedgerError> {
+    row.named("url", |text| text.parse().ok())
+}
+
+fn read_business(row: &Row) -> Result<Business, LedgerError> {
+    let limit = row.opt_int("recipients_per_24h")?.and_then(|n| u32::try_from(n).ok());
+    Ok(Business { name: row.text("name")?, recipients_per_24h: limit.and_then(NonZeroU32::new) })
+}
+
+fn read_integration(row: &Row) -> Result<Integration, LedgerError> {
+    Ok(Integration {
+        name: row.text("name")?,
+        description: row.text("description")?,
+        gateway: row
+            .named("gateway", |name| Gateway::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value))?,
+        url: read_url(row)?,
+        token: read_secret(row)?,
+        default: row.flag("is_default")?,
+        release: row
+            .named("release", |name| Release::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value))?,
+    })
+}
+
+fn read_channel(row: &Row) -> Result<Channel, LedgerError> {
+    let limit = row.opt_int("per_second")?.and_then(|n| u16::try_from(n).ok());
+    Ok(Channel {
+        name: row.text("name")?,
+        integration: row.text("integration")?,
+        id: row.text("provider_id")?,
+        per_second: limit.and_then(NonZeroU16::new),
+        business: row.opt_text("business")?,
+    })
+}
+
+fn read_notice(row: &Row) -> Result<Notice, LedgerError> {
+    Ok(Notice {
+        name: row.text("name")?,
+        integration: row.text("integration")?,
+        channel: row.text("channel")?,
+        template: row.text("template_id")?,
+        variables: row.text("variables")?,
+    })
+}
+
+async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
+    let rows = tx.fetch(sql!("SELECT id, name, priority, enabled FROM policies ORDER BY id"), vec![]).await?;
+    let mut policies = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let stages = tx
+            .fetch(
+                sql!(
+                    "SELECT ps.stage, ps.days, ps.enabled, n.name AS notice FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
+                     WHERE ps.policy_id = $1"
+                ),
+                values![row.id("id")?],
+            )
+            .await?;
+        let mut stages = all(&stages, |row| {
+            Ok(PolicyStage {
+                stage: row.named("stage", Stage::parse)?,
+                days: row.opt_int("days")?.and_then(|days| i16::try_from(days).ok()),
+                notice: row.text("notice")?,
+                enabled: row.flag("enabled")?,
+            })
+        })?;
+        stages.sort_by_key(|stage| stage.stage);
+        policies.push(Policy {
+            name: row.text("name")?,
+            priority: u16::try_from(row.int("priority")?).unwrap_or(u16::MAX),
+            enabled: row.flag("enabled")?,
+            stages,
+        });
+    }
+    Ok(policies)
+}
+
+fn read_task(row: &Row) -> Result<Task, LedgerError> {
+    Ok(Task {
+        name: row.text("name")?,
+        kind: row.named("kind", TaskKind::parse)?,
+        minute: row.text("minute")?,
+        hour: row.text("hour")?,
+        day_of_month: row.text("day_of_month")?,
+        month: row.text("month")?,
+        day_of_week: row.text("day_of_week")?,
+        zone: row.named("zone", |zone| zone.parse().ok())?,
+        enabled: row.flag("enabled")?,
+    })
+}
+
+fn read_source(row: &Row) -> Result<Source, LedgerError> {
+    let days = |name: &str| row.int(name).map(|days| u16::try_from(days).unwrap_or(u16::MAX));
+    let kind = if row.text("kind")? == "ixc" {
+        SourceKind::Ixc {
+            url: read_url(row)?,
+            token: read_secret(row)?,
+            days_back: days("days_back")?,
+            days_ahead: days("days_ahead")?,
+        }
+    } else {
+        SourceKind::Files
+    };
+    Ok(Source { name: row.text("name")?, kind, max_age_s: row.small("max_age_s")? })
+}

@@ -1,0 +1,166 @@
+//! The seam between the ledger and its two databases: connections, transactions, SQL text, rows.
+//!
+//! Every statement is written once, with [`sql!`] marking the few places where the dialects differ; a transaction's body
+//! is written once, against [`Tx`]. What differs for good lives in [`postgres`] and [`sqlite`]: how a transaction
+//! begins, is repeated and ends.
+
+#[macro_use]
+mod sql;
+#[macro_use]
+mod row;
+mod postgres;
+mod sqlite;
+
+pub use row::{Row, Value};
+pub(crate) use sql::Sql;
+
+use crate::error::LedgerError;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+
+/// The longest that a transaction may take before it is given up (invariant 8).
+pub const TRANSACTION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How often a transaction is repeated after a deadlock, a serialisation failure or a busy database.
+pub const REPEATS_MAX: u32 = 5;
+
+/// A database of either kind. Cheap to clone.
+#[derive(Clone)]
+pub enum Database {
+    /// PostgreSQL 15 or newer: a pool.
+    Postgres(postgres::Postgres),
+    /// SQLite: one write actor and a pool of readers.
+    Sqlite(sqlite::Sqlite),
+}
+
+/// The work of one write transaction. It may run more than once: it must depend on nothing but its captures and the database.
+pub type Body<T> = Arc<dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync>;
+
+impl Database {
+    /// Opens `postgres://…` or `sqlite://path`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Url`] for any other scheme; [`LedgerError::Database`] when SQLite can't open its file. PostgreSQL
+    /// connects lazily, so an unreachable server shows at the first use.
+    pub async fn open(url: &str) -> Result<Self, LedgerError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            postgres::Postgres::open(url).map(Self::Postgres)
+        } else if url.starts_with("sqlite:") {
+            sqlite::Sqlite::open(url).await.map(Self::Sqlite)
+        } else {
+            Err(LedgerError::Url { expected: "postgres://user@host/database or sqlite://file.db" })
+        }
+    }
+
+    /// Runs `body` in one write transaction: repeated after deadlocks and busy databases, committed, then returned.
+    ///
+    /// # Errors
+    /// Whatever `body` returns, after a roll-back; [`LedgerError::Database`] when the commit fails, in which case it may
+    /// nevertheless have happened.
+    pub async fn write<T, F>(&self, body: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync + 'static,
+    {
+        let body: Body<T> = Arc::new(body);
+        match self {
+            Self::Postgres(database) => database.write(body).await,
+            Self::Sqlite(database) => database.write(body).await,
+        }
+    }
+
+    /// A connection for reading. Its statements see committed data, each for itself.
+    pub async fn read(&self) -> Result<Tx, LedgerError> {
+        match self {
+            Self::Postgres(database) => database.read().await,
+            Self::Sqlite(database) => database.read().await,
+        }
+    }
+
+    /// Ends every connection; on SQLite after the transactions that were handed in.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(database) => database.close().await,
+            Self::Sqlite(database) => database.close().await,
+        }
+    }
+
+    /// Whether this is SQLite: one process, small batches.
+    pub const fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+}
+
+/// A connection of either database, inside a transaction or (from [`Database::read`]) outside of one.
+pub enum Tx {
+    /// A PostgreSQL connection.
+    Postgres(postgres::Connection),
+    /// A SQLite connection.
+    Sqlite(sqlite::Connection),
+}
+
+impl Tx {
+    /// Runs a statement that returns rows.
+    pub(crate) async fn fetch(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
+        match self {
+            Self::Postgres(connection) => connection.fetch(sql.postgres, values).await,
+            Self::Sqlite(connection) => connection.fetch(sql.sqlite, values).await,
+        }
+    }
+
+    /// Runs a statement that returns at most one row.
+    pub(crate) async fn fetch_optional(&mut self, sql: Sql, values: Vec<Value>) -> Result<Option<Row>, LedgerError> {
+        Ok(self.fetch(sql, values).await?.into_iter().next())
+    }
+
+    /// Runs a statement that returns exactly one row.
+    pub(crate) async fn fetch_one(&mut self, sql: Sql, values: Vec<Value>) -> Result<Row, LedgerError> {
+        self.fetch_optional(sql, values).await?.ok_or(LedgerError::MissingRow)
+    }
+
+    /// Runs a statement for its effect; how many rows it touched.
+    pub(crate) async fn execute(&mut self, sql: Sql, values: Vec<Value>) -> Result<u64, LedgerError> {
+        match self {
+            Self::Postgres(connection) => connection.execute(sql.postgres, values).await,
+            Self::Sqlite(connection) => connection.execute(sql.sqlite, values).await,
+        }
+    }
+
+    /// Runs a migration: several statements without parameters.
+    pub(crate) async fn script(&mut self, postgres: &'static str, sqlite: &'static str) -> Result<(), LedgerError> {
+        match self {
+            Self::Postgres(connection) => connection.script(postgres).await,
+            Self::Sqlite(connection) => connection.script(sqlite).await,
+        }
+    }
+
+    /// The ledger's clock, the only one that decides anything (invariant 9). Call it after the locks are held.
+    ///
+    /// PostgreSQL: the server's clock, not the transaction's start. SQLite: this host's, which is the one process's. Both
+    /// plus the ledger's offset, which is zero but in demos and tests.
+    pub(crate) async fn now(&mut self) -> Result<DateTime<Utc>, LedgerError> {
+        let row = self
+            .fetch_one(
+                sql!(
+                    "SELECT clock_offset_us + ",
+                    { postgres: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)", sqlite: "CAST($1 AS BIGINT)" },
+                    " AS now FROM ledger",
+                    { postgres: " WHERE $1 = 0", sqlite: "" }
+                ),
+                vec![Value::Int(if matches!(self, Self::Sqlite(_)) { Utc::now().timestamp_micros() } else { 0 })],
+            )
+            .await?;
+        row.instant("now")
+    }
+}
+
+/// An instant as the ledger stores it: whole microseconds since 1970-01-01 UTC.
+pub(crate) fn micros(instant: DateTime<Utc>) -> i64 {
+    instant.timestamp_micros()
+}
+
+/// An instant of stored microseconds; the epoch for what no calendar holds.
+pub(crate) fn from_micros(micros: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH.checked_add_signed(TimeDelta::microseconds(micros)).unwrap_or(DateTime::UNIX_EPOCH)
+}

@@ -1,0 +1,122 @@
+//! PostgreSQL: a pool, transactions repeated after deadlocks.
+
+use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
+use crate::error::LedgerError;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Executor as _, query::Query};
+use std::{str::FromStr as _, time::Duration};
+
+/// Connections of one process: dispatchers need two to four for their batches, the rest is for reading.
+const CONNECTIONS_MAX: u32 = 10;
+/// How long a free connection is waited for.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A PostgreSQL database.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: PgPool,
+}
+
+/// One of its connections.
+pub struct Connection(PoolConnection<sqlx::Postgres>);
+
+impl Postgres {
+    /// Prepares the pool; connects at the first use.
+    pub(super) fn open(url: &str) -> Result<Self, LedgerError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| LedgerError::Url { expected: "postgres://user@host:port/database" })?
+            .application_name("regua")
+            .options([("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "5s"), ("statement_timeout", "30s")]);
+        let pool =
+            PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    pub(super) async fn read(&self) -> Result<Tx, LedgerError> {
+        Ok(Tx::Postgres(Connection(self.pool.acquire().await?)))
+    }
+
+    pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>) -> Result<T, LedgerError> {
+        let mut repeats = 0;
+        loop {
+            let result = match tokio::time::timeout(TRANSACTION_TIMEOUT, self.once(&body)).await {
+                Ok(result) => result,
+                Err(_) => Err(LedgerError::TimedOut),
+            };
+            match result {
+                Err(error) if error.asks_for_repeat() && repeats < REPEATS_MAX => {
+                    repeats += 1;
+                    tracing::debug!(repeats, "ledger.transaction_repeated");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// One try: begin, body, commit. A connection whose transaction didn't end cleanly is closed, not pooled.
+    async fn once<T>(&self, body: &Body<T>) -> Result<T, LedgerError> {
+        let mut tx = Tx::Postgres(Connection(self.pool.acquire().await?));
+        tx.script("BEGIN", "").await?;
+        let guard = Unfinished(Some(tx));
+        guard.run(body).await
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A connection with an open transaction: dropped in the middle (a time-out, a cancelled caller) it is closed, not pooled.
+struct Unfinished(Option<Tx>);
+
+impl Unfinished {
+    async fn run<T>(mut self, body: &Body<T>) -> Result<T, LedgerError> {
+        let tx = self.0.as_mut().expect("present until the end of this function");
+        let result = body(tx).await;
+        let end = tx.script(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }, "").await;
+        if end.is_ok() {
+            drop(self.0.take());
+        }
+        match result {
+            Ok(value) => end.map(|()| value),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(Tx::Postgres(Connection(connection))) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+impl Connection {
+    pub(super) async fn fetch(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
+        let rows = bound(sql, values).fetch_all(&mut *self.0).await?;
+        Ok(rows.into_iter().map(Row::Postgres).collect())
+    }
+
+    pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
+        Ok(bound(sql, values).execute(&mut *self.0).await?.rows_affected())
+    }
+
+    pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), LedgerError> {
+        (&mut *self.0).execute(sqlx::raw_sql(sql)).await?;
+        Ok(())
+    }
+}
+
+fn bound(sql: &'static str, values: Vec<Value>) -> Query<'static, sqlx::Postgres, PgArguments> {
+    let query = sqlx::query(sql);
+    values.into_iter().fold(query, |query, value| match value {
+        // An untyped null takes its type from the cast that each statement gives its nullable parameters.
+        Value::Null => query.bind(None::<String>),
+        Value::Flag(flag) => query.bind(flag),
+        Value::Int(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+        Value::Id(id) => query.bind(id),
+    })
+}

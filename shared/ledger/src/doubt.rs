@@ -1,0 +1,188 @@
+//! Doubt, settled by a person; and the doubt that a restored backup leaves.
+
+use crate::Ledger;
+use crate::database::Tx;
+use crate::error::LedgerError;
+use crate::new_id;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::ids::MessageId;
+use regua_domain::stop::StopScope;
+use serde::{Deserialize, Serialize};
+
+/// How long after its lease an attempt may still report: before that nobody may send the message again (F1).
+pub const DOUBT_GRACE: TimeDelta = TimeDelta::minutes(10);
+
+/// What a person knows or decides about a doubtful message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It was sent.
+    Sent,
+    /// It shall be sent again.
+    Resend,
+    /// It is let go.
+    Drop,
+}
+
+impl Resolution {
+    /// The name in SQL and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Resend => "resend",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// The period that a restored backup knows nothing of: its stages may have been sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct LostPeriod {
+    /// The first day of it.
+    pub since_on: NaiveDate,
+    /// The last: the day of the restoration.
+    pub until_on: NaiveDate,
+}
+
+impl LostPeriod {
+    /// Whether a stage of that day may have been sent in the period.
+    pub fn may_have_sent(&self, stage_day: NaiveDate) -> bool {
+        let catch_up = chrono::Days::new(regua_domain::decide::CATCH_UP_DAYS);
+        stage_day <= self.until_on && stage_day.checked_add_days(catch_up).is_none_or(|last| last >= self.since_on)
+    }
+}
+
+pub(crate) async fn lost_period(tx: &mut Tx) -> Result<Option<LostPeriod>, LedgerError> {
+    let row = tx.fetch_optional(sql!("SELECT value FROM settings WHERE name = 'lost_period'"), vec![]).await?;
+    row.map(|row| row.json("value")).transpose()
+}
+
+impl Ledger {
+    /// Settles a doubtful message as a person says. Evidence that comes later still wins.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] when it isn't in doubt, when its attempt may still report, or when it has been overtaken.
+    pub async fn resolve_doubt(&self, id: MessageId, how: Resolution, by: String, why: String) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                let (by, why) = (by.clone(), why.clone());
+                Box::pin(async move { resolve(tx, id, how, &by, &why).await })
+            })
+            .await
+    }
+
+    /// Says that a backup was restored and that nothing since `lost_since` is known. Every live message, and every message
+    /// written later for a stage that was due in the lost time, counts as doubtful; the stop that the restoration caused is lifted.
+    ///
+    /// How many messages are in doubt now because of it.
+    pub async fn restored(&self, lost_since: DateTime<Utc>, by: String) -> Result<u64, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let by = by.clone();
+                Box::pin(async move { restored(tx, lost_since, &by).await })
+            })
+            .await
+    }
+}
+
+async fn resolve(tx: &mut Tx, id: MessageId, how: Resolution, by: &str, why: &str) -> Result<(), LedgerError> {
+    let row = tx
+        .fetch_optional(
+            sql!(
+                "SELECT m.state, m.expires_at, m.source_id, m.subject, m.due_on, m.stage_rank, a.lease_expires_at AS lease
+                 FROM messages m LEFT JOIN attempts a ON a.id = m.attempt_id WHERE m.id = $1",
+                { postgres: " FOR UPDATE OF m", sqlite: "" }
+            ),
+            values![id],
+        )
+        .await?
+        .ok_or_else(|| LedgerError::Refused(format!("message {id}: there is no such message")))?;
+    let now = tx.now().await?;
+    if row.text("state")? != "in_doubt" {
+        return Err(LedgerError::Refused(format!("message {id} is {}, not in_doubt: nothing to resolve", row.text("state")?)));
+    }
+    if how == Resolution::Resend {
+        may_resend(tx, &row, id, now).await?;
+    }
+    let moved = match how {
+        Resolution::Sent => {
+            sql!("UPDATE messages SET state = 'sent', reason = NULL, updated_at = $2 WHERE id = $1 AND state = 'in_doubt'")
+        }
+        Resolution::Drop => {
+            sql!("UPDATE messages SET state = 'failed', reason = 'dropped', updated_at = $2 WHERE id = $1 AND state = 'in_doubt'")
+        }
+        Resolution::Resend => sql!(
+            "UPDATE messages SET state = 'scheduled', reason = NULL, next_attempt_at = $2, updated_at = $2 WHERE id = $1 AND state = 'in_doubt'"
+        ),
+    };
+    tx.execute(moved, values![id, now]).await?;
+    tx.execute(
+        sql!("INSERT INTO resolutions (id, message_id, how, resolved_by, why, resolved_at) VALUES ($1, $2, $3, $4, $5, $6)"),
+        values![new_id(), id, how.as_str(), by, why, now],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now: DateTime<Utc>) -> Result<(), LedgerError> {
+    if let Some(lease) = row.opt_instant("lease")?
+        && now < lease + DOUBT_GRACE
+    {
+        let until = lease + DOUBT_GRACE;
+        return Err(LedgerError::Refused(format!("message {id}: its attempt may still report; send it again after {until}")));
+    }
+    if row.instant("expires_at")? <= now {
+        return Err(LedgerError::Refused(format!("message {id} has expired: drop it, the next stage will follow")));
+    }
+    let newer = tx
+        .fetch_one(
+            sql!(
+                "SELECT count(*) AS n FROM messages WHERE source_id = ",
+                (id 1),
+                " AND subject = $2 AND id <> $3 AND due_on IS NOT NULL
+                  AND (due_on > $4 OR (due_on = $4 AND stage_rank >= $5)) AND state NOT IN ('skipped', 'failed')"
+            ),
+            values![
+                row.id("source_id")?,
+                row.text("subject")?,
+                id,
+                row.opt_text("due_on")?.unwrap_or_default(),
+                row.int("stage_rank")?
+            ],
+        )
+        .await?;
+    if newer.count("n")? > 0 {
+        return Err(LedgerError::Refused(format!("message {id} was overtaken by a more advanced stage: drop it")));
+    }
+    Ok(())
+}
+
+async fn restored(tx: &mut Tx, lost_since: DateTime<Utc>, by: &str) -> Result<u64, LedgerError> {
+    let now = tx.now().await?;
+    if lost_since > now {
+        return Err(LedgerError::Refused(format!("--lost-since {lost_since} lies in the future: the ledger's clock says {now}")));
+    }
+    let window = crate::settings::load(tx).await?.window()?;
+    let period = LostPeriod { since_on: window.local_date(lost_since), until_on: window.local_date(now) };
+    let text = serde_json::to_string(&period).map_err(|_| LedgerError::unreadable("settings", "a period that is no JSON"))?;
+    tx.execute(
+        sql!("INSERT INTO settings (name, value) VALUES ('lost_period', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"),
+        values![text],
+    )
+    .await?;
+    let doubtful = tx
+        .execute(
+            sql!(
+                "UPDATE messages SET state = 'in_doubt', reason = 'restored', queued_at = NULL, next_attempt_at = NULL, lease_expires_at = NULL,
+                        updated_at = $1 WHERE state IN ('held', 'scheduled', 'queued', 'sending')"
+            ),
+            values![now],
+        )
+        .await?;
+    tx.execute(
+        sql!("UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE lifted_at IS NULL AND scope = $3 AND raised_by = 'ledger'"),
+        values![now, by, StopScope::Everything.as_str()],
+    )
+    .await?;
+    Ok(doubtful)
+}

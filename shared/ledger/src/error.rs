@@ -1,0 +1,76 @@
+//! What can go wrong with the ledger: always a fault of ours or of the database, never of a message.
+
+use thiserror::Error;
+
+/// A failure of the ledger. It costs no message an attempt.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// `REGUA_DATABASE_URL` names no database that Régua knows.
+    #[error("REGUA_DATABASE_URL: expected {expected}")]
+    Url {
+        /// The forms that are understood.
+        expected: &'static str,
+    },
+    /// The database failed or can't be reached.
+    #[error("the ledger's database failed")]
+    Database(#[from] sqlx::Error),
+    /// A statement that must return a row returned none.
+    #[error("a row that must exist is missing")]
+    MissingRow,
+    /// A stored value that this version doesn't understand.
+    #[error("column {column} holds {found}, which this version of Régua can't read")]
+    Unreadable {
+        /// The column.
+        column: String,
+        /// Its value's shape.
+        found: String,
+    },
+    /// The work ran on after somebody else had taken it over.
+    #[error("the lease is lost: somebody else has taken the work over")]
+    LeaseLost,
+    /// The transaction took longer than its bound.
+    #[error("the transaction took too long and was given up")]
+    TimedOut,
+    /// The ledger was written by a newer Régua.
+    #[error("the ledger is at migration {found}, this binary knows {known}: start the newer Régua")]
+    Newer {
+        /// The migration that the database is at.
+        found: i64,
+        /// The newest that this binary knows.
+        known: i64,
+    },
+    /// Something asked for by a person isn't there or isn't allowed.
+    #[error("{0}")]
+    Refused(String),
+    /// The ledger was closed.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl LedgerError {
+    /// A stored value that can't be read.
+    pub(crate) fn unreadable(column: &str, found: &str) -> Self {
+        Self::Unreadable { column: column.to_owned(), found: found.chars().take(40).collect() }
+    }
+
+    /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy.
+    pub(crate) fn asks_for_repeat(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517"))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the database could not be reached at all.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Database(error) => {
+                matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_))
+            }
+            Self::TimedOut | Self::Closed => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! What the evaluator reads and writes: plans, candidates, and the messages that it decided.
+
+use crate::Ledger;
+use crate::database::{Row, Tx, micros};
+use crate::doubt::LostPeriod;
+use crate::error::LedgerError;
+use crate::runs::Cursor;
+use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::decide::{Known, PolicyPlan, StagePlan};
+use regua_domain::ids::{ChannelId, InvoiceId, MessageId, NoticeId, PolicyId, RunId, SourceId};
+use regua_domain::message::{DoubtReason, SkipReason, State};
+use regua_domain::mirror::{Customer, Invoice};
+use regua_domain::render::{NoticePlan, Rendered};
+use regua_domain::stage::{Stage, StageKind};
+use regua_domain::variables;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use uuid::Uuid;
+
+/// Invoices of one evaluation batch on PostgreSQL.
+pub const PAGE_POSTGRES: u32 = 1000;
+/// On SQLite, whose one writer the dispatcher's starts share: a batch must not keep them waiting.
+pub const PAGE_SQLITE: u32 = 250;
+
+/// An invoice that may be due for a stage.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The invoice.
+    pub invoice: Invoice,
+    /// Its customer, if the mirror has it.
+    pub customer: Option<Customer>,
+    /// The messages that exist for it.
+    pub known: Vec<Known>,
+}
+
+/// A message to be written.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Its id; for one that comes back, the old one's.
+    pub id: MessageId,
+    /// Whether it exists as skipped and comes back.
+    pub revives: bool,
+    /// The invoice.
+    pub subject: InvoiceId,
+    /// The stage.
+    pub stage: Stage,
+    /// The due date: the occasion of a dated stage.
+    pub due_on: NaiveDate,
+    /// The policy that decided.
+    pub policy_id: PolicyId,
+    /// The notice.
+    pub notice_id: NoticeId,
+    /// The channel that it goes through.
+    pub channel_id: ChannelId,
+    /// The stage's own day.
+    pub stage_day: NaiveDate,
+    /// When it ends unsent.
+    pub expires_at: DateTime<Utc>,
+    /// What will be sent, or why nothing will.
+    pub text: Result<Rendered, SkipReason>,
+}
+
+/// A batch of decisions, committed with the run's own counters and cursor.
+#[derive(Clone, Debug)]
+pub struct EvaluationBatch {
+    /// The run.
+    pub run_id: RunId,
+    /// The owner of its lease.
+    pub owner: Uuid,
+    /// The run's instant, for the watermark.
+    pub planned_at: DateTime<Utc>,
+    /// The source that the invoices are of.
+    pub source_id: SourceId,
+    /// Where the run goes on after this batch.
+    pub cursor: Cursor,
+    /// The messages, at most one per invoice.
+    pub messages: Vec<NewMessage>,
+}
+
+/// What a batch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvaluationCounts {
+    /// New messages with a text: they wait for the release, or are in doubt since a backup was restored.
+    pub held: u64,
+    /// New messages written as skipped.
+    pub skipped: u64,
+    /// Skipped messages that came back.
+    pub revived: u64,
+    /// Earlier stages that a new message took the place of.
+    pub superseded: u64,
+    /// Invoices left alone because a message of theirs is being sent.
+    pub blocked: u64,
+}
+
+impl Ledger {
+    /// Invoices of one evaluation batch.
+    pub const fn evaluation_page(&self) -> u32 {
+        if self.is_embedded() { PAGE_SQLITE } else { PAGE_POSTGRES }
+    }
+
+    /// The enabled policies, best first, with the stages that are switched on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreadable`] for a notice whose variables no version of Régua would have accepted.
+    pub async fn policies(&self) -> Result<Vec<PolicyPlan>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT p.id AS policy_id, ps.stage, ps.days, n.id AS notice_id, n.channel_id, n.template_id, n.variables,
+                            c.provider_id AS provider_channel_id
+                     FROM policies p JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
+                     JOIN notices n ON n.id = ps.notice_id JOIN channels c ON c.id = n.channel_id
+                     WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
+                ),
+                vec![],
+            )
+            .await?;
+        let mut plans: Vec<PolicyPlan> = Vec::new();
+        for row in &rows {
+            let id = PolicyId(row.id("policy_id")?);
+            let stage = read_stage(row)?;
+            match plans.last_mut().filter(|plan| plan.id == id) {
+                Some(plan) => plan.stages.push(stage),
+                None => plans.push(PolicyPlan { id, stages: vec![stage] }),
+            }
+        }
+        Ok(plans)
+    }
+
+    /// A page of open invoices due between two dates, after the cursor, in the order of due date and id.
+    pub async fn candidates(
+        &self,
+        source_id: SourceId,
+        due: (NaiveDate, NaiveDate),
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let (after_on, after_id) = match after {
+            Some(cursor) => (cursor.due_on, cursor.invoice_id.clone()),
+            None => (due.0, String::new()),
+        };
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT i.record AS invoice, c.record AS customer FROM invoices i
+                     LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                     WHERE i.source_id = $1 AND i.is_open AND i.due_on >= $2 AND i.due_on <= $3 AND (i.due_on, i.id) > ($4, $5)
+                     ORDER BY i.due_on, i.id LIMIT $6"
+                ),
+                values![source_id, due.0, due.1, after_on, after_id, limit],
+            )
+            .await?;
+        let mut candidates = rows
+            .iter()
+            .map(|row| Ok(Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known: Vec::new() }))
+            .collect::<Result<Vec<_>, LedgerError>>()?;
+        let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
+        let mut known = known_messages(&mut tx, source_id, &ids).await?;
+        for candidate in &mut candidates {
+            candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
+        }
+        Ok(candidates)
+    }
+
+    /// Commits a batch of decisions under the run's lease: messages, counters and cursor in one transaction.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`] when another evaluator has taken the run over: nothing was written.
+    pub async fn commit_evaluation(&self, batch: EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let batch = batch.clone();
+                Box::pin(async move { commit(tx, &batch).await })
+            })
+            .await
+    }
+}
+
+fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
+    let text = row.text("variables")?;
+    Ok(StagePlan {
+        stage: row.named("stage", Stage::parse)?,
+        days: row.opt_int("days")?,
+        notice: NoticePlan {
+            id: NoticeId(row.id("notice_id")?),
+            channel_id: ChannelId(row.id("channel_id")?),
+            provider_channel_id: row.text("provider_channel_id")?,
+            template_id: row.text("template_id")?,
+            entries: variables::parse(&text).map_err(|_| LedgerError::unreadable("notices.variables", &text))?,
+        },
+    })
+}
+
+async fn known_messages(
+    tx: &mut Tx,
+    source_id: SourceId,
+    ids: &[&InvoiceId],
+) -> Result<HashMap<String, Vec<Known>>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT id, subject, stage, due_on, state, reason FROM messages WHERE source_id = $1 AND subject IN ",
+                (any 2 text)
+            ),
+            values![source_id, json!(ids).to_string()],
+        )
+        .await?;
+    let mut known: HashMap<String, Vec<Known>> = HashMap::new();
+    for row in &rows {
+        let state = row.named("state", State::parse)?;
+        let message = Known {
+            id: MessageId(row.id("id")?),
+            stage: row.named("stage", Stage::parse)?,
+            due_on: row.opt_date("due_on")?,
+            state,
+            skip_reason: if state == State::Skipped { row.opt_named("reason", SkipReason::parse)? } else { None },
+        };
+        known.entry(row.text("subject")?).or_default().push(message);
+    }
+    Ok(known)
+}
+
+async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {
+    let held = tx
+        .fetch_optional(
+            sql!("SELECT id FROM runs WHERE id = $1 AND lease_owner = $2 AND state = 'running'", for_update),
+            values![batch.run_id, batch.owner],
+        )
+        .await?;
+    if held.is_none() {
+        return Err(LedgerError::LeaseLost);
+    }
+    let siblings = lock_siblings(tx, batch).await?;
+    let now = tx.now().await?;
+    let mut counts = EvaluationCounts::default();
+    let admitted = supersede(tx, batch, &siblings, now, &mut counts).await?;
+    revive(tx, batch, &admitted, now, &mut counts).await?;
+    insert(tx, batch, &admitted, now, &mut counts).await?;
+    tx.execute(
+        sql!(
+            "UPDATE runs SET evaluated = evaluated + $2 + $3, held = held + $2, skipped = skipped + $3, revived = revived + $4,
+                    superseded = superseded + $5, blocked = blocked + $6, cursor_source = $7, cursor_due_on = $8, cursor_invoice = $9,
+                    tries = 1, lease_expires_at = $10
+             WHERE id = $1"
+        ),
+        values![
+            batch.run_id,
+            i64::try_from(counts.held).unwrap_or(i64::MAX),
+            i64::try_from(counts.skipped).unwrap_or(i64::MAX),
+            i64::try_from(counts.revived).unwrap_or(i64::MAX),
+            i64::try_from(counts.superseded).unwrap_or(i64::MAX),
+            i64::try_from(counts.blocked).unwrap_or(i64::MAX),
+            batch.cursor.source_id,
+            batch.cursor.due_on,
+            &batch.cursor.invoice_id,
+            now + crate::runs::LEASE
+        ],
+    )
+    .await?;
+    Ok(counts)
+}
+
+/// Another message of an invoice in the batch, as it is under its lock.
+struct Sibling {
+    id: MessageId,
+    stage: Stage,
+    due_on: NaiveDate,
+    state: State,
+}
+
+/// The dated messages of the batch's invoices, locked: live ones may be superseded, others bar an earlier stage.
+async fn lock_siblings(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<String, Vec<Sibling>>, LedgerError> {
+    let subjects: Vec<_> = batch.messages.iter().map(|message| &message.subject).collect();
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT id, subject, stage, due_on, state FROM messages
+                 WHERE source_id = $1 AND due_on IS NOT NULL AND subject IN ",
+                (any 2 text),
+                " ORDER BY id",
+                for_update
+            ),
+            values![batch.source_id, json!(subjects).to_string()],
+        )
+        .await?;
+    let mut siblings: HashMap<String, Vec<Sibling>> = HashMap::new();
+    for row in &rows {
+        let sibling = Sibling {
+            id: MessageId(row.id("id")?),
+            stage: row.named("stage", Stage::parse)?,
+            due_on: row.date("due_on")?,
+            state: row.named("state", State::parse)?,
+        };
+        siblings.entry(row.text("subject")?).or_default().push(sibling);
+    }
+    Ok(siblings)
+}
+
+/// Decides each message against its siblings; earlier stages make room. Returns the places of those that go on.
+async fn supersede(
+    tx: &mut Tx,
+    batch: &EvaluationBatch,
+    siblings: &HashMap<String, Vec<Sibling>>,
+    now: DateTime<Utc>,
+    counts: &mut EvaluationCounts,
+) -> Result<HashSet<MessageId>, LedgerError> {
+    let mut admitted = HashSet::new();
+    let mut overtaken = Vec::new();
+    for message in &batch.messages {
+        let others = siblings.get(&message.subject.0).map_or(&[][..], Vec::as_slice);
+        if others.iter().any(|other| other.state == State::Sending) {
+            counts.blocked += 1;
+            continue;
+        }
+        let barred = others.iter().filter(|other| other.id != message.id).any(|other| {
+            let newer = other.due_on > message.due_on || (other.due_on == message.due_on && other.stage >= message.stage);
+            newer && (other.state.is_live() || other.state.may_have_arrived())
+        });
+        let exists = others.iter().any(|other| other.due_on == message.due_on && other.stage == message.stage);
+        if barred || exists != message.revives {
+            continue;
+        }
+        if message.text.is_ok() {
+            let live = others.iter().filter(|other| other.state.is_live());
+            overtaken.extend(live.map(|other| json!({"id": other.id, "reason": SkipReason::Superseded})));
+        }
+        admitted.insert(message.id);
+    }
+    if !overtaken.is_empty() {
+        counts.superseded += crate::start::skip(tx, &overtaken, now).await?;
+    }
+    Ok(admitted)
+}
+
+async fn revive(
+    tx: &mut Tx,
+    batch: &EvaluationBatch,
+    admitted: &HashSet<MessageId>,
+    now: DateTime<Utc>,
+    counts: &mut EvaluationCounts,
+) -> Result<(), LedgerError> {
+    let revived: Vec<_> = batch.messages.iter().filter(|message| message.revives && admitted.contains(&message.id)).collect();
+    let rows: Vec<_> = revived.iter().filter_map(|message| message_json(message)).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    counts.revived += tx
+        .execute(
+            sql!(
+                "UPDATE messages SET state = 'held', reason = NULL, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
+                        phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, run_id = $2, run_planned_at = $3,
+                        phone_slot_at = NULL, updated_at = $4
+                 FROM ",
+                (rows 1 r id: uuid, policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text, facts_version: text, expires_at: bigint),
+                " WHERE messages.id = r.id AND messages.state = 'skipped'"
+            ),
+            values![json!(rows).to_string(), batch.run_id, batch.planned_at, now],
+        )
+        .await?;
+    write_texts(tx, &revived.iter().filter_map(|m| Some((m.id, m.text.as_ref().ok()?))).collect::<Vec<_>>()).await
+}
+
+async fn insert(
+    tx: &mut Tx,
+    batch: &EvaluationBatch,
+    admitted: &HashSet<MessageId>,
+    now: DateTime<Utc>,
+    counts: &mut EvaluationCounts,
+) -> Result<(), LedgerError> {
+    let new: BTreeMap<MessageId, &NewMessage> = batch
+        .messages
+        .iter()
+        .filter(|message| !message.revives && admitted.contains(&message.id))
+        .map(|message| (message.id, message))
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let lost = crate::doubt::lost_period(tx).await?;
+    let rows: Vec<_> = new.values().map(|message| insert_json(message, lost)).collect();
+    let inserted = tx
+        .fetch(
+            sql!(
+                "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, reason, policy_id, notice_id,
+                        channel_id, phone_key, run_id, run_planned_at, expires_at, facts_version, created_at, updated_at)
+                 SELECT r.id, $2, r.subject, r.stage, r.stage_rank, r.due_on, r.due_on, r.state, r.reason, r.policy_id, r.notice_id,
+                        r.channel_id, r.phone_key, $3, $4, r.expires_at, r.facts_version, $5, $5
+                 FROM ",
+                (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, due_on: text, state: text, reason: text, policy_id: uuid,
+                 notice_id: uuid, channel_id: uuid, phone_key: text, expires_at: bigint, facts_version: text),
+                " WHERE true ON CONFLICT DO NOTHING RETURNING id"
+            ),
+            values![json!(rows).to_string(), batch.source_id, batch.run_id, batch.planned_at, now],
+        )
+        .await?;
+    let mut texts = Vec::with_capacity(inserted.len());
+    for row in &inserted {
+        let id = MessageId(row.id("id")?);
+        match new.get(&id).map(|message| &message.text) {
+            Some(Ok(text)) => {
+                counts.held += 1;
+                texts.push((id, text));
+            }
+            _ => counts.skipped += 1,
+        }
+    }
+    // A row that met another evaluator's: its invoice is looked at again by the next run.
+    counts.blocked += (new.len() - inserted.len()) as u64;
+    write_texts(tx, &texts).await
+}
+
+fn insert_json(message: &NewMessage, lost: Option<LostPeriod>) -> serde_json::Value {
+    debug_assert_eq!(message.stage.kind(), StageKind::Dated, "event stages have occasions of their own");
+    let (state, reason, text) = match &message.text {
+        Ok(text) if lost.is_some_and(|lost| lost.may_have_sent(message.stage_day)) => {
+            (State::InDoubt, Some(DoubtReason::Restored.as_str()), Some(text))
+        }
+        Ok(text) => (State::Held, None, Some(text)),
+        Err(why) => (State::Skipped, Some(why.as_str()), None),
+    };
+    json!({
+        "id": message.id, "subject": message.subject, "stage": message.stage, "stage_rank": message.stage.rank(), "due_on": message.due_on,
+        "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
+        "phone_key": text.map(|text| &text.phone_key), "expires_at": micros(message.expires_at),
+        "facts_version": text.map(Rendered::facts_version).unwrap_or_default(),
+    })
+}
+
+fn message_json(message: &NewMessage) -> Option<serde_json::Value> {
+    let text = message.text.as_ref().ok()?;
+    Some(json!({
+        "id": message.id, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
+        "phone_key": text.phone_key, "facts_version": text.facts_version(), "expires_at": micros(message.expires_at),
+    }))
+}
+
+/// Writes what customers will read, in place of what was there.
+pub(crate) async fn write_texts(tx: &mut Tx, texts: &[(MessageId, &Rendered)]) -> Result<(), LedgerError> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = texts
+        .iter()
+        .map(|(id, text)| {
+            json!({
+                "message_id": id, "phone": text.phone, "provider_channel_id": text.provider_channel_id, "template_id": text.template_id,
+                "variables": text.variables,
+            })
+        })
+        .collect();
+    tx.execute(
+        sql!(
+            "INSERT INTO message_texts (message_id, phone, provider_channel_id, template_id, variables)
+             SELECT r.message_id, r.phone, r.provider_channel_id, r.template_id, r.variables FROM ",
+            (rows 1 r message_id: uuid, phone: text, provider_channel_id: text, template_id: text, variables: text),
+            " WHERE true ON CONFLICT (message_id) DO UPDATE SET phone = excluded.phone, provider_channel_id = excluded.provider_channel_id,
+                     template_id = excluded.template_id, variables = excluded.variables"
+        ),
+        values![json!(rows).to_string()],
+    )
+    .await?;
+    Ok(())
+}

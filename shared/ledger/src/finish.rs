@@ -1,0 +1,284 @@
+//! *finish*: attempt, state and counters in ONE transaction, fenced by the attempt id (K4).
+
+use crate::Ledger;
+use crate::database::{Tx, from_micros, micros};
+use crate::error::LedgerError;
+use crate::snapshot::json_ids;
+use crate::start::{BucketChanges, RecipientBefore};
+use chrono::{DateTime, Utc};
+use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
+use regua_domain::message::{DeferReason, State};
+use regua_domain::settlement::Settlement;
+use serde_json::json;
+
+/// Attempts that one finish may settle.
+pub const BATCH_MAX: usize = 256;
+
+/// What is known of an attempt when it has ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The message.
+    pub message_id: MessageId,
+    /// The attempt: only its own result settles it.
+    pub attempt_id: AttemptId,
+    /// What becomes of the message.
+    pub settlement: Settlement,
+    /// The HTTP status, if an answer came.
+    pub http_status: Option<u16>,
+    /// The provider's own code, if the answer held one.
+    pub provider_code: Option<String>,
+    /// Milliseconds from the request to its end.
+    pub latency_ms: u64,
+}
+
+/// What a finish did to one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishAnswer {
+    /// The message moved.
+    Settled,
+    /// The message had moved on: the attempt's record is written, the state stays.
+    Late,
+    /// The ledger has no such attempt.
+    Unknown,
+}
+
+impl Ledger {
+    /// Records how attempts ended. Evidence beats doubt: a definite result settles `in_doubt` as it settles `sending`.
+    pub async fn finish(&self, batch: Vec<Finished>) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let batch = batch.clone();
+                Box::pin(async move { finish(tx, &batch).await })
+            })
+            .await
+    }
+
+    /// Pauses a channel for every dispatcher at once, never shortening a pause; its own transaction, before *finish*.
+    pub async fn pause_channel(&self, channel: ChannelId, until: DateTime<Utc>, why: DeferReason) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.execute(
+                        sql!(
+                            "UPDATE gates SET paused_until = $2, pause_reason = $3
+                             WHERE channel_id = $1 AND (paused_until IS NULL OR paused_until < $2)"
+                        ),
+                        values![channel, until, why.as_str()],
+                    )
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// The open attempt of a result, with its recipient.
+struct Open {
+    business_id: BusinessId,
+    phone_key: Option<String>,
+    before: RecipientBefore,
+}
+
+async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
+    let mut batch: Vec<&Finished> = batch.iter().take(BATCH_MAX).collect();
+    batch.sort_by_key(|finished| finished.message_id);
+    let attempts = json_ids(batch.iter().map(|finished| finished.attempt_id.0));
+    lock_businesses_and_recipients(tx, &attempts).await?;
+    let ids = json_ids(batch.iter().map(|finished| finished.message_id.0));
+    tx.fetch(sql!("SELECT id FROM messages WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
+    let now = tx.now().await?;
+    let known = record_attempts(tx, &batch, now).await?;
+    let mut answers = Vec::with_capacity(batch.len());
+    for group in [true, false] {
+        let members: Vec<&Finished> = batch.iter().copied().filter(|finished| proves(finished) == group).collect();
+        answers.extend(move_messages(tx, &members, &known, group, now).await?);
+    }
+    let settled: Vec<&Finished> = batch
+        .iter()
+        .copied()
+        .filter(|f| f.settlement.proves_unsent() && answers.contains(&(f.attempt_id, FinishAnswer::Settled)))
+        .collect();
+    for finished in settled {
+        put_recipient_back(tx, finished.attempt_id).await?;
+    }
+    Ok(answers)
+}
+
+/// Whether the result is evidence: then it settles doubt too.
+fn proves(finished: &Finished) -> bool {
+    matches!(finished.settlement, Settlement::Sent { .. } | Settlement::Fail { .. })
+}
+
+async fn lock_businesses_and_recipients(tx: &mut Tx, attempts: &str) -> Result<(), LedgerError> {
+    tx.fetch(
+        sql!(
+            "SELECT id FROM businesses WHERE id IN
+             (SELECT ch.business_id FROM attempts a JOIN channels ch ON ch.id = a.channel_id WHERE a.id IN ",
+            (any 1 uuid),
+            ") ORDER BY id",
+            for_update
+        ),
+        values![attempts],
+    )
+    .await?;
+    tx.fetch(
+        sql!(
+            "SELECT phone_key FROM recipients WHERE last_attempt_id IN ",
+            (any 1 uuid),
+            " AND (business_id, phone_key) IN (SELECT ch.business_id, m.phone_key FROM attempts a JOIN messages m ON m.id = a.message_id
+                  JOIN channels ch ON ch.id = a.channel_id WHERE a.id IN ",
+            (any 1 uuid),
+            ") ORDER BY business_id, phone_key",
+            for_update
+        ),
+        values![attempts],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes each attempt's result; an attempt that had a definite one keeps it. Returns the attempts that exist.
+async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -> Result<Vec<AttemptId>, LedgerError> {
+    let rows: Vec<_> = batch
+        .iter()
+        .map(|finished| {
+            let (reason, provider_id) = match &finished.settlement {
+                Settlement::Sent { provider_id } => (None, Some(provider_id.as_str())),
+                Settlement::Defer { why, .. } => (Some(why.as_str()), None),
+                Settlement::Fail { why } => (Some(why.as_str()), None),
+                Settlement::Doubt { why } => (Some(why.as_str()), None),
+                Settlement::Retry { .. } | Settlement::GiveBack => (None, None),
+            };
+            json!({
+                "id": finished.attempt_id, "outcome": finished.settlement.outcome(), "reason": reason, "provider_id": provider_id,
+                "http_status": finished.http_status, "provider_code": finished.provider_code, "latency_ms": finished.latency_ms,
+            })
+        })
+        .collect();
+    let rows = tx
+        .fetch(
+            sql!(
+                "UPDATE attempts SET outcome = r.outcome, reason = r.reason, provider_id = COALESCE(r.provider_id, attempts.provider_id),
+                        http_status = r.http_status, provider_code = r.provider_code, latency_ms = r.latency_ms, finished_at = $2
+                 FROM ",
+                (rows 1 r id: uuid, outcome: text, reason: text, provider_id: text, http_status: bigint, provider_code: text, latency_ms: bigint),
+                " WHERE attempts.id = r.id AND (attempts.outcome IS NULL OR attempts.outcome = 'doubt') RETURNING attempts.id AS id"
+            ),
+            values![json!(rows).to_string(), now],
+        )
+        .await?;
+    rows.iter().map(|row| row.id("id").map(AttemptId)).collect()
+}
+
+/// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too.
+async fn move_messages(
+    tx: &mut Tx,
+    batch: &[&Finished],
+    known: &[AttemptId],
+    evidence: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<_> = batch.iter().map(|finished| move_json(finished)).collect();
+    let moved = tx
+        .fetch(
+            sql!(
+                "UPDATE messages SET state = r.state, reason = r.reason, next_attempt_at = r.next_attempt_at,
+                        attempts = messages.attempts - r.unused, provider_id = COALESCE(r.provider_id, messages.provider_id),
+                        lease_expires_at = NULL, updated_at = $2
+                 FROM ",
+                (rows 1 r id: uuid, attempt_id: uuid, state: text, reason: text, next_attempt_at: bigint, unused: bigint, provider_id: text),
+                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id
+                    AND (messages.state = 'sending' OR ($3 = 1 AND messages.state = 'in_doubt'))
+                  RETURNING messages.attempt_id AS attempt_id"
+            ),
+            values![json!(rows).to_string(), now, i64::from(evidence)],
+        )
+        .await?;
+    let moved: Vec<AttemptId> = moved.iter().map(|row| row.id("attempt_id").map(AttemptId)).collect::<Result<_, _>>()?;
+    Ok(batch
+        .iter()
+        .map(|finished| {
+            let id = finished.attempt_id;
+            let answer = match (moved.contains(&id), known.contains(&id)) {
+                (true, _) => FinishAnswer::Settled,
+                (false, true) => FinishAnswer::Late,
+                (false, false) => FinishAnswer::Unknown,
+            };
+            (id, answer)
+        })
+        .collect())
+}
+
+fn move_json(finished: &Finished) -> serde_json::Value {
+    let (state, reason, at, unused, provider_id) = match &finished.settlement {
+        Settlement::Sent { provider_id } => (State::Sent, None, None, 0, Some(provider_id.as_str())),
+        Settlement::Retry { at } => (State::Scheduled, Some(DeferReason::Retry.as_str()), Some(*at), 0, None),
+        Settlement::Defer { until, why } => (State::Scheduled, Some(why.as_str()), Some(*until), 1, None),
+        Settlement::Fail { why } => (State::Failed, Some(why.as_str()), None, 0, None),
+        Settlement::Doubt { why } => (State::InDoubt, Some(why.as_str()), None, 0, None),
+        // Given back: due at once.
+        Settlement::GiveBack => (State::Scheduled, Some(DeferReason::GivenBack.as_str()), Some(DateTime::UNIX_EPOCH), 1, None),
+    };
+    json!({
+        "id": finished.message_id, "attempt_id": finished.attempt_id, "state": state, "reason": reason,
+        "next_attempt_at": at.map(micros), "unused": unused, "provider_id": provider_id,
+    })
+}
+
+/// Puts a recipient's counters back to what the attempt found, while that attempt is still the recipient's last.
+async fn put_recipient_back(tx: &mut Tx, attempt: AttemptId) -> Result<(), LedgerError> {
+    let Some(open) = open(tx, attempt).await? else { return Ok(()) };
+    let Some(phone_key) = open.phone_key else { return Ok(()) };
+    let row = tx
+        .fetch_optional(
+            sql!("SELECT counted_at FROM recipients WHERE business_id = $1 AND phone_key = $2 AND last_attempt_id = $3"),
+            values![open.business_id, &phone_key, attempt],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let before = open.before;
+    tx.execute(
+        sql!(
+            "UPDATE recipients SET last_start_at = CAST($4 AS BIGINT), day = CAST($5 AS TEXT), sent_today = $6, counted_at = CAST($7 AS BIGINT),
+                    last_attempt_id = NULL
+             WHERE business_id = $1 AND phone_key = $2 AND last_attempt_id = $3"
+        ),
+        values![
+            open.business_id,
+            phone_key,
+            attempt,
+            before.last_start_at,
+            before.day,
+            before.sent_today,
+            before.counted_at
+        ],
+    )
+    .await?;
+    let mut buckets = BucketChanges::default();
+    buckets.move_recipient(open.business_id, row.opt_instant("counted_at")?, before.counted_at.map(from_micros));
+    buckets.store(tx).await
+}
+
+async fn open(tx: &mut Tx, attempt: AttemptId) -> Result<Option<Open>, LedgerError> {
+    let row = tx
+        .fetch_optional(
+            sql!(
+                "SELECT ch.business_id, m.phone_key, a.recipient_before FROM attempts a JOIN messages m ON m.id = a.message_id
+                 JOIN channels ch ON ch.id = a.channel_id WHERE a.id = $1"
+            ),
+            values![attempt],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(Open {
+            business_id: BusinessId(row.id("business_id")?),
+            phone_key: row.opt_text("phone_key")?,
+            before: row.json("recipient_before")?,
+        })
+    })
+    .transpose()
+}

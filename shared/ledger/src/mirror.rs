@@ -1,0 +1,311 @@
+//! The mirror of customers and invoices: one fenced sync per source, rows that never go backwards.
+
+use crate::Ledger;
+use crate::database::{Row, Tx, micros};
+use crate::error::LedgerError;
+use crate::new_id;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::configuration::SecretRef;
+use regua_domain::events::{self, InvoiceEvent};
+use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
+use regua_domain::mirror::{Customer, Invoice};
+use serde_json::json;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Rows that one write of the mirror may carry.
+pub const BATCH_MAX: usize = 1000;
+/// How long a sync may be silent before another may take its source.
+pub const SYNC_LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// A source, as the evaluator reads it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its id.
+    pub id: SourceId,
+    /// Its name.
+    pub name: String,
+    /// `ixc` or `files`.
+    pub kind: String,
+    /// The base of the webservice; empty for files.
+    pub url: String,
+    /// Where its token is found.
+    pub token: SecretRef,
+    /// How old the mirror may be before nothing is sent from it.
+    pub max_age: TimeDelta,
+    /// How many days back from today open titles are listed.
+    pub days_back: i64,
+    /// How many days ahead.
+    pub days_ahead: i64,
+    /// When the requests of the newest complete sync began.
+    pub complete_at: Option<DateTime<Utc>>,
+}
+
+impl Source {
+    /// Whether the mirror is young enough to decide from.
+    pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        self.complete_at.is_some_and(|at| at + self.max_age > now)
+    }
+}
+
+/// A sync in this process's hands.
+#[derive(Clone, Copy, Debug)]
+pub struct Sync {
+    /// The source.
+    pub source_id: SourceId,
+    /// The lease's owner: every write of the sync names it.
+    pub owner: Uuid,
+    /// The number of this sync: rows that it saw carry it.
+    pub generation: i64,
+    /// Whether this is the source's first: a baseline makes no events.
+    pub is_baseline: bool,
+    /// The ledger's clock when it began: before any of its requests was issued.
+    pub began_at: DateTime<Utc>,
+}
+
+/// What a write of invoices did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MirrorCounts {
+    /// Rows written; the others were older than what the mirror had.
+    pub written: u64,
+    /// Events found.
+    pub events: u64,
+}
+
+fn read_source(row: &Row) -> Result<Source, LedgerError> {
+    let reference = row.text("token_ref")?;
+    Ok(Source {
+        id: SourceId(row.id("id")?),
+        name: row.text("name")?,
+        kind: row.text("kind")?,
+        url: row.text("url")?,
+        token: if row.text("token_kind")? == "file" { SecretRef::File(reference) } else { SecretRef::Env(reference) },
+        max_age: TimeDelta::try_seconds(row.int("max_age_s")?).unwrap_or_default(),
+        days_back: row.int("days_back")?,
+        days_ahead: row.int("days_ahead")?,
+        complete_at: row.opt_instant("complete_at")?,
+    })
+}
+
+impl Ledger {
+    /// Every source.
+    pub async fn sources(&self) -> Result<Vec<Source>, LedgerError> {
+        let rows = self.db.read().await?.fetch(sql!("SELECT * FROM sources ORDER BY name"), vec![]).await?;
+        rows.iter().map(read_source).collect()
+    }
+
+    /// Takes a source for one sync; `None` while another sync has it.
+    pub async fn begin_sync(&self, source_id: SourceId, owner: Uuid) -> Result<Option<Sync>, LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    let row = tx
+                        .fetch_optional(
+                            sql!(
+                                "UPDATE sources SET lease_owner = $2, lease_expires_at = $3, generation = generation + 1
+                                 WHERE id = $1 AND (lease_owner IS NULL OR lease_expires_at <= $4)
+                                 RETURNING generation, complete_at"
+                            ),
+                            values![source_id, owner, now + SYNC_LEASE, now],
+                        )
+                        .await?;
+                    row.map(|row| {
+                        Ok(Sync {
+                            source_id,
+                            owner,
+                            generation: row.int("generation")?,
+                            is_baseline: row.opt_int("complete_at")?.is_none(),
+                            began_at: now,
+                        })
+                    })
+                    .transpose()
+                })
+            })
+            .await
+    }
+
+    /// Ends a sync: complete, so that the mirror is as young as its beginning; or given up, so that another may begin.
+    pub async fn end_sync(&self, sync: Sync, complete: bool) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let complete_at = complete.then_some(sync.began_at);
+                    crate::runs::guarded(
+                        tx.execute(
+                            sql!(
+                                "UPDATE sources SET lease_owner = NULL, lease_expires_at = NULL,
+                                        complete_at = COALESCE(CAST($3 AS BIGINT), complete_at)
+                                 WHERE id = $1 AND lease_owner = $2"
+                            ),
+                            values![sync.source_id, sync.owner, complete_at],
+                        )
+                        .await?,
+                    )
+                })
+            })
+            .await
+    }
+
+    /// Writes customers as they were at `observed_at`, the ledger's clock before their request was issued. How many were newer.
+    pub async fn write_customers(
+        &self,
+        sync: Sync,
+        customers: Vec<Customer>,
+        observed_at: DateTime<Utc>,
+    ) -> Result<u64, LedgerError> {
+        if customers.is_empty() {
+            return Ok(0);
+        }
+        self.db
+            .write(move |tx| {
+                let mut rows: Vec<_> = customers.iter().map(|customer| json!({"id": customer.id, "record": customer})).collect();
+                rows.sort_by(|a, b| a["id"].as_str().cmp(&b["id"].as_str()));
+                Box::pin(async move {
+                    fence(tx, sync).await?;
+                    tx.execute(
+                        sql!(
+                            "INSERT INTO customers (source_id, id, record, observed_at) SELECT $2, r.id, r.record, $3 FROM ",
+                            (rows 1 r id: text, record: text),
+                            " WHERE true ON CONFLICT (source_id, id) DO UPDATE SET record = excluded.record, observed_at = excluded.observed_at
+                              WHERE customers.observed_at < excluded.observed_at"
+                        ),
+                        values![json!(rows).to_string(), sync.source_id, observed_at],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+
+    /// Writes invoices as they were at `observed_at`, with the events between what the mirror had and what it gets.
+    pub async fn write_invoices(
+        &self,
+        sync: Sync,
+        invoices: Vec<Invoice>,
+        observed_at: DateTime<Utc>,
+    ) -> Result<MirrorCounts, LedgerError> {
+        if invoices.is_empty() {
+            return Ok(MirrorCounts::default());
+        }
+        self.db
+            .write(move |tx| {
+                let mut invoices = invoices.clone();
+                Box::pin(async move {
+                    invoices.sort_by(|a, b| a.id.cmp(&b.id));
+                    fence(tx, sync).await?;
+                    let events = if sync.is_baseline { Vec::new() } else { find_events(tx, sync, &invoices, observed_at).await? };
+                    let written = upsert_invoices(tx, sync, &invoices, observed_at).await?;
+                    for (invoice, event) in &events {
+                        tx.execute(
+                            sql!(
+                                "INSERT INTO invoice_events (id, source_id, invoice_id, kind, details, observed_at) VALUES ($1, $2, $3, $4, $5, $6)"
+                            ),
+                            values![new_id(), sync.source_id, &invoice.0, event.as_str(), "{}", observed_at],
+                        )
+                        .await?;
+                    }
+                    Ok(MirrorCounts { written, events: events.len() as u64 })
+                })
+            })
+            .await
+    }
+
+    /// Open titles due from `due_from` on, which this sync's list did not have: to be re-read by id. Keyset pages by id.
+    pub async fn unseen_titles(
+        &self,
+        sync: Sync,
+        due_from: NaiveDate,
+        after: Option<InvoiceId>,
+        limit: u32,
+    ) -> Result<Vec<InvoiceId>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT id FROM invoices WHERE source_id = $1 AND is_open AND due_on >= $2 AND generation < $3 AND id > $4
+                     ORDER BY id LIMIT $5"
+                ),
+                values![sync.source_id, due_from, sync.generation, after.map(|id| id.0).unwrap_or_default(), limit],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("id").map(InvoiceId)).collect()
+    }
+
+    /// Which of these customers the mirror has.
+    pub async fn known_customers(&self, source_id: SourceId, ids: &[CustomerId]) -> Result<Vec<CustomerId>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!("SELECT id FROM customers WHERE source_id = $1 AND id IN ", (any 2 text)),
+                values![source_id, json!(ids).to_string()],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("id").map(CustomerId)).collect()
+    }
+}
+
+/// The sync still has its source; its lease is prolonged.
+async fn fence(tx: &mut Tx, sync: Sync) -> Result<(), LedgerError> {
+    let now = tx.now().await?;
+    crate::runs::guarded(
+        tx.execute(
+            sql!("UPDATE sources SET lease_expires_at = $3 WHERE id = $1 AND lease_owner = $2"),
+            values![sync.source_id, sync.owner, now + SYNC_LEASE],
+        )
+        .await?,
+    )
+}
+
+async fn find_events(
+    tx: &mut Tx,
+    sync: Sync,
+    invoices: &[Invoice],
+    observed_at: DateTime<Utc>,
+) -> Result<Vec<(InvoiceId, InvoiceEvent)>, LedgerError> {
+    let ids: Vec<_> = invoices.iter().map(|invoice| &invoice.id).collect();
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT id, record FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id IN ",
+                (any 2 text),
+                " ORDER BY id",
+                for_update
+            ),
+            values![sync.source_id, json!(ids).to_string(), observed_at],
+        )
+        .await?;
+    let mut before = HashMap::new();
+    for row in &rows {
+        before.insert(row.text("id")?, row.json::<Invoice>("record")?);
+    }
+    Ok(invoices.iter().filter_map(|after| Some((after.id.clone(), events::between(before.get(&after.id.0)?, after)?))).collect())
+}
+
+async fn upsert_invoices(tx: &mut Tx, sync: Sync, invoices: &[Invoice], observed_at: DateTime<Utc>) -> Result<u64, LedgerError> {
+    let rows: Vec<_> = invoices
+        .iter()
+        .map(|invoice| {
+            json!({
+                "id": invoice.id, "customer_id": invoice.customer_id, "is_open": invoice.is_open(), "due_on": invoice.due_on,
+                "record": invoice,
+            })
+        })
+        .collect();
+    tx.execute(
+        sql!(
+            "INSERT INTO invoices (source_id, id, customer_id, is_open, due_on, record, observed_at, generation)
+             SELECT $2, r.id, r.customer_id, r.is_open, r.due_on, r.record, $3, $4 FROM ",
+            (rows 1 r id: text, customer_id: text, is_open: boolean, due_on: text, record: text),
+            " WHERE true ON CONFLICT (source_id, id) DO UPDATE SET customer_id = excluded.customer_id, is_open = excluded.is_open,
+                     due_on = excluded.due_on, record = excluded.record, observed_at = excluded.observed_at, generation = excluded.generation
+              WHERE invoices.observed_at < excluded.observed_at"
+        ),
+        values![json!(rows).to_string(), sync.source_id, micros(observed_at), sync.generation],
+    )
+    .await
+}

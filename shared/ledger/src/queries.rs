@@ -1,0 +1,208 @@
+//! What people and metrics ask the ledger.
+
+use crate::Ledger;
+use crate::database::Row;
+use crate::error::LedgerError;
+use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::ids::{AttemptId, MessageId, RunId};
+use regua_domain::message::State;
+use regua_domain::stage::Stage;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Messages by state, and what the runs say that they wrote (invariant 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Σ over runs of the messages that they wrote.
+    pub evaluated: u64,
+    /// Messages by state; every state is present.
+    pub by_state: BTreeMap<State, u64>,
+    /// Skipped messages by reason.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Messages in one state.
+    pub fn of(&self, state: State) -> u64 {
+        self.by_state.get(&state).copied().unwrap_or(0)
+    }
+
+    /// All messages.
+    pub fn total(&self) -> u64 {
+        self.by_state.values().sum()
+    }
+
+    /// Messages that are still on their way.
+    pub fn live(&self) -> u64 {
+        self.by_state.iter().filter(|(state, _)| state.is_live()).map(|(_, n)| n).sum()
+    }
+}
+
+/// A message as a person sees it: without personal data.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageView {
+    /// Its id.
+    pub id: MessageId,
+    /// The invoice.
+    pub subject: String,
+    /// The stage.
+    pub stage: Stage,
+    /// The due date.
+    pub due_on: Option<NaiveDate>,
+    /// Where it is.
+    pub state: State,
+    /// Why it is there.
+    pub reason: Option<String>,
+    /// Attempts used.
+    pub attempts: u32,
+    /// When it may be tried next.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When it ends unsent.
+    pub expires_at: DateTime<Utc>,
+    /// The run that wrote it.
+    pub run_id: RunId,
+    /// The provider's id.
+    pub provider_id: Option<String>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// An attempt as a person sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptView {
+    /// Its id.
+    pub id: AttemptId,
+    /// Which of the message, from 1.
+    pub number: u32,
+    /// The dispatcher that made it.
+    pub dispatcher: String,
+    /// Its slot.
+    pub slot_at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Why it ended so.
+    pub reason: Option<String>,
+    /// The HTTP status.
+    pub http_status: Option<i64>,
+    /// The provider's code.
+    pub provider_code: Option<String>,
+    /// Milliseconds from the request to its end.
+    pub latency_ms: Option<i64>,
+}
+
+fn read_message(row: &Row) -> Result<MessageView, LedgerError> {
+    Ok(MessageView {
+        id: MessageId(row.id("id")?),
+        subject: row.text("subject")?,
+        stage: row.named("stage", Stage::parse)?,
+        due_on: row.opt_date("due_on")?,
+        state: row.named("state", State::parse)?,
+        reason: row.opt_text("reason")?,
+        attempts: row.small("attempts")?,
+        next_attempt_at: row.opt_instant("next_attempt_at")?,
+        expires_at: row.instant("expires_at")?,
+        run_id: RunId(row.id("run_id")?),
+        provider_id: row.opt_text("provider_id")?,
+        updated_at: row.instant("updated_at")?,
+    })
+}
+
+impl Ledger {
+    /// The counts of invariant 2, read in one statement each.
+    pub async fn counts(&self) -> Result<Counts, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT state, CASE WHEN state = 'skipped' THEN reason END AS reason, count(*) AS n FROM messages
+                     GROUP BY state, CASE WHEN state = 'skipped' THEN reason END
+                     UNION ALL SELECT 'runs', NULL, CAST(COALESCE(SUM(evaluated), 0) AS BIGINT) FROM runs"
+                ),
+                vec![],
+            )
+            .await?;
+        let mut counts = Counts { by_state: State::ALL.iter().map(|state| (*state, 0)).collect(), ..Counts::default() };
+        for row in &rows {
+            let n = row.count("n")?;
+            if row.text("state")? == "runs" {
+                counts.evaluated = n;
+                continue;
+            }
+            *counts.by_state.entry(row.named("state", State::parse)?).or_default() += n;
+            if let Some(reason) = row.opt_text("reason")? {
+                counts.skipped.insert(reason, n);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Whether anything is still on its way: messages that wait or are being sent, or runs that aren't finished.
+    pub async fn is_busy(&self) -> Result<bool, LedgerError> {
+        let row = self
+            .db
+            .read()
+            .await?
+            .fetch_one(
+                sql!(
+                    "SELECT (SELECT count(*) FROM messages WHERE state IN ('held', 'scheduled', 'queued', 'sending'))
+                          + (SELECT count(*) FROM runs WHERE state IN ('planned', 'running')) AS n"
+                ),
+                vec![],
+            )
+            .await?;
+        Ok(row.count("n")? > 0)
+    }
+
+    /// A page of messages by id, after `after`, of one state or run where asked for.
+    pub async fn messages(
+        &self,
+        state: Option<State>,
+        run: Option<RunId>,
+        after: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<MessageView>, LedgerError> {
+        let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT * FROM messages WHERE id > $1 AND ($2 = '' OR state = $2) AND (",
+                    (id 3),
+                    " IS NULL OR run_id = ",
+                    (id 3),
+                    ") ORDER BY id LIMIT $4"
+                ),
+                values![after, state.map_or("", State::as_str), run.map(|run| run.0), limit],
+            )
+            .await?;
+        rows.iter().map(read_message).collect()
+    }
+
+    /// One message with its attempts, first one first.
+    pub async fn message(&self, id: MessageId) -> Result<Option<(MessageView, Vec<AttemptView>)>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let Some(row) = tx.fetch_optional(sql!("SELECT * FROM messages WHERE id = $1"), values![id]).await? else {
+            return Ok(None);
+        };
+        let attempts = tx.fetch(sql!("SELECT * FROM attempts WHERE message_id = $1 ORDER BY number, id"), values![id]).await?;
+        let attempts = attempts
+            .iter()
+            .map(|row| {
+                Ok(AttemptView {
+                    id: AttemptId(row.id("id")?),
+                    number: row.small("number")?,
+                    dispatcher: row.text("dispatcher")?,
+                    slot_at: row.instant("slot_at")?,
+                    outcome: row.opt_text("outcome")?,
+                    reason: row.opt_text("reason")?,
+                    http_status: row.opt_int("http_status")?,
+                    provider_code: row.opt_text("provider_code")?,
+                    latency_ms: row.opt_int("latency_ms")?,
+                })
+            })
+            .collect::<Result<Vec<_>, LedgerError>>()?;
+        Ok(Some((read_message(&row)?, attempts)))
+    }
+}

@@ -1,0 +1,265 @@
+//! Release: the watermark, and the bounded top-up that is the only maker of hints.
+
+use crate::database::Tx;
+use crate::error::LedgerError;
+use crate::evaluation::write_texts;
+use crate::snapshot::{self, Loaded, json_ids};
+use crate::stops::Stops;
+use crate::{Ledger, no_holiday, settings};
+use chrono::{DateTime, TimeDelta, Utc};
+use regua_domain::admission::called_for;
+use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
+use regua_domain::render::Rendered;
+use regua_domain::window::WindowState;
+use serde_json::json;
+
+/// Queued messages of a channel without a limit.
+pub const BOUND_UNLIMITED: u32 = 1000;
+/// Queued messages of a channel with one: a second of it, and never fewer than this.
+pub const BOUND_MIN: u32 = 2;
+/// A row that is queued for longer doesn't count towards the bound: its hint may be lost.
+pub const COUNTS_FOR: TimeDelta = TimeDelta::seconds(10);
+
+/// What a top-up found for one channel.
+#[derive(Clone, Debug, Default)]
+pub struct TopUp {
+    /// The messages that are queued now and whose hints must be published.
+    pub queued: Vec<MessageId>,
+    /// Messages that ended because they are not called for any more.
+    pub skipped: u64,
+    /// Messages rendered again because what they say changed.
+    pub rendered_again: u64,
+    /// Whether more may be waiting than there was room for.
+    pub more: bool,
+}
+
+/// A channel with what its release depends on.
+struct Channel {
+    per_second: Option<u32>,
+    business_id: BusinessId,
+    integration_id: IntegrationId,
+    immediate: bool,
+    released_through_at: DateTime<Utc>,
+    paused: bool,
+}
+
+impl Ledger {
+    /// *Envia mensagens Omnichannel da fila*: from now on whatever runs planned up to `planned_at` decided may go, whenever it is inserted (F13).
+    pub async fn release_through(&self, planned_at: DateTime<Utc>) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.execute(
+                        sql!(
+                            "UPDATE integrations SET released_through_at = $1 WHERE released_through_at IS NULL OR released_through_at < $1"
+                        ),
+                        values![planned_at],
+                    )
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Every channel.
+    pub async fn channel_ids(&self) -> Result<Vec<ChannelId>, LedgerError> {
+        let rows = self.db.read().await?.fetch(sql!("SELECT id FROM channels ORDER BY id"), vec![]).await?;
+        rows.iter().map(|row| row.id("id").map(ChannelId)).collect()
+    }
+
+    /// Tops one channel's queued messages up to its bound, best first, and marks them. Publish their hints after it returns.
+    ///
+    /// `bound` replaces the channel's own bound; only a benchmark lifts it.
+    pub async fn top_up(&self, channel: ChannelId, bound: Option<u32>) -> Result<TopUp, LedgerError> {
+        self.db.write(move |tx| Box::pin(async move { top_up(tx, channel, bound).await })).await
+    }
+
+    /// Puts messages back whose hints could not be published: they wait as before, due at once.
+    pub async fn unqueue_unpublished(&self, messages: Vec<MessageId>) -> Result<u64, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let ids = json_ids(messages.iter().map(|id| id.0));
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE messages SET state = 'scheduled', next_attempt_at = $2, queued_at = NULL, updated_at = $2
+                             WHERE state = 'queued' AND id IN ",
+                            (any 1 uuid)
+                        ),
+                        values![ids, now],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+}
+
+async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Result<TopUp, LedgerError> {
+    let Some(channel) = lock_channel(tx, channel_id).await? else { return Ok(TopUp::default()) };
+    let now = tx.now().await?;
+    let stops = Stops::load(tx, now).await?;
+    let settings = settings::load(tx).await?;
+    let open = matches!(settings.window()?.state_at(now, &no_holiday), WindowState::Open { .. });
+    if !open || channel.paused || stops.hold_channel(channel.business_id, channel.integration_id, channel_id) {
+        return Ok(TopUp::default());
+    }
+    let bound = bound.unwrap_or_else(|| channel.per_second.map_or(BOUND_UNLIMITED, |limit| limit.max(BOUND_MIN)));
+    let row = tx
+        .fetch_one(
+            sql!("SELECT count(*) AS n FROM messages WHERE channel_id = $1 AND state = 'queued' AND queued_at > $2"),
+            values![channel_id, now - COUNTS_FOR],
+        )
+        .await?;
+    let room = bound.saturating_sub(row.small("n")?);
+    if room == 0 {
+        return Ok(TopUp { more: true, ..TopUp::default() });
+    }
+    let ids = candidates(tx, channel_id, &channel, room, now).await?;
+    let more = ids.len() as u64 == u64::from(room);
+    let mut result = queue(tx, channel_id, &ids, &stops, now).await?;
+    result.more = more;
+    Ok(result)
+}
+
+/// Locks the channel's gate, which also keeps two top-ups of it apart.
+async fn lock_channel(tx: &mut Tx, id: ChannelId) -> Result<Option<Channel>, LedgerError> {
+    let gate = tx.fetch_optional(sql!("SELECT paused_until FROM gates WHERE channel_id = $1", for_update), values![id]).await?;
+    let Some(gate) = gate else { return Ok(None) };
+    let now = tx.now().await?;
+    let row = tx
+        .fetch_one(
+            sql!(
+                "SELECT c.per_second, c.business_id, c.integration_id, i.release, i.released_through_at
+                 FROM channels c JOIN integrations i ON i.id = c.integration_id WHERE c.id = $1"
+            ),
+            values![id],
+        )
+        .await?;
+    Ok(Some(Channel {
+        per_second: row.opt_int("per_second")?.and_then(|n| u32::try_from(n).ok()),
+        business_id: BusinessId(row.id("business_id")?),
+        integration_id: IntegrationId(row.id("integration_id")?),
+        immediate: row.text("release")? == "immediate",
+        released_through_at: row.opt_instant("released_through_at")?.unwrap_or(DateTime::<Utc>::MIN_UTC),
+        paused: gate.opt_instant("paused_until")?.is_some_and(|until| until > now),
+    }))
+}
+
+/// The best messages that could start, locked: released and due, of fresh sources, under no stop of their own. Held and
+/// scheduled ones are looked up apart, so that each look-up runs along the index.
+async fn candidates(
+    tx: &mut Tx,
+    channel_id: ChannelId,
+    channel: &Channel,
+    room: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<MessageId>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!(
+                "WITH open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
+                 fresh AS (SELECT id FROM sources WHERE complete_at + max_age_s * 1000000 > $3),
+                 best AS (
+                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held'
+                       AND ($4 = 1 OR run_planned_at <= $5) AND source_id IN (SELECT id FROM fresh)
+                       AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
+                                       OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
+                                       OR (s.scope = 'template' AND s.target = (SELECT template_id FROM notices n WHERE n.id = m.notice_id)))
+                       ORDER BY stage_rank DESC, due_on, id LIMIT $2) h
+                   UNION ALL
+                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'scheduled'
+                       AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
+                       AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
+                                       OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
+                                       OR (s.scope = 'template' AND s.target = (SELECT template_id FROM notices n WHERE n.id = m.notice_id)))
+                       ORDER BY stage_rank DESC, due_on, id LIMIT $2) d)
+                 SELECT id FROM best ORDER BY stage_rank DESC, due_on, id LIMIT $2"
+            ),
+            values![channel_id, room, now, i64::from(channel.immediate), channel.released_through_at],
+        )
+        .await?;
+    let ids: Vec<MessageId> = rows.iter().map(|row| row.id("id").map(MessageId)).collect::<Result<_, _>>()?;
+    let locked = tx
+        .fetch(
+            sql!("SELECT id FROM messages WHERE state IN ('held', 'scheduled') AND id IN ", (any 1 uuid), " ORDER BY id", for_update),
+            values![json_ids(ids.iter().map(|id| id.0))],
+        )
+        .await?;
+    let locked: std::collections::HashSet<_> = locked.iter().map(|row| row.id("id").map(MessageId)).collect::<Result<_, _>>()?;
+    Ok(ids.into_iter().filter(|id| locked.contains(id)).collect())
+}
+
+/// Looks at each message once more: not called for → skipped; says something else → rendered again; then queued.
+async fn queue(
+    tx: &mut Tx,
+    channel_id: ChannelId,
+    ids: &[MessageId],
+    stops: &Stops,
+    now: DateTime<Utc>,
+) -> Result<TopUp, LedgerError> {
+    if ids.is_empty() {
+        return Ok(TopUp::default());
+    }
+    let loaded = snapshot::load(tx, ids, stops).await?;
+    let mut skipped = Vec::new();
+    let mut changed: Vec<(&Loaded, Rendered)> = Vec::new();
+    let mut queued = std::collections::HashSet::new();
+    for message in &loaded {
+        match called_for(&message.snapshot, now) {
+            Err(why) => skipped.push(json!({"id": message.id, "reason": why})),
+            Ok(text) if text.facts_version() != message.snapshot.facts_version => changed.push((message, text)),
+            Ok(_) => {
+                queued.insert(message.id);
+            }
+        }
+    }
+    render_again(tx, &changed, now).await?;
+    // One that now goes through another channel waits for that channel's top-up.
+    queued.extend(changed.iter().filter(|(message, _)| moves_to(message) == Some(channel_id)).map(|(message, _)| message.id));
+    let queued: Vec<MessageId> = ids.iter().copied().filter(|id| queued.contains(id)).collect();
+    tx.execute(
+        sql!(
+            "UPDATE messages SET state = 'queued', queued_at = $2, next_attempt_at = NULL, reason = NULL, updated_at = $2
+             WHERE state IN ('held', 'scheduled') AND id IN ",
+            (any 1 uuid)
+        ),
+        values![json_ids(queued.iter().map(|id| id.0)), now],
+    )
+    .await?;
+    let skipped = if skipped.is_empty() { 0 } else { crate::start::skip(tx, &skipped, now).await? };
+    Ok(TopUp { queued, skipped, rendered_again: changed.len() as u64, more: false })
+}
+
+fn moves_to(message: &Loaded) -> Option<ChannelId> {
+    message.snapshot.notice.as_ref().map(|notice| notice.channel_id)
+}
+
+async fn render_again(tx: &mut Tx, changed: &[(&Loaded, Rendered)], now: DateTime<Utc>) -> Result<(), LedgerError> {
+    let rows: Vec<_> = changed
+        .iter()
+        .filter_map(|(message, text)| {
+            let notice = message.snapshot.notice.as_ref()?;
+            Some(json!({
+                "id": message.id, "phone_key": text.phone_key, "facts_version": text.facts_version(), "notice_id": notice.id,
+                "channel_id": notice.channel_id,
+            }))
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    tx.execute(
+        sql!(
+            "UPDATE messages SET phone_key = r.phone_key, facts_version = r.facts_version, notice_id = r.notice_id, channel_id = r.channel_id,
+                    phone_slot_at = NULL, updated_at = $2 FROM ",
+            (rows 1 r id: uuid, phone_key: text, facts_version: text, notice_id: uuid, channel_id: uuid),
+            " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled')"
+        ),
+        values![json!(rows).to_string(), now],
+    )
+    .await?;
+    write_texts(tx, &changed.iter().map(|(message, text)| (message.id, text)).collect::<Vec<_>>()).await
+}

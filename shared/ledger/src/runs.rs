@@ -1,0 +1,378 @@
+//! Runs: planned by the scheduler, leased by one evaluator at a time, ended once.
+
+use crate::Ledger;
+use crate::database::{Row, Tx};
+use crate::error::LedgerError;
+use crate::new_id;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::ids::{RunId, SourceId, TaskId};
+use regua_domain::schedule::TaskKind;
+use uuid::Uuid;
+
+/// Tries of a run without progress before it fails.
+pub const TRIES_MAX: u32 = 3;
+/// How long a lease holds without a heartbeat.
+pub const LEASE: TimeDelta = TimeDelta::seconds(30);
+/// How far in the ledger's future a run may be planned: the distance of two clocks, not more (F9).
+pub const PLANNED_AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
+
+/// A schedule, as the scheduler reads it.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// Its name: the key of its runs.
+    pub name: String,
+    /// What it does.
+    pub kind: TaskKind,
+    /// Minute, hour, day of month, month, day of week.
+    pub fields: [String; 5],
+    /// The zone of those fields.
+    pub zone: chrono_tz::Tz,
+    /// Fires before this instant are not caught up (F20).
+    pub effective_from_at: DateTime<Utc>,
+    /// The newest run, if there was one.
+    pub last_planned_at: Option<DateTime<Utc>>,
+}
+
+/// One execution of a task.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// The task's name.
+    pub task_name: String,
+    /// What it does.
+    pub kind: TaskKind,
+    /// The instant that it stands for.
+    pub planned_at: DateTime<Utc>,
+    /// `planned`, `running`, `done`, `failed`.
+    pub state: String,
+    /// Tries so far.
+    pub tries: u32,
+    /// The date that it evaluates, pinned at its first start.
+    pub evaluates_on: Option<NaiveDate>,
+    /// Messages that it wrote: held + skipped.
+    pub evaluated: u64,
+    /// Messages that it wrote to be sent.
+    pub held: u64,
+    /// Messages that it wrote as skipped.
+    pub skipped: u64,
+    /// Skipped messages that it brought back.
+    pub revived: u64,
+    /// Earlier stages that its messages took the place of.
+    pub superseded: u64,
+    /// Invoices that it left for the next run because a message was being sent.
+    pub blocked: u64,
+    /// What went wrong, or what is worth knowing.
+    pub note: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Where an evaluation stands in the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The source being paged through.
+    pub source_id: SourceId,
+    /// The last invoice's due date.
+    pub due_on: NaiveDate,
+    /// The last invoice.
+    pub invoice_id: String,
+}
+
+/// A run in this process's hands.
+#[derive(Clone, Debug)]
+pub struct LeasedRun {
+    /// The run.
+    pub run: Run,
+    /// The lease's owner: every write of the run names it.
+    pub owner: Uuid,
+    /// Where an earlier try stopped.
+    pub cursor: Option<Cursor>,
+}
+
+/// What a run's lease said.
+#[derive(Clone, Debug)]
+pub enum LeaseAnswer {
+    /// It is ours.
+    Leased(Box<LeasedRun>),
+    /// Somebody else works on it.
+    Held,
+    /// It has ended, or isn't to be tried yet.
+    NothingToDo,
+    /// The ledger has no such run.
+    Unknown,
+}
+
+fn read_run(row: &Row) -> Result<Run, LedgerError> {
+    Ok(Run {
+        id: RunId(row.id("id")?),
+        task_name: row.text("task_name")?,
+        kind: row.named("kind", TaskKind::parse)?,
+        planned_at: row.instant("planned_at")?,
+        state: row.text("state")?,
+        tries: row.small("tries")?,
+        evaluates_on: row.opt_date("evaluates_on")?,
+        evaluated: row.count("evaluated")?,
+        held: row.count("held")?,
+        skipped: row.count("skipped")?,
+        revived: row.count("revived")?,
+        superseded: row.count("superseded")?,
+        blocked: row.count("blocked")?,
+        note: row.opt_text("note")?,
+        finished_at: row.opt_instant("finished_at")?,
+    })
+}
+
+impl Ledger {
+    /// The enabled tasks that Régua itself runs, with their newest run.
+    pub async fn tasks(&self) -> Result<Vec<Task>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT id, name, kind, minute, hour, day_of_month, month, day_of_week, zone, effective_from_at,
+                            (SELECT MAX(planned_at) FROM runs WHERE task_name = tasks.name) AS last_planned_at
+                     FROM tasks WHERE enabled AND kind <> 'reserved' ORDER BY name"
+                ),
+                vec![],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Task {
+                    id: TaskId(row.id("id")?),
+                    name: row.text("name")?,
+                    kind: row.named("kind", TaskKind::parse)?,
+                    fields: [
+                        row.text("minute")?,
+                        row.text("hour")?,
+                        row.text("day_of_month")?,
+                        row.text("month")?,
+                        row.text("day_of_week")?,
+                    ],
+                    zone: row.named("zone", |zone| zone.parse().ok())?,
+                    effective_from_at: row.instant("effective_from_at")?,
+                    last_planned_at: row.opt_instant("last_planned_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Plans a run; the one that exists for this task and instant, if somebody was faster.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] for an instant in the ledger's future: a host with a wrong clock must not take tomorrow's run (F9).
+    pub async fn plan_run(
+        &self,
+        task_name: String,
+        kind: TaskKind,
+        planned_at: DateTime<Utc>,
+        evaluates_on: Option<NaiveDate>,
+    ) -> Result<(RunId, bool), LedgerError> {
+        let id = new_id();
+        self.db
+            .write(move |tx| {
+                let task_name = task_name.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    if planned_at > now + PLANNED_AHEAD_MAX {
+                        return Err(LedgerError::Refused(format!("a run can't be planned for {planned_at}: the ledger's clock says {now}")));
+                    }
+                    let planned = tx
+                        .execute(
+                            sql!(
+                                "INSERT INTO runs (id, task_name, kind, planned_at, state, next_try_at, evaluates_on, created_at)
+                                 VALUES ($1, $2, $3, $4, 'planned', $5, CAST($6 AS TEXT), $5) ON CONFLICT (task_name, planned_at) DO NOTHING"
+                            ),
+                            values![id, &task_name, kind.as_str(), planned_at, now, evaluates_on],
+                        )
+                        .await?;
+                    let row = tx
+                        .fetch_one(sql!("SELECT id FROM runs WHERE task_name = $1 AND planned_at = $2"), values![task_name, planned_at])
+                        .await?;
+                    Ok((RunId(row.id("id")?), planned == 1))
+                })
+            })
+            .await
+    }
+
+    /// The runs that nobody holds and whose time has come: each gets its tick again.
+    pub async fn runs_to_tick(&self, limit: u32) -> Result<Vec<RunId>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let now = tx.now().await?;
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT id FROM runs WHERE (state = 'planned' AND next_try_at <= $1) OR (state = 'running' AND lease_expires_at <= $1)
+                     ORDER BY planned_at LIMIT $2"
+                ),
+                values![now, limit],
+            )
+            .await?;
+        rows.iter().map(|row| row.id("id").map(RunId)).collect()
+    }
+
+    /// Takes a run's lease. A run whose lease expired was dropped by a crash: that was a try; after the third it fails.
+    ///
+    /// `evaluates_on` pins the date at the first start; a later one keeps it.
+    pub async fn lease_run(&self, id: RunId, owner: Uuid, evaluates_on: NaiveDate) -> Result<LeaseAnswer, LedgerError> {
+        self.db.write(move |tx| Box::pin(async move { lease_run(tx, id, owner, evaluates_on).await })).await
+    }
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`] when somebody else has the run: stop working on it.
+    pub async fn heartbeat(&self, id: RunId, owner: Uuid) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    guarded(
+                        tx.execute(
+                            sql!(
+                                "UPDATE runs SET lease_expires_at = $3 WHERE id = $1 AND lease_owner = $2 AND state = 'running'"
+                            ),
+                            values![id, owner, now + LEASE],
+                        )
+                        .await?,
+                    )
+                })
+            })
+            .await
+    }
+
+    /// Ends a run.
+    pub async fn finish_run(&self, id: RunId, owner: Uuid, note: Option<String>) -> Result<(), LedgerError> {
+        self.end_run(id, owner, "done", note).await
+    }
+
+    /// Ends a run that can't be done: a fault of ours, three times.
+    pub async fn fail_run(&self, id: RunId, owner: Uuid, why: String) -> Result<(), LedgerError> {
+        self.end_run(id, owner, "failed", Some(why)).await
+    }
+
+    async fn end_run(&self, id: RunId, owner: Uuid, state: &'static str, note: Option<String>) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                let note = note.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    guarded(
+                        tx.execute(
+                            sql!(
+                                "UPDATE runs SET state = $3, lease_owner = NULL, lease_expires_at = NULL, finished_at = $4,
+                                        note = COALESCE(CAST($5 AS TEXT), note)
+                                 WHERE id = $1 AND lease_owner = $2 AND state = 'running'"
+                            ),
+                            values![id, owner, state, now, note],
+                        )
+                        .await?,
+                    )
+                })
+            })
+            .await
+    }
+
+    /// Gives a run back, to be tried again after `wait`. `counts` says whether this was a try: a source that is down, or a
+    /// shutdown, is none.
+    pub async fn replan_run(
+        &self,
+        id: RunId,
+        owner: Uuid,
+        wait: TimeDelta,
+        counts: bool,
+        why: String,
+    ) -> Result<(), LedgerError> {
+        self.db
+            .write(move |tx| {
+                let why = why.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    guarded(
+                        tx.execute(
+                            sql!(
+                                "UPDATE runs SET state = 'planned', lease_owner = NULL, lease_expires_at = NULL, next_try_at = $3, note = $4,
+                                        tries = tries - $5
+                                 WHERE id = $1 AND lease_owner = $2 AND state = 'running'"
+                            ),
+                            values![id, owner, now + wait, why, i64::from(!counts)],
+                        )
+                        .await?,
+                    )
+                })
+            })
+            .await
+    }
+
+    /// One run.
+    pub async fn run(&self, id: RunId) -> Result<Option<Run>, LedgerError> {
+        let row = self.db.read().await?.fetch_optional(sql!("SELECT * FROM runs WHERE id = $1"), values![id]).await?;
+        row.as_ref().map(read_run).transpose()
+    }
+
+    /// The newest runs, newest first.
+    pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(sql!("SELECT * FROM runs ORDER BY planned_at DESC, id DESC LIMIT $1"), values![limit])
+            .await?;
+        rows.iter().map(read_run).collect()
+    }
+}
+
+async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate) -> Result<LeaseAnswer, LedgerError> {
+    let Some(row) = tx.fetch_optional(sql!("SELECT * FROM runs WHERE id = $1", for_update), values![id]).await? else {
+        return Ok(LeaseAnswer::Unknown);
+    };
+    let now = tx.now().await?;
+    let mut run = read_run(&row)?;
+    let ours = match run.state.as_str() {
+        "planned" => row.instant("next_try_at")? <= now,
+        "running" if row.instant("lease_expires_at")? > now => return Ok(LeaseAnswer::Held),
+        "running" => true,
+        _ => false,
+    };
+    if !ours {
+        return Ok(LeaseAnswer::NothingToDo);
+    }
+    if run.tries >= TRIES_MAX {
+        tx.execute(
+            sql!(
+                "UPDATE runs SET state = 'failed', lease_owner = NULL, lease_expires_at = NULL, finished_at = $2,
+                        note = COALESCE(note, 'dropped three times without progress') WHERE id = $1"
+            ),
+            values![id, now],
+        )
+        .await?;
+        return Ok(LeaseAnswer::NothingToDo);
+    }
+    let evaluates_on = run.evaluates_on.unwrap_or(evaluates_on);
+    run.evaluates_on = Some(evaluates_on);
+    run.tries += 1;
+    tx.execute(
+        sql!("UPDATE runs SET state = 'running', tries = $2, lease_owner = $3, lease_expires_at = $4, evaluates_on = $5 WHERE id = $1"),
+        values![id, run.tries, owner, now + LEASE, evaluates_on],
+    )
+    .await?;
+    let cursor = match row.opt_id("cursor_source")? {
+        Some(source) => Some(Cursor {
+            source_id: SourceId(source),
+            due_on: row.date("cursor_due_on")?,
+            invoice_id: row.text("cursor_invoice")?,
+        }),
+        None => None,
+    };
+    Ok(LeaseAnswer::Leased(Box::new(LeasedRun { run, owner, cursor })))
+}
+
+/// Exactly one row was ours.
+pub(crate) fn guarded(rows: u64) -> Result<(), LedgerError> {
+    if rows == 1 { Ok(()) } else { Err(LedgerError::LeaseLost) }
+}

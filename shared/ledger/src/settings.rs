@@ -1,0 +1,60 @@
+//! Settings that hold for the whole provider: window, caps, expiry.
+
+use crate::database::Tx;
+use crate::error::LedgerError;
+use regua_domain::configuration::{Caps, Expiry, WindowSettings};
+use regua_domain::window::Window;
+use serde::{Deserialize, Serialize};
+
+/// What the configuration file's `[window]`, `[caps]` and `[expiry]` say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// When messages may be sent.
+    pub window: WindowSettings,
+    /// How much one person may receive.
+    pub caps: Caps,
+    /// How long a message may wait.
+    pub expiry: Expiry,
+}
+
+impl Settings {
+    /// The defaults: Monday to Friday 9 to 18 in the provider's zone, two messages per person and day, one open window.
+    pub fn new(zone: chrono_tz::Tz) -> Self {
+        Self { window: WindowSettings::business_hours(zone), caps: Caps::default(), expiry: Expiry::default() }
+    }
+
+    /// The window that decides.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreadable`] for stored settings that no configuration would have been accepted with.
+    pub fn window(&self) -> Result<Window, LedgerError> {
+        self.window.window().map_err(|_| LedgerError::unreadable("settings.window", "a window that never opens"))
+    }
+}
+
+pub(crate) async fn load(tx: &mut Tx) -> Result<Settings, LedgerError> {
+    let row = tx.fetch_optional(sql!("SELECT value FROM settings WHERE name = 'provider'"), vec![]).await?;
+    match row {
+        Some(row) => row.json("value"),
+        None => Ok(Settings::new(chrono_tz::America::Sao_Paulo)),
+    }
+}
+
+pub(crate) async fn store(tx: &mut Tx, settings: &Settings) -> Result<(), LedgerError> {
+    let text = serde_json::to_string(settings).map_err(|_| LedgerError::unreadable("settings", "settings that are no JSON"))?;
+    tx.execute(
+        sql!(
+            "INSERT INTO settings (name, value) VALUES ('provider', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ),
+        values![text],
+    )
+    .await?;
+    Ok(())
+}
+
+impl crate::Ledger {
+    /// The settings in force.
+    pub async fn settings(&self) -> Result<Settings, LedgerError> {
+        load(&mut self.db.read().await?).await
+    }
+}

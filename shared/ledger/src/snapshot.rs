@@ -1,0 +1,120 @@
+//! What the ledger knows of messages that are about to be topped up or started: one statement for both.
+
+use crate::database::{Row, Tx};
+use crate::error::LedgerError;
+use crate::stops::{Belongs, Stops};
+use chrono::TimeDelta;
+use regua_domain::admission::Snapshot;
+use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId, NoticeId, PolicyId};
+use regua_domain::message::State;
+use regua_domain::render::NoticePlan;
+use regua_domain::stage::Stage;
+use regua_domain::variables::{self, Entry};
+use std::collections::HashMap;
+
+/// A message's snapshot with the keys that the transaction needs.
+pub(crate) struct Loaded {
+    pub id: MessageId,
+    pub snapshot: Snapshot,
+    pub phone_key: String,
+    pub attempts: u32,
+    pub channel_id: ChannelId,
+    pub business_id: BusinessId,
+    pub integration_id: IntegrationId,
+}
+
+/// Loads the snapshots of `ids`, in the order of their ids. Lock the rows before, where the result decides a write.
+pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Result<Vec<Loaded>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.facts_version, m.phone_key, m.phone_slot_at,
+                        m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id,
+                        i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
+                        n.template_id, n.variables, nc.provider_id AS provider_channel_id,
+                        (o.phone_key IS NOT NULL) AS opted_out, s.complete_at, s.max_age_s
+                 FROM messages m
+                 JOIN channels ch ON ch.id = m.channel_id
+                 JOIN sources s ON s.id = m.source_id
+                 LEFT JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject
+                 LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                 LEFT JOIN policies p ON p.id = m.policy_id AND p.enabled
+                 LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.stage = m.stage AND ps.enabled
+                 LEFT JOIN notices n ON n.id = ps.notice_id
+                 LEFT JOIN channels nc ON nc.id = n.channel_id
+                 LEFT JOIN opt_outs o ON o.phone_key = m.phone_key
+                 WHERE m.id IN ",
+                (any 1 uuid),
+                " ORDER BY m.id"
+            ),
+            values![json_ids(ids.iter().map(|id| id.0))],
+        )
+        .await?;
+    let mut notices = Notices::default();
+    rows.iter().map(|row| read(row, stops, &mut notices)).collect()
+}
+
+fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, LedgerError> {
+    let stage = row.named("stage", Stage::parse)?;
+    let notice = match row.opt_id("notice_id")? {
+        Some(id) => notices.plan(NoticeId(id), row)?,
+        None => None,
+    };
+    let fresh_until = row.opt_instant("complete_at")?.zip(TimeDelta::try_seconds(row.int("max_age_s")?));
+    let belongs = Belongs {
+        business: BusinessId(row.id("business_id")?),
+        integration: IntegrationId(row.id("integration_id")?),
+        channel: ChannelId(row.id("channel_id")?),
+        template: notice.as_ref().map_or("", |notice| notice.template_id.as_str()),
+        policy: PolicyId(row.id("policy_id")?),
+        stage,
+    };
+    Ok(Loaded {
+        id: MessageId(row.id("id")?),
+        phone_key: row.opt_text("phone_key")?.unwrap_or_default(),
+        attempts: row.small("attempts")?,
+        channel_id: belongs.channel,
+        business_id: belongs.business,
+        integration_id: belongs.integration,
+        snapshot: Snapshot {
+            state: row.named("state", State::parse)?,
+            next_attempt_at: row.opt_instant("next_attempt_at")?,
+            expires_at: row.instant("expires_at")?,
+            due_on: row.opt_date("due_on")?,
+            facts_version: row.text("facts_version")?,
+            phone_slot_at: row.opt_instant("phone_slot_at")?,
+            invoice: row.opt_json("invoice")?,
+            customer: row.opt_json("customer")?,
+            opted_out: row.flag("opted_out")?,
+            stopped: stops.hold(&belongs),
+            fresh_until: fresh_until.map(|(at, age)| at + age),
+            notice,
+        },
+    })
+}
+
+/// The parsed variables of the notices met in one load.
+#[derive(Default)]
+struct Notices(HashMap<NoticeId, Option<Vec<Entry>>>);
+
+impl Notices {
+    /// The notice of a row; `None` when its stored variables are no longer understood.
+    fn plan(&mut self, id: NoticeId, row: &Row) -> Result<Option<NoticePlan>, LedgerError> {
+        if !self.0.contains_key(&id) {
+            self.0.insert(id, variables::parse(&row.text("variables")?).ok());
+        }
+        let Some(Some(entries)) = self.0.get(&id) else { return Ok(None) };
+        Ok(Some(NoticePlan {
+            id,
+            channel_id: ChannelId(row.id("notice_channel_id")?),
+            provider_channel_id: row.text("provider_channel_id")?,
+            template_id: row.text("template_id")?,
+            entries: entries.clone(),
+        }))
+    }
+}
+
+/// A JSON array of ids, as `(any …)` takes it.
+pub(crate) fn json_ids(ids: impl Iterator<Item = uuid::Uuid>) -> String {
+    serde_json::Value::from(ids.map(|id| id.to_string()).collect::<Vec<_>>()).to_string()
+}

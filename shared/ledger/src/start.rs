@@ -1,0 +1,554 @@
+//! *start*: ONE transaction over a batch that returns each message with a send instant, or says why not (K2).
+
+use crate::database::{Tx, micros};
+use crate::error::LedgerError;
+use crate::snapshot::{self, Loaded, json_ids};
+use crate::stops::Stops;
+use crate::{Ledger, no_holiday, settings};
+use chrono::{DateTime, TimeDelta, Utc};
+use regua_domain::admission::{self, BUDGET_PERIOD, Budget, Gate, Recipient, Rules, Verdict};
+use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
+use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::render::Rendered;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Messages that one start may take.
+pub const BATCH_MAX: usize = 256;
+/// Width of the buckets in which a business's recipients are counted.
+const BUCKET: TimeDelta = TimeDelta::minutes(5);
+
+/// A batch of messages to start.
+#[derive(Clone, Debug)]
+pub struct StartBatch {
+    /// Who asks: this dispatcher's name, for the record.
+    pub dispatcher: String,
+    /// The messages, each with the id that its attempt shall have.
+    pub requests: Vec<(MessageId, AttemptId)>,
+    /// How far ahead a slot must lie.
+    pub lead: TimeDelta,
+    /// How long the attempts may take until they count as doubtful.
+    pub lease: TimeDelta,
+}
+
+/// What became of one message of the batch.
+#[derive(Clone, Debug)]
+pub enum StartAnswer {
+    /// An attempt is open: send at the slot, then *finish*.
+    Started(Box<Started>),
+    /// No slot is near enough: nothing was written, ask again.
+    NoSlot {
+        /// The next slot of its gate.
+        free_at: DateTime<Utc>,
+    },
+    /// It waits in the ledger: the hint is done with.
+    Postponed {
+        /// Why.
+        why: DeferReason,
+    },
+    /// It ended unsent: the hint is done with.
+    Skipped {
+        /// Why.
+        why: SkipReason,
+    },
+    /// It isn't waiting for this hint.
+    NotWaiting,
+    /// The ledger has no such message (invariant 3).
+    Unknown,
+}
+
+/// An open attempt.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The attempt: the fence of its result.
+    pub attempt_id: AttemptId,
+    /// The instant to send at, in the ledger's time.
+    pub slot_at: DateTime<Utc>,
+    /// When the attempt counts as doubtful.
+    pub lease_expires_at: DateTime<Utc>,
+    /// When the message ends unsent.
+    pub expires_at: DateTime<Utc>,
+    /// Which attempt of the message this is, from 1.
+    pub number: u32,
+    /// The channel that it goes through.
+    pub channel_id: ChannelId,
+    /// The integration of that channel.
+    pub integration_id: IntegrationId,
+    /// What to send.
+    pub text: Rendered,
+}
+
+/// The answers of a start.
+#[derive(Clone, Debug)]
+pub struct StartReply {
+    /// The ledger's clock, read under the locks.
+    pub now: DateTime<Utc>,
+    /// One answer per request.
+    pub answers: Vec<(MessageId, StartAnswer)>,
+}
+
+/// A recipient's counters as an attempt found them, kept to be put back when nothing was sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RecipientBefore {
+    pub last_start_at: Option<i64>,
+    pub day: Option<String>,
+    pub sent_today: u32,
+    pub counted_at: Option<i64>,
+}
+
+impl RecipientBefore {
+    fn of(recipient: &Recipient) -> Self {
+        Self {
+            last_start_at: recipient.last_start_at.map(micros),
+            day: recipient.day.map(|day| day.to_string()),
+            sent_today: recipient.sent_today,
+            counted_at: recipient.counted_at.map(micros),
+        }
+    }
+}
+
+impl Ledger {
+    /// Starts a batch. An attempt that it reports exists in the ledger before anything is on the wire.
+    ///
+    /// # Errors
+    /// When the commit's outcome is unknown, [`Ledger::attempts_begun`] tells which attempts exist.
+    pub async fn start(&self, batch: StartBatch) -> Result<StartReply, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let batch = batch.clone();
+                Box::pin(async move { start(tx, &batch).await })
+            })
+            .await
+    }
+
+    /// Which of these attempts exist: the look-up after a start whose commit had no known outcome.
+    pub async fn attempts_begun(&self, attempts: &[AttemptId]) -> Result<Vec<AttemptId>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!("SELECT id FROM attempts WHERE finished_at IS NULL AND id IN ", (any 1 uuid)),
+                values![json_ids(attempts.iter().map(|id| id.0))],
+            )
+            .await?;
+        rows.iter().map(|row| row.id("id").map(AttemptId)).collect()
+    }
+
+    /// The channel of each message that the ledger has: which lane a hint belongs to.
+    pub async fn locate(&self, messages: &[MessageId]) -> Result<Vec<(MessageId, ChannelId)>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!("SELECT id, channel_id FROM messages WHERE id IN ", (any 1 uuid)),
+                values![json_ids(messages.iter().map(|id| id.0))],
+            )
+            .await?;
+        rows.iter().map(|row| Ok((MessageId(row.id("id")?), ChannelId(row.id("channel_id")?)))).collect()
+    }
+}
+
+async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerError> {
+    let attempts: BTreeMap<MessageId, AttemptId> = batch.requests.iter().copied().take(BATCH_MAX).collect();
+    let ids: Vec<MessageId> = attempts.keys().copied().collect();
+    let mut shared = Shared::lock(tx, &ids).await?;
+    let now = tx.now().await?;
+    shared.load_budgets(tx, now).await?;
+    let settings = settings::load(tx).await?;
+    let stops = Stops::load(tx, now).await?;
+    let loaded = snapshot::load(tx, &ids, &stops).await?;
+    let window = settings.window()?;
+    let rules = Rules { window: &window, is_holiday: no_holiday, per_day: u32::from(settings.caps.per_day), lead: batch.lead };
+    let mut writes = Writes::default();
+    let mut answers = Vec::with_capacity(ids.len());
+    for message in &loaded {
+        let (verdict, before) = shared.admit(message, &rules, now);
+        let attempt = attempts[&message.id];
+        answers.push((message.id, writes.note(message, attempt, verdict, &before, batch, now)));
+    }
+    let known: BTreeSet<MessageId> = loaded.iter().map(|message| message.id).collect();
+    answers.extend(ids.iter().filter(|id| !known.contains(id)).map(|id| (*id, StartAnswer::Unknown)));
+    shared.store(tx, &writes).await?;
+    writes.store(tx, batch, now).await?;
+    Ok(StartReply { now, answers })
+}
+
+/// The rows that many messages share, locked in the ledger's order and changed in memory.
+#[derive(Default)]
+struct Shared {
+    gates: BTreeMap<ChannelId, Gate>,
+    recipients: BTreeMap<(BusinessId, String), Recipient>,
+    before: BTreeMap<(BusinessId, String), Recipient>,
+    budgets: BTreeMap<BusinessId, Budget>,
+}
+
+impl Shared {
+    /// Locks businesses → gates → recipients → messages, each sorted.
+    async fn lock(tx: &mut Tx, ids: &[MessageId]) -> Result<Self, LedgerError> {
+        let json = json_ids(ids.iter().map(|id| id.0));
+        let mut shared = Self::default();
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT id, recipients_per_24h FROM businesses WHERE id IN
+                     (SELECT ch.business_id FROM messages m JOIN channels ch ON ch.id = m.channel_id WHERE m.id IN ",
+                    (any 1 uuid),
+                    ") ORDER BY id",
+                    for_update
+                ),
+                values![&json],
+            )
+            .await?;
+        for row in &rows {
+            let limit = row.opt_int("recipients_per_24h")?.and_then(|n| u32::try_from(n).ok());
+            shared.budgets.insert(BusinessId(row.id("id")?), Budget { limit, used: 0, frees_at: None });
+        }
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT g.channel_id, g.next_free_at, g.paused_until, c.per_second FROM gates g JOIN channels c ON c.id = g.channel_id
+                     WHERE g.channel_id IN (SELECT channel_id FROM messages WHERE id IN ",
+                    (any 1 uuid),
+                    ") ORDER BY g.channel_id",
+                    { postgres: " FOR UPDATE OF g", sqlite: "" }
+                ),
+                values![&json],
+            )
+            .await?;
+        for row in &rows {
+            let gate = Gate {
+                per_second: row.opt_int("per_second")?.and_then(|n| u32::try_from(n).ok()),
+                next_free_at: row.instant("next_free_at")?,
+                paused_until: row.opt_instant("paused_until")?,
+            };
+            shared.gates.insert(ChannelId(row.id("channel_id")?), gate);
+        }
+        shared.lock_recipients(tx, &json).await?;
+        tx.fetch(sql!("SELECT id FROM messages WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
+        Ok(shared)
+    }
+
+    async fn lock_recipients(&mut self, tx: &mut Tx, json: &str) -> Result<(), LedgerError> {
+        tx.execute(
+            sql!(
+                "INSERT INTO recipients (business_id, phone_key)
+                 SELECT DISTINCT ch.business_id, m.phone_key FROM messages m JOIN channels ch ON ch.id = m.channel_id
+                 WHERE m.phone_key IS NOT NULL AND m.id IN ",
+                (any 1 uuid),
+                " ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+            ),
+            values![json],
+        )
+        .await?;
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT business_id, phone_key, last_start_at, reserved_at, day, sent_today, counted_at FROM recipients
+                     WHERE (business_id, phone_key) IN (SELECT ch.business_id, m.phone_key FROM messages m
+                            JOIN channels ch ON ch.id = m.channel_id WHERE m.id IN ",
+                    (any 1 uuid),
+                    ") ORDER BY business_id, phone_key",
+                    for_update
+                ),
+                values![json],
+            )
+            .await?;
+        for row in &rows {
+            let recipient = Recipient {
+                last_start_at: row.opt_instant("last_start_at")?,
+                reserved_at: row.opt_instant("reserved_at")?,
+                day: row.opt_date("day")?,
+                sent_today: row.small("sent_today")?,
+                counted_at: row.opt_instant("counted_at")?,
+            };
+            self.recipients.insert((BusinessId(row.id("business_id")?), row.text("phone_key")?), recipient);
+        }
+        self.before = self.recipients.clone();
+        Ok(())
+    }
+
+    /// What the businesses with a limit have used up of it.
+    async fn load_budgets(&mut self, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        for (business, budget) in self.budgets.iter_mut().filter(|(_, budget)| budget.limit.is_some()) {
+            let row = tx
+                .fetch_one(
+                    sql!(
+                        "SELECT CAST(COALESCE(SUM(recipients), 0) AS BIGINT) AS used, MIN(bucket_at) AS oldest FROM budget_buckets
+                         WHERE business_id = $1 AND bucket_at > $2 AND recipients > 0"
+                    ),
+                    values![*business, now - BUDGET_PERIOD - BUCKET],
+                )
+                .await?;
+            budget.used = row.small("used")?;
+            budget.frees_at = row.opt_instant("oldest")?.map(|at| at + BUCKET + BUDGET_PERIOD);
+        }
+        Ok(())
+    }
+
+    /// The verdict on one message, and its recipient as the message found it.
+    fn admit(&mut self, message: &Loaded, rules: &Rules<'_>, now: DateTime<Utc>) -> (Verdict, RecipientBefore) {
+        let recipient = self.recipients.entry((message.business_id, message.phone_key.clone())).or_default();
+        let before = RecipientBefore::of(recipient);
+        let gate = self.gates.get_mut(&message.channel_id);
+        let budget = self.budgets.get_mut(&message.business_id);
+        let verdict = match (gate, budget) {
+            (Some(gate), Some(budget)) => admission::admit(&message.snapshot, gate, recipient, budget, rules, now),
+            // The message moved to another channel between the first look and its lock.
+            _ => Verdict::NoSlot { free_at: now },
+        };
+        (verdict, before)
+    }
+
+    async fn store(&self, tx: &mut Tx, writes: &Writes) -> Result<(), LedgerError> {
+        let changed: BTreeSet<ChannelId> = writes.started.iter().map(|started| started.channel_id).collect();
+        let gates: Vec<_> =
+            changed.iter().map(|id| json!({"channel_id": id, "next_free_at": micros(self.gates[id].next_free_at)})).collect();
+        if !gates.is_empty() {
+            tx.execute(
+                sql!(
+                    "UPDATE gates SET next_free_at = r.next_free_at FROM ",
+                    (rows 1 r channel_id: uuid, next_free_at: bigint),
+                    " WHERE gates.channel_id = r.channel_id"
+                ),
+                values![json!(gates).to_string()],
+            )
+            .await?;
+        }
+        let last: BTreeMap<_, _> = writes.started.iter().map(|started| (started.recipient.clone(), started.attempt_id)).collect();
+        let recipients: Vec<_> = self
+            .recipients
+            .iter()
+            .filter(|(key, recipient)| self.before.get(*key) != Some(*recipient))
+            .map(|(key, recipient)| recipient_json(key, recipient, last.get(key).copied()))
+            .collect();
+        if recipients.is_empty() {
+            return Ok(());
+        }
+        tx.execute(
+            sql!(
+                "UPDATE recipients SET last_start_at = r.last_start_at, reserved_at = r.reserved_at, day = r.day,
+                        sent_today = r.sent_today, counted_at = r.counted_at,
+                        last_attempt_id = COALESCE(r.last_attempt_id, recipients.last_attempt_id)
+                 FROM ",
+                (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, day: text, sent_today: bigint,
+                 counted_at: bigint, last_attempt_id: uuid),
+                " WHERE recipients.business_id = r.business_id AND recipients.phone_key = r.phone_key"
+            ),
+            values![json!(recipients).to_string()],
+        )
+        .await?;
+        let mut buckets = BucketChanges::default();
+        for (key, recipient) in &self.recipients {
+            let before = self.before.get(key).and_then(|before| before.counted_at);
+            buckets.move_recipient(key.0, before, recipient.counted_at);
+        }
+        buckets.store(tx).await
+    }
+}
+
+/// Changes to the five-minute buckets of recipients, added up over a batch.
+#[derive(Default)]
+pub(crate) struct BucketChanges(BTreeMap<(BusinessId, i64), i64>);
+
+impl BucketChanges {
+    /// Moves one recipient from the bucket of one instant to that of another.
+    pub(crate) fn move_recipient(&mut self, business: BusinessId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) {
+        let bucket = |at: DateTime<Utc>| micros(at).div_euclid(bucket_us()) * bucket_us();
+        for (at, change) in [(from, -1), (to, 1)] {
+            if let Some(at) = at {
+                *self.0.entry((business, bucket(at))).or_default() += change;
+            }
+        }
+    }
+
+    pub(crate) async fn store(self, tx: &mut Tx) -> Result<(), LedgerError> {
+        let rows: Vec<_> = self
+            .0
+            .into_iter()
+            .filter(|(_, change)| *change != 0)
+            .map(|((business, bucket), change)| json!({"business_id": business, "bucket_at": bucket, "change": change}))
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = json!(rows).to_string();
+        tx.execute(
+            sql!(
+                "INSERT INTO budget_buckets (business_id, bucket_at, recipients) SELECT r.business_id, r.bucket_at, 0 FROM ",
+                (rows 1 r business_id: uuid, bucket_at: bigint),
+                " WHERE true ON CONFLICT DO NOTHING"
+            ),
+            values![&rows],
+        )
+        .await?;
+        tx.execute(
+            sql!(
+                "UPDATE budget_buckets SET recipients = CASE WHEN recipients + r.change < 0 THEN 0 ELSE recipients + r.change END FROM ",
+                (rows 1 r business_id: uuid, bucket_at: bigint, change: bigint),
+                " WHERE budget_buckets.business_id = r.business_id AND budget_buckets.bucket_at = r.bucket_at"
+            ),
+            values![rows],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+const fn bucket_us() -> i64 {
+    BUCKET.num_seconds() * 1_000_000
+}
+
+fn recipient_json(key: &(BusinessId, String), recipient: &Recipient, last: Option<AttemptId>) -> serde_json::Value {
+    json!({
+        "business_id": key.0,
+        "phone_key": key.1,
+        "last_start_at": recipient.last_start_at.map(micros),
+        "reserved_at": recipient.reserved_at.map(micros),
+        "day": recipient.day,
+        "sent_today": recipient.sent_today,
+        "counted_at": recipient.counted_at.map(micros),
+        "last_attempt_id": last,
+    })
+}
+
+struct StartedRow {
+    message_id: MessageId,
+    attempt_id: AttemptId,
+    channel_id: ChannelId,
+    recipient: (BusinessId, String),
+    number: u32,
+    slot_at: DateTime<Utc>,
+    before: RecipientBefore,
+}
+
+/// The state changes of the batch.
+#[derive(Default)]
+struct Writes {
+    started: Vec<StartedRow>,
+    postponed: Vec<serde_json::Value>,
+    skipped: Vec<serde_json::Value>,
+}
+
+impl Writes {
+    fn note(
+        &mut self,
+        message: &Loaded,
+        attempt_id: AttemptId,
+        verdict: Verdict,
+        before: &RecipientBefore,
+        batch: &StartBatch,
+        now: DateTime<Utc>,
+    ) -> StartAnswer {
+        match verdict {
+            Verdict::Start { slot_at, text } => {
+                let number = message.attempts + 1;
+                self.started.push(StartedRow {
+                    message_id: message.id,
+                    attempt_id,
+                    channel_id: message.channel_id,
+                    recipient: (message.business_id, message.phone_key.clone()),
+                    number,
+                    slot_at,
+                    before: before.clone(),
+                });
+                StartAnswer::Started(Box::new(Started {
+                    attempt_id,
+                    slot_at,
+                    lease_expires_at: now + batch.lease,
+                    expires_at: message.snapshot.expires_at,
+                    number,
+                    channel_id: message.channel_id,
+                    integration_id: message.integration_id,
+                    text,
+                }))
+            }
+            Verdict::NoSlot { free_at } => StartAnswer::NoSlot { free_at },
+            Verdict::Postpone { until, why, phone_slot_at } => {
+                self.postponed.push(json!({
+                    "id": message.id, "next_attempt_at": micros(until), "reason": why, "phone_slot_at": phone_slot_at.map(micros),
+                }));
+                StartAnswer::Postponed { why }
+            }
+            Verdict::Skip { why } => {
+                self.skipped.push(json!({"id": message.id, "reason": why}));
+                StartAnswer::Skipped { why }
+            }
+            Verdict::NotWaiting => StartAnswer::NotWaiting,
+        }
+    }
+
+    async fn store(&self, tx: &mut Tx, batch: &StartBatch, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        if !self.started.is_empty() {
+            self.store_started(tx, batch, now).await?;
+        }
+        if !self.postponed.is_empty() {
+            tx.execute(
+                sql!(
+                    "UPDATE messages SET state = 'scheduled', queued_at = NULL, next_attempt_at = r.next_attempt_at, reason = r.reason,
+                            phone_slot_at = r.phone_slot_at, updated_at = $2
+                     FROM ",
+                    (rows 1 r id: uuid, next_attempt_at: bigint, reason: text, phone_slot_at: bigint),
+                    " WHERE messages.id = r.id AND messages.state IN ('queued', 'scheduled')"
+                ),
+                values![json!(self.postponed).to_string(), now],
+            )
+            .await?;
+        }
+        if !self.skipped.is_empty() {
+            skip(tx, &self.skipped, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_started(&self, tx: &mut Tx, batch: &StartBatch, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        let rows: Vec<_> = self
+            .started
+            .iter()
+            .map(|row| {
+                json!({
+                    "id": row.attempt_id, "message_id": row.message_id, "number": row.number, "channel_id": row.channel_id,
+                    "slot_at": micros(row.slot_at), "recipient_before": row.before,
+                })
+            })
+            .collect();
+        let (rows, lease) = (json!(rows).to_string(), now + batch.lease);
+        tx.execute(
+            sql!(
+                "UPDATE messages SET state = 'sending', queued_at = NULL, next_attempt_at = NULL, reason = NULL, phone_slot_at = NULL,
+                        attempts = r.number, attempt_id = r.id, lease_expires_at = $2, updated_at = $3
+                 FROM ",
+                (rows 1 r id: uuid, message_id: uuid, number: bigint),
+                " WHERE messages.id = r.message_id AND messages.state IN ('queued', 'scheduled')"
+            ),
+            values![&rows, lease, now],
+        )
+        .await?;
+        tx.execute(
+            sql!(
+                "INSERT INTO attempts (id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before)
+                 SELECT r.id, r.message_id, r.number, r.channel_id, $2, r.slot_at, $3, r.recipient_before FROM ",
+                (rows 1 r id: uuid, message_id: uuid, number: bigint, channel_id: uuid, slot_at: bigint, recipient_before: text),
+                " WHERE true"
+            ),
+            values![rows, &batch.dispatcher, lease],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// Skips waiting messages; `rows` are JSON objects of id and reason.
+pub(crate) async fn skip(tx: &mut Tx, rows: &[serde_json::Value], now: DateTime<Utc>) -> Result<u64, LedgerError> {
+    tx.execute(
+        sql!(
+            "UPDATE messages SET state = 'skipped', reason = r.reason, queued_at = NULL, next_attempt_at = NULL, updated_at = $2 FROM ",
+            (rows 1 r id: uuid, reason: text),
+            " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled', 'queued')"
+        ),
+        values![json!(rows).to_string(), now],
+    )
+    .await
+}

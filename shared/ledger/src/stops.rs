@@ -1,0 +1,170 @@
+//! Stops: raised by people and by answers, read by top-up and start.
+
+use crate::Ledger;
+use crate::database::Tx;
+use crate::error::LedgerError;
+use crate::new_id;
+use chrono::{DateTime, Utc};
+use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, PolicyId, StopId};
+use regua_domain::stage::Stage;
+use regua_domain::stop::StopScope;
+use std::collections::HashSet;
+
+/// A stop to be raised.
+#[derive(Clone, Debug)]
+pub struct NewStop {
+    /// What it holds back.
+    pub scope: StopScope,
+    /// Which one of that scope: an id, a stage's name, a template's id; empty for everything.
+    pub target: String,
+    /// Who raises it: a person's name or `answer`.
+    pub raised_by: String,
+    /// Why: a person's words or a provider's code.
+    pub why: String,
+    /// When it ends by itself.
+    pub until_at: Option<DateTime<Utc>>,
+}
+
+/// A stop in force.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Its id.
+    pub id: StopId,
+    /// What it holds back.
+    pub scope: StopScope,
+    /// Which one of that scope.
+    pub target: String,
+    /// Who raised it.
+    pub raised_by: String,
+    /// Why.
+    pub why: String,
+    /// Since when.
+    pub since_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub until_at: Option<DateTime<Utc>>,
+}
+
+/// What a message belongs to, for the question whether a stop holds it.
+pub(crate) struct Belongs<'a> {
+    pub business: BusinessId,
+    pub integration: IntegrationId,
+    pub channel: ChannelId,
+    pub template: &'a str,
+    pub policy: PolicyId,
+    pub stage: Stage,
+}
+
+/// The stops in force at one instant.
+pub(crate) struct Stops(HashSet<(StopScope, String)>);
+
+impl Stops {
+    pub(crate) async fn load(tx: &mut Tx, now: DateTime<Utc>) -> Result<Self, LedgerError> {
+        let stops = in_force(tx, now).await?;
+        Ok(Self(stops.into_iter().map(|stop| (stop.scope, stop.target)).collect()))
+    }
+
+    pub(crate) fn hold(&self, belongs: &Belongs<'_>) -> bool {
+        !self.0.is_empty()
+            && StopScope::ALL.iter().any(|&scope| {
+                let target = match scope {
+                    StopScope::Everything => String::new(),
+                    StopScope::Business => belongs.business.to_string(),
+                    StopScope::Integration => belongs.integration.to_string(),
+                    StopScope::Channel => belongs.channel.to_string(),
+                    StopScope::Template => belongs.template.to_owned(),
+                    StopScope::Policy => belongs.policy.to_string(),
+                    StopScope::Stage => belongs.stage.as_str().to_owned(),
+                };
+                self.0.contains(&(scope, target))
+            })
+    }
+
+    /// Whether a stop holds every message of a channel.
+    pub(crate) fn hold_channel(&self, business: BusinessId, integration: IntegrationId, channel: ChannelId) -> bool {
+        let held = |scope, target: String| self.0.contains(&(scope, target));
+        held(StopScope::Everything, String::new())
+            || held(StopScope::Business, business.to_string())
+            || held(StopScope::Integration, integration.to_string())
+            || held(StopScope::Channel, channel.to_string())
+    }
+}
+
+async fn in_force(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Stop>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT id, scope, target, raised_by, why, since_at, until_at FROM stops
+                 WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $1) ORDER BY since_at"
+            ),
+            values![now],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Stop {
+                id: StopId(row.id("id")?),
+                scope: row.named("scope", StopScope::parse)?,
+                target: row.text("target")?,
+                raised_by: row.text("raised_by")?,
+                why: row.text("why")?,
+                since_at: row.instant("since_at")?,
+                until_at: row.opt_instant("until_at")?,
+            })
+        })
+        .collect()
+}
+
+impl Ledger {
+    /// Raises a stop; one that is in force already with the same scope, target and author stays as it is. True if it is new.
+    pub async fn raise_stop(&self, stop: NewStop) -> Result<bool, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let stop = stop.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE stops SET lifted_at = until_at, lifted_by = 'time' WHERE lifted_at IS NULL AND until_at <= $1"
+                        ),
+                        values![now],
+                    )
+                    .await?;
+                    let raised = tx
+                        .execute(
+                            sql!(
+                                "INSERT INTO stops (id, scope, target, raised_by, why, since_at, until_at)
+                                 VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT)) ON CONFLICT DO NOTHING"
+                            ),
+                            values![new_id(), stop.scope.as_str(), stop.target, stop.raised_by, stop.why, now, stop.until_at],
+                        )
+                        .await?;
+                    Ok(raised == 1)
+                })
+            })
+            .await
+    }
+
+    /// Lifts every stop of a scope and target; how many there were.
+    pub async fn lift_stops(&self, scope: StopScope, target: String, by: String) -> Result<u64, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let (target, by) = (target.clone(), by.clone());
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!("UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE scope = $3 AND target = $4 AND lifted_at IS NULL"),
+                        values![now, by, scope.as_str(), target],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+
+    /// The stops in force, oldest first.
+    pub async fn stops(&self) -> Result<Vec<Stop>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let now = tx.now().await?;
+        in_force(&mut tx, now).await
+    }
+}

@@ -1,0 +1,103 @@
+//! What time drives: expired leases, expired messages, lost hints. Each sweep is bounded and safe in any number of schedulers.
+
+use crate::Ledger;
+use crate::error::LedgerError;
+use chrono::TimeDelta;
+
+/// Rows that one sweep touches at most.
+pub const SWEEP_MAX: i64 = 500;
+/// A hint that nobody took for this long may be lost.
+pub const HINT_LOST_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+impl Ledger {
+    /// Turns attempts whose lease expired into doubt, never back into the queue; how many.
+    pub async fn rescue(&self) -> Result<u64, LedgerError> {
+        self.db
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
+                             WHERE id IN (SELECT id FROM messages WHERE state = 'sending' AND lease_expires_at <= $1
+                                          ORDER BY id LIMIT $2",
+                            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
+                            ") AND state = 'sending'"
+                        ),
+                        values![now, SWEEP_MAX],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+
+    /// Turns every open attempt into doubt at once: a process with an own ledger file starts, so nobody else can be sending (F26 f).
+    pub async fn rescue_orphans(&self) -> Result<u64, LedgerError> {
+        self.db
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
+                             WHERE state = 'sending'"
+                        ),
+                        values![now],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+
+    /// Ends waiting messages whose time has passed; how many.
+    pub async fn expire(&self) -> Result<u64, LedgerError> {
+        self.db
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE messages SET state = 'skipped', reason = 'expired', queued_at = NULL, next_attempt_at = NULL, updated_at = $1
+                             WHERE id IN (SELECT id FROM messages WHERE state IN ('held', 'scheduled', 'queued') AND expires_at <= $1
+                                          ORDER BY id LIMIT $2",
+                            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
+                            ") AND state IN ('held', 'scheduled', 'queued')"
+                        ),
+                        values![now, SWEEP_MAX],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+
+    /// How many messages wait with a published hint: compared with what the broker has.
+    pub async fn queued(&self) -> Result<u64, LedgerError> {
+        let row =
+            self.db.read().await?.fetch_one(sql!("SELECT count(*) AS n FROM messages WHERE state = 'queued'"), vec![]).await?;
+        row.count("n")
+    }
+
+    /// Puts messages back whose hint was published longer than `older_than` ago; how many. They are topped up again, never hinted directly.
+    pub async fn unqueue(&self, older_than: TimeDelta) -> Result<u64, LedgerError> {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE messages SET state = 'scheduled', next_attempt_at = $1, queued_at = NULL, updated_at = $1
+                             WHERE id IN (SELECT id FROM messages WHERE state = 'queued' AND queued_at <= $2 ORDER BY id LIMIT $3",
+                            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
+                            ") AND state = 'queued'"
+                        ),
+                        values![now, now - older_than, SWEEP_MAX],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+}
