@@ -230,7 +230,7 @@ impl Field<'_> {
 
     /// Money; `None` when absent or empty.
     pub fn money(self) -> Result<Option<Centavos>, FieldProblem> {
-        self.read(|text| value::money(text, self.origin))
+        self.read(value::money)
     }
 
     /// A switch; `absent` where the column is not there.

@@ -1,14 +1,14 @@
 //! The ERP's scalars: dates, money, switches and free text. Everything arrives as text (contracts §2.1).
 
 use chrono::{NaiveDate, NaiveTime};
-use regua_domain::money::Centavos;
+use regua_domain::money::{Centavos, MoneyError};
 
-/// Where a record comes from: it decides which written forms are allowed and what an absent column means.
+/// Where a record comes from: it decides which forms of dates and ids are allowed and what an absent column means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The ERP's webservice: one form of each value, and the switches that forbid a send must be there.
+    /// The ERP's webservice: ISO dates, numeric ids, and the switches that forbid a send must be there.
     Webservice,
-    /// A file written by a person or an export: two forms of dates and money, absent switches have defaults.
+    /// A file written by a person or an export: two forms of dates, ids of any origin, absent switches have defaults.
     File,
 }
 
@@ -21,8 +21,7 @@ pub const TEXT_CHARS_MAX: usize = 2000;
 const DATE: Expected = "a date as YYYY-MM-DD";
 const DATE_IN_FILE: Expected = "a date as YYYY-MM-DD or DD/MM/YYYY";
 const DATE_YEARS: Expected = "a date between the years 1900 and 2199";
-const MONEY: Expected = "money as 1234.56";
-const MONEY_IN_FILE: Expected = "money as 1234.56 or 1.234,56";
+const MONEY: Expected = "money as 1234.56 or 1.234,56";
 const MONEY_AMBIGUOUS: Expected =
     "money whose cents are told, as 1234.00 or 1.234,00: one mark before three digits may mean either";
 const MONEY_TOO_LARGE: Expected = "an amount that fits 64 bits of centavos";
@@ -79,66 +78,15 @@ fn is_time_of_day(text: &str) -> bool {
         })
 }
 
-/// Reads money. Empty text is `None`. The webservice writes `1234.56`; files may also write `1.234,56`.
-///
-/// In files `1.234` and `1,234` are refused: they mean a thousand to one reader and a fraction to another.
-pub fn money(text: &str, origin: Origin) -> Result<Option<Centavos>, Expected> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
+/// Reads money, `1234.56` or `1.234,56`; empty text is `None`. See [`Centavos::parse`] for what is refused.
+pub fn money(text: &str) -> Result<Option<Centavos>, Expected> {
+    match Centavos::parse(text) {
+        Ok(centavos) => Ok(Some(centavos)),
+        Err(MoneyError::Empty) if text.trim().is_empty() => Ok(None),
+        Err(MoneyError::Empty | MoneyError::Malformed) => Err(MONEY),
+        Err(MoneyError::Ambiguous) => Err(MONEY_AMBIGUOUS),
+        Err(MoneyError::TooLarge) => Err(MONEY_TOO_LARGE),
     }
-    let (negative, unsigned) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, fraction) = match origin {
-        Origin::Webservice => erp_money(unsigned).ok_or(MONEY)?,
-        Origin::File => file_money(unsigned)?,
-    };
-    let centavos = centavos(&whole, &fraction).ok_or(MONEY_TOO_LARGE)?;
-    Ok(Some(Centavos(if negative { -centavos } else { centavos })))
-}
-
-/// `1234`, `1234.5`, `1234.56`, `1234.5600`: whole digits and at most two significant decimals.
-fn erp_money(text: &str) -> Option<(String, String)> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let significant = if fraction.len() > 2 { fraction.trim_end_matches('0') } else { fraction };
-    (is_digits(whole) && is_digits(fraction) && significant.len() <= 2).then(|| (whole.to_owned(), significant.to_owned()))
-}
-
-fn file_money(text: &str) -> Result<(String, String), Expected> {
-    let mark = text.rfind(['.', ',']);
-    let Some(mark) = mark else {
-        return if is_digits(text) { Ok((text.to_owned(), String::new())) } else { Err(MONEY_IN_FILE) };
-    };
-    let (whole, fraction) = (&text[..mark], &text[mark + 1..]);
-    if is_digits(whole) && whole.len() <= 3 && is_digits(fraction) && fraction.len() == 3 {
-        return Err(MONEY_AMBIGUOUS);
-    }
-    if !is_digits(fraction) || fraction.len() > 2 {
-        return Err(MONEY_IN_FILE);
-    }
-    if is_digits(whole) {
-        return Ok((whole.to_owned(), fraction.to_owned()));
-    }
-    // Only a comma may follow groups of thousands, and those are marked by points.
-    let mut groups = whole.split('.');
-    let first_is_right = groups.next().is_some_and(|first| is_digits(first) && first.len() <= 3);
-    let grouped = first_is_right && groups.all(|group| is_digits(group) && group.len() == 3);
-    if text.as_bytes()[mark] == b',' && grouped {
-        return Ok((whole.replace('.', ""), fraction.to_owned()));
-    }
-    Err(MONEY_IN_FILE)
-}
-
-/// `whole` is digits, `fraction` at most two digits.
-fn centavos(whole: &str, fraction: &str) -> Option<i64> {
-    let cents = match fraction.as_bytes() {
-        [] => 0,
-        [tens] => i64::from(tens - b'0') * 10,
-        [tens, units, ..] => i64::from(tens - b'0') * 10 + i64::from(units - b'0'),
-    };
-    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(cents)
 }
 
 /// Reads a switch: `S` is on; `N` and empty are off, for the ERP leaves an unchecked box empty (contracts §2.3).

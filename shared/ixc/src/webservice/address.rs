@@ -3,7 +3,6 @@
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
-use url::Host;
 
 /// The name leads to a private address, and those are not allowed.
 #[derive(Debug, Error)]
@@ -23,18 +22,6 @@ impl Resolve for PublicResolver {
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
-    }
-}
-
-/// Whether the host of a URL is private as it is written. Names other than `localhost` are judged when they are resolved.
-pub fn is_private_host(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Host::Ipv4(ip) => is_private(IpAddr::V4(*ip)),
-        Host::Ipv6(ip) => is_private(IpAddr::V6(*ip)),
     }
 }
 

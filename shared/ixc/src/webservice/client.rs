@@ -9,12 +9,12 @@ use crate::columns::{Scalar, columns};
 use crate::problem::FieldProblem;
 use crate::record::{Record, sealed::Sealed};
 use crate::value::Origin;
+use regua_domain::configuration::url::Url;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use url::Url;
 
 /// The most ids in one request.
 pub(super) const IDS_PER_REQUEST: usize = 200;
@@ -30,7 +30,7 @@ pub struct IxcClient {
 
 struct Shared {
     http: reqwest::Client,
-    folder: Url,
+    base: Url,
     user: String,
     secret: SecretString,
     body_bytes_max: usize,
@@ -40,7 +40,7 @@ struct Shared {
 
 impl std::fmt::Debug for IxcClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IxcClient").field("folder", &self.shared.folder.as_str()).finish_non_exhaustive()
+        f.debug_struct("IxcClient").field("base", &self.shared.base.as_str()).finish_non_exhaustive()
     }
 }
 
@@ -51,7 +51,7 @@ impl IxcClient {
     /// [`ConfigError`] for what is wrong by itself: the address, the token's form, a bound.
     pub fn new(config: &IxcConfig) -> Result<Self, ConfigError> {
         config.check_bounds()?;
-        let folder = config.folder()?;
+        let base = config.base()?;
         let (user, secret) = config.user_and_secret()?;
         let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -65,7 +65,7 @@ impl IxcClient {
         }
         let shared = Shared {
             http: http.build().map_err(ConfigError::Client)?,
-            folder,
+            base,
             user,
             secret,
             body_bytes_max: config.body_bytes_max,
@@ -104,7 +104,8 @@ impl IxcClient {
     /// The only request of this crate. The header makes it a list; without it the same URL would insert a record.
     async fn post(&self, query: &Query) -> Result<Vec<u8>, IxcError> {
         let shared = &*self.shared;
-        let url = shared.folder.join(query.resource.table()).expect("a table's name is a relative URL");
+        let mut url = shared.base.clone();
+        url.path_segments_mut().expect("an http address has a path").push(query.resource.table());
         let body = query.body().expect("strings are serialisable");
         let answer = shared
             .http

@@ -1,15 +1,14 @@
 //! The settings of one source of kind `ixc`, checked before the first request.
 
-use super::address::is_private_host;
+use regua_domain::configuration::url::{Product, Url, UrlFault, normalise_url};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use thiserror::Error;
-use url::Url;
 
 /// Settings of the client.
 #[derive(Clone, Debug)]
 pub struct IxcConfig {
-    /// The ERP's address: `https://erp.example`, with or without `/webservice/v1`; a bare host gets `https`.
+    /// The ERP's address: `https://erp.example`, or what the browser shows there (interface, rule **URL**).
     pub base_url: String,
     /// The token as the ERP shows it: `<user>:<secret>`.
     pub token: SecretString,
@@ -39,31 +38,10 @@ impl IxcConfig {
         }
     }
 
-    /// The folder of all resources, ending in a slash.
-    pub(super) fn folder(&self) -> Result<Url, ConfigError> {
-        let text = self.base_url.trim();
-        let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let mut url = Url::parse(&text).map_err(ConfigError::Url)?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(ConfigError::UrlCredentials);
-        }
-        let host = url.host().ok_or(ConfigError::UrlHost)?;
-        match url.scheme() {
-            "https" => {}
-            "http" if self.allow_private => {}
-            "http" => return Err(ConfigError::PlainHttp),
-            _ => return Err(ConfigError::UrlScheme),
-        }
-        if !self.allow_private && is_private_host(&host) {
-            return Err(ConfigError::PrivateAddress);
-        }
-        let path = url.path().trim_end_matches('/');
-        let path = path.strip_suffix("/webservice/v1").unwrap_or(path);
-        let path = format!("{path}/webservice/v1/");
-        url.set_path(&path);
-        url.set_query(None);
-        url.set_fragment(None);
-        Ok(url)
+    /// The base of all resources, without a slash at its end.
+    pub(super) fn base(&self) -> Result<Url, ConfigError> {
+        let (base, _) = normalise_url(&self.base_url, Product::Ixc, self.allow_private).map_err(ConfigError::Url)?;
+        Ok(base)
     }
 
     /// User and secret of the token.
@@ -94,26 +72,11 @@ impl IxcConfig {
 /// What is wrong with the settings by themselves. No variant holds the token.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// Not a URL.
-    #[error("the ERP's address is not a URL; write it as https://erp.example")]
-    Url(#[source] url::ParseError),
-    /// No host.
-    #[error("the ERP's address has no host; write it as https://erp.example")]
-    UrlHost,
-    /// Neither http nor https.
-    #[error("the ERP's address must begin with https://")]
-    UrlScheme,
-    /// A user or password inside the address would reach logs.
-    #[error("the ERP's address must not carry a user or password; the token goes into its own variable")]
-    UrlCredentials,
-    /// Plain http would show the token to the network.
+    /// Not the address of a webservice, or a private one that is not allowed.
     #[error(
-        "the ERP's address is plain http, which shows the token to the network; use https, or set REGUA_ALLOW_PRIVATE_URLS=true"
+        "the ERP's address can't be used; write it as https://erp.example (REGUA_ALLOW_PRIVATE_URLS=true allows http and private hosts)"
     )]
-    PlainHttp,
-    /// A private address.
-    #[error("the ERP's address is private; if the ERP is in your own network set REGUA_ALLOW_PRIVATE_URLS=true")]
-    PrivateAddress,
+    Url(#[source] UrlFault),
     /// Not `<user>:<secret>`.
     #[error("the ERP's token must be `<user>:<secret>`, as the ERP shows it, without spaces")]
     Token,
@@ -145,37 +108,32 @@ mod tests {
         IxcConfig { allow_private, ..IxcConfig::new(url, SecretString::from("1:abc")) }
     }
 
-    #[track_caller]
-    fn check(url: &str, allow_private: bool, folder: &str) {
-        assert_eq!(config(url, allow_private).folder().expect("a valid address").as_str(), folder, "{url}");
-    }
-
     #[test]
-    fn an_address_becomes_the_folder_of_the_resources() {
-        check("https://erp.example", false, "https://erp.example/webservice/v1/");
-        check("erp.example/", false, "https://erp.example/webservice/v1/");
-        check(" https://erp.example/webservice/v1/ ", false, "https://erp.example/webservice/v1/");
-        check("https://erp.example/ixc/webservice/v1?x=1#y", false, "https://erp.example/ixc/webservice/v1/");
-        check("http://127.0.0.1:8081", true, "http://127.0.0.1:8081/webservice/v1/");
-        check("http://ixc-simulator:8081", true, "http://ixc-simulator:8081/webservice/v1/");
+    fn an_address_becomes_the_base_of_the_resources() {
+        for url in
+            ["https://erp.example", "erp.example/", " https:/erp.example/webservice/v1/ ", "https://erp.example/adm.php?x=1"]
+        {
+            assert_eq!(
+                config(url, false).base().expect("a valid address").as_str(),
+                "https://erp.example/webservice/v1",
+                "{url}"
+            );
+        }
+        let simulator = config("http://127.0.0.1:8081", true).base().expect("an allowed address");
+        assert_eq!(simulator.as_str(), "http://127.0.0.1:8081/webservice/v1");
     }
 
     #[test]
     fn an_address_that_is_not_public_https_is_refused_unless_allowed() {
-        assert!(matches!(config("http://erp.example", false).folder(), Err(ConfigError::PlainHttp)));
         for url in [
+            "http://erp.example",
             "https://127.0.0.1",
             "https://localhost",
-            "https://10.0.0.1",
-            "https://[::1]",
             "https://[::ffff:10.0.0.1]",
-            "https://2130706433",
+            "https://u:p@erp.example",
         ] {
-            assert!(matches!(config(url, false).folder(), Err(ConfigError::PrivateAddress)), "{url}");
+            assert!(matches!(config(url, false).base(), Err(ConfigError::Url(_))), "{url}");
         }
-        assert!(matches!(config("ftp://erp.example", true).folder(), Err(ConfigError::UrlScheme)));
-        assert!(matches!(config("https://u:p@erp.example", true).folder(), Err(ConfigError::UrlCredentials)));
-        assert!(matches!(config("https://", true).folder(), Err(ConfigError::Url(_))));
     }
 
     #[test]
