@@ -1,0 +1,313 @@
+//! The routes of Opa! Suite and what the simulator remembers between requests.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use http::header::{HeaderValue, LOCATION};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::catalogue::{CHANNELS, Channel, TEMPLATES, Template};
+use super::conversations;
+use super::lists::{ListQuery, is_json, success};
+use super::order::{self, Order, Refusal, described_error, not_found};
+use super::rates::{PairRate, Throughput};
+use super::{OpaOptions, OpaStats, Sent};
+use crate::exchange::{Answer, Request, admin_json};
+use crate::faults::{Fault, Faults, InvalidFault};
+use crate::mix::{draw, hash_text, locked, scramble};
+use crate::server::App;
+use crate::spill::{LogBytes, LogReader, SpillLog};
+use crate::tally::Tally;
+
+const API: &str = "/api/v1";
+const LOGIN: &str = "/auth/login";
+const DAY_US: i64 = 86_400_000_000;
+
+/// The simulated product.
+#[derive(Debug)]
+pub(crate) struct OpaApp {
+    options: OpaOptions,
+    log: SpillLog<Sent>,
+    memory: Mutex<Memory>,
+    faults: Arc<Faults>,
+    tally: Tally,
+}
+
+/// What sends leave behind, apart from the log. Only `distinct` grows, by 16 bytes a message.
+#[derive(Debug, Default)]
+struct Memory {
+    accepted: u64,
+    distinct: HashSet<u128>,
+    without_message: u64,
+    rejected: BTreeMap<&'static str, u64>,
+    throughput: Throughput,
+    pairs: PairRate,
+    /// Phones of which someone said whether they are in service; the others are drawn.
+    in_service: HashMap<String, bool>,
+    /// Messages of each channel on its last day of sending: (day, count).
+    sent_on_day: HashMap<&'static str, (i64, u64)>,
+}
+
+#[derive(Deserialize)]
+struct InServiceChange {
+    phones: Vec<String>,
+    in_service: bool,
+}
+
+impl OpaApp {
+    pub fn new(options: OpaOptions) -> io::Result<Self> {
+        let faults = Arc::new(Faults::new(options.seed));
+        Ok(Self { options, log: SpillLog::create()?, memory: Mutex::default(), faults, tally: Tally::default() })
+    }
+
+    pub fn token(&self) -> &str {
+        &self.options.token
+    }
+
+    pub fn arm(&self, faults: Vec<Fault>) -> Result<(), InvalidFault> {
+        self.faults.arm(faults)
+    }
+
+    pub fn clear_faults(&self) {
+        self.faults.clear();
+    }
+
+    pub fn read_log(&self) -> io::Result<LogReader<Sent>> {
+        self.log.read()
+    }
+
+    pub fn set_in_service(&self, phones: impl IntoIterator<Item = String>, in_service: bool) {
+        locked(&self.memory).in_service.extend(phones.into_iter().map(|phone| (phone, in_service)));
+    }
+
+    pub fn counted(&self) -> OpaStats {
+        let memory = locked(&self.memory);
+        OpaStats {
+            accepted: memory.accepted,
+            distinct_messages: u64::try_from(memory.distinct.len()).expect("lengths fit 64 bits"),
+            without_message: memory.without_message,
+            rejected: memory.rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+            by_status: self.tally.by_status(),
+            faults: self.faults.struck(),
+        }
+    }
+
+    fn route(&self, request: &Request, path: &str) -> io::Result<Answer> {
+        // Contracts §1.1: trailing slashes as documented; the channel list is asked for in both forms.
+        let segments: Vec<&str> = match path {
+            "/canal-comunicacao/" => vec!["canal-comunicacao"],
+            _ => path.split('/').skip(1).collect(),
+        };
+        let get = request.method == Method::GET;
+        match (request.method.clone(), segments.as_slice()) {
+            (Method::POST, ["template", "send"]) => Ok(self.send(request)),
+            _ if !get || segments.contains(&"") => Ok(to_login()),
+            (_, ["template"]) => Ok(list(request, TEMPLATES.iter().map(Template::record))),
+            (_, ["template", id]) if *id != "send" => {
+                Ok(Template::find(id).map_or_else(|| not_found("Template not found."), |template| success(&template.expanded())))
+            }
+            (_, ["canal-comunicacao"]) => Ok(list(request, CHANNELS.iter().map(Channel::record))),
+            (_, ["canal-comunicacao", id, rest @ ..]) => Ok(match (Channel::find(id), rest) {
+                // Contracts §1.2: the 404 of a wrong channel id.
+                (None, [] | ["template"] | ["template", "limites-diarios-envio"]) => {
+                    not_found("Communication channel not found.")
+                }
+                (Some(channel), []) => success(&channel.expanded()),
+                (Some(channel), ["template"]) => {
+                    let templates = if channel.is_whatsapp() { TEMPLATES.as_slice() } else { &[] };
+                    list(request, templates.iter().map(Template::channel_record))
+                }
+                (Some(channel), ["template", "limites-diarios-envio"]) => self.allowance(channel, request.received_at_us),
+                _ => to_login(),
+            }),
+            (_, ["atendimento"]) => match ListQuery::read(request) {
+                Ok(query) => conversations::conversations(self.log.read()?, query),
+                Err(answer) => Ok(answer),
+            },
+            (_, ["atendimento", "mensagem"]) => match ListQuery::read(request) {
+                Ok(query) => conversations::messages(self.log.read()?, &query),
+                Err(answer) => Ok(answer),
+            },
+            (_, ["atendimento", "mensagem", id]) => {
+                Ok(conversations::message_by_id(self.log.read()?, id)?.unwrap_or_else(|| not_found("Message not found.")))
+            }
+            (_, ["atendimento", id]) => Ok(conversations::conversation_by_id(self.log.read()?, id)?
+                .unwrap_or_else(|| not_found("Customer service not found."))),
+            _ => Ok(to_login()),
+        }
+    }
+
+    /// Contracts §1.4: three numbers, or an empty object if the channel has no limit.
+    fn allowance(&self, channel: &Channel, at_us: i64) -> Answer {
+        let Some(limit) = self.options.daily_limit else { return success(&json!({})) };
+        let today = at_us.div_euclid(DAY_US);
+        let sent =
+            locked(&self.memory).sent_on_day.get(channel.id).filter(|(day, _)| *day == today).map_or(0, |(_, count)| *count);
+        success(&json!({ "messagesSent": sent, "dailyLimit": limit, "availableAmount": limit.saturating_sub(sent) }))
+    }
+
+    fn send(&self, request: &Request) -> Answer {
+        let order = if is_json(request) { order::read(&request.body) } else { Err(Refusal::NotJson) };
+        match order.and_then(|order| self.accept(order, request)) {
+            // Contracts §1.5: the success body.
+            Ok(id) => success(&json!({ "message": "Template message successfully sent.", "messageSentId": id })),
+            Err(refusal) => {
+                *locked(&self.memory).rejected.entry(refusal.reason()).or_default() += 1;
+                refusal.answer()
+            }
+        }
+    }
+
+    /// Accepts an order: writes it to the log before anything is answered. Returns the message's id.
+    fn accept(&self, order: Order, request: &Request) -> Result<String, Refusal> {
+        let at_us = request.received_at_us;
+        let mut memory = locked(&self.memory);
+        if !order.allow_in_service && self.in_service(&memory, &order.phone) {
+            return Err(Refusal::InService);
+        }
+        if self.options.per_second.is_some_and(|limit| !memory.throughput.allows(order.channel.id, limit, at_us)) {
+            return Err(Refusal::Throughput);
+        }
+        if self.options.pair_interval.is_some_and(|interval| !memory.pairs.allows(&order.phone, interval, at_us)) {
+            return Err(Refusal::PairRate);
+        }
+        // Contracts §1.1: 24 lower-case hex digits, the first 8 of them the Unix time.
+        let sequence = scramble(self.options.seed.wrapping_add(memory.accepted));
+        let id = format!("{:08x}{sequence:016x}", at_us.div_euclid(1_000_000) & 0xFFFF_FFFF);
+        let message = message_key(self.options.seed, &order.metadata["message"]);
+        let sent = Sent {
+            at_us,
+            answered: request.replaced_by.unwrap_or("200").to_owned(),
+            phone: order.phone,
+            channel: order.channel.id.to_owned(),
+            template: order.template.id.to_owned(),
+            variaveis: order.variables,
+            metadata: order.metadata,
+            message_sent_id: id.clone(),
+        };
+        if let Err(error) = self.log.append(&sent) {
+            tracing::error!(%error, "the log could not be written");
+            return Err(Refusal::LogFailed);
+        }
+        memory.remember(order.channel.id, &sent, message, &self.options);
+        Ok(id)
+    }
+
+    fn in_service(&self, memory: &Memory, phone: &str) -> bool {
+        memory.in_service.get(phone).copied().unwrap_or_else(|| {
+            let ten_thousandth = u32::try_from(draw(self.options.seed, 1, hash_text(0, phone)) % 10_000).unwrap_or_default();
+            f64::from(ten_thousandth) < self.options.in_service_share * 10_000.0
+        })
+    }
+}
+
+impl Memory {
+    fn remember(&mut self, channel: &'static str, sent: &Sent, message: Option<u128>, options: &OpaOptions) {
+        self.accepted += 1;
+        match message {
+            Some(message) => {
+                self.distinct.insert(message);
+            }
+            None => self.without_message += 1,
+        }
+        if options.per_second.is_some() {
+            self.throughput.accepted(channel, sent.at_us);
+        }
+        if options.pair_interval.is_some() {
+            self.pairs.accepted(&sent.phone, sent.at_us);
+        }
+        let today = sent.at_us.div_euclid(DAY_US);
+        let on_day = self.sent_on_day.entry(channel).or_insert((today, 0));
+        if on_day.0 != today {
+            *on_day = (today, 0);
+        }
+        on_day.1 += 1;
+    }
+}
+
+/// 128 bits of `metadata.message`: a UUID's own, a hash of anything else; `None` if there is none.
+fn message_key(seed: u64, message: &Value) -> Option<u128> {
+    let text = match message {
+        Value::Null => return None,
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let hex = text.replace('-', "");
+    let uuid = if hex.len() == 32 { u128::from_str_radix(&hex, 16).ok() } else { None };
+    Some(uuid.unwrap_or_else(|| (u128::from(hash_text(seed, &text)) << 64) | u128::from(hash_text(!seed, &text))))
+}
+
+/// Contracts §1.1, §1.2: unauthenticated, unknown path, wrong verb, a list sent as POST, panel paths.
+fn to_login() -> Answer {
+    Answer::html(StatusCode::FOUND, "Found. Redirecting to /auth/login").with_header(LOCATION, HeaderValue::from_static(LOGIN))
+}
+
+/// What a client that follows redirects gets with 200 (contracts §1.1).
+fn login_page() -> Answer {
+    let page = "<!DOCTYPE html><html lang=\"pt-BR\"><head><title>Opa! Suite</title></head><body><form action=\"/auth/login\" \
+                method=\"post\"><input name=\"email\"><input name=\"password\" type=\"password\"></form></body></html>";
+    Answer::html(StatusCode::OK, page)
+}
+
+fn list(request: &Request, records: impl Iterator<Item = Value>) -> Answer {
+    match ListQuery::read(request) {
+        Ok(query) => query.page(records),
+        Err(answer) => answer,
+    }
+}
+
+impl App for OpaApp {
+    fn laborious(&self, request: &Request) -> bool {
+        request.path.contains("/atendimento") // reads the log back
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        if request.path == LOGIN && request.method == Method::GET {
+            return login_page();
+        }
+        // Contracts §1.1: `Authorization: Bearer <token>`.
+        let authorised = request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) == Some(self.token());
+        match request.path.strip_prefix(API) {
+            Some(path) if authorised => self.route(request, path).unwrap_or_else(|error| {
+                tracing::error!(%error, "the log could not be read");
+                described_error(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error.")
+            }),
+            _ => to_login(),
+        }
+    }
+
+    fn admin(&self, request: &Request) -> Option<Answer> {
+        if request.method != Method::POST || request.path != "/_admin/in-service" {
+            return None;
+        }
+        let change =
+            admin_json(request).and_then(|value| serde_json::from_value::<InServiceChange>(value).map_err(Answer::refused));
+        Some(match change {
+            Ok(change) => {
+                let count = change.phones.len();
+                self.set_in_service(change.phones, change.in_service);
+                Answer::ok(&json!({ "changed": count }))
+            }
+            Err(answer) => answer,
+        })
+    }
+
+    fn stats(&self) -> Value {
+        serde_json::to_value(self.counted()).expect("statistics are plain data")
+    }
+
+    fn log(&self) -> io::Result<LogBytes> {
+        self.log.bytes()
+    }
+
+    fn faults(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
