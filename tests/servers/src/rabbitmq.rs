@@ -178,6 +178,8 @@ impl RabbitMq {
             .env("HOME", self.folder.path()) // the Erlang cookie's place
             .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            // Else every `erl` starts an epmd that leaves our folder and, when ours has just been ended, stays.
+            .env("ERL_FLAGS", "-start_epmd false")
             .env("ERL_CRASH_DUMP_SECONDS", "0")
             .env("RABBITMQ_NODENAME", &self.node_name)
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
