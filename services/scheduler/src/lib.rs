@@ -1,1 +1,75 @@
-//! Skeleton.
+//! All that time drives: ticks, top-up, rescue, expiry, lost hints. Any number of schedulers may run at once: every duty is one guarded
+//! transaction, so a second scheduler finds nothing left to do.
+
+mod duties;
+mod planning;
+
+use regua_pipeline::Pipeline;
+use regua_telemetry::health::Readiness;
+use regua_telemetry::logging::Chain;
+use regua_telemetry::service::{Failure, Process};
+use std::future::Future;
+use std::time::Duration;
+
+/// How often hints are topped up: what a message that is released waits for at most.
+const TOP_UP_EVERY: Duration = Duration::from_millis(200);
+/// How often tasks are looked at.
+const PLAN_EVERY: Duration = Duration::from_secs(1);
+/// How often leases are looked at.
+const RESCUE_EVERY: Duration = Duration::from_secs(1);
+/// How often expiries are looked at.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// How often the broker's depth is compared with the ledger's.
+const LOST_HINTS_EVERY: Duration = Duration::from_secs(10);
+/// A duty that was silent for this long is stalled (`/livez`).
+const SILENT_MAX: Duration = Duration::from_secs(60);
+
+/// Runs the scheduler until the shutdown begins.
+///
+/// # Errors
+/// None of its own: what fails is told in `/readyz` and tried again.
+pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
+    let ticker = planning::Ticker::new(pipeline.clone());
+    tokio::join!(
+        every(&process, "plan", PLAN_EVERY, async || ticker.plan_and_tick().await),
+        every(&process, "top_up", TOP_UP_EVERY, async || regua_pipeline::release(&pipeline).await.map(|_| ())),
+        every(&process, "rescue", RESCUE_EVERY, async || duties::rescue(&pipeline).await),
+        every(&process, "expire", EXPIRE_EVERY, async || duties::expire(&pipeline).await),
+        every(&process, "lost_hints", LOST_HINTS_EVERY, async || duties::find_lost_hints(&pipeline).await),
+    );
+    Ok(())
+}
+
+/// Does a duty again and again, a failure included: it is logged once when it begins and told in `/readyz` until it ends.
+async fn every<F, E>(process: &Process, name: &'static str, period: Duration, mut duty: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error + 'static,
+{
+    let health = process.health.scoped("scheduler");
+    let heartbeat = health.heartbeat(name, SILENT_MAX);
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = process.shutdown.begun() => return,
+            _ = ticks.tick() => {}
+        }
+        match duty().await {
+            Ok(()) if failing => {
+                failing = false;
+                tracing::info!(duty = name, "scheduler.duty_works_again");
+                health.set(name, Readiness::Ready);
+            }
+            Ok(()) => {}
+            Err(error) if failing => tracing::debug!(duty = name, error = %Chain(&error), "scheduler.duty_failed"),
+            Err(error) => {
+                failing = true;
+                tracing::warn!(duty = name, error = %Chain(&error), "scheduler.duty_failed");
+                health.set(name, Readiness::not_ready(format!("{name} fails: {}", Chain(&error))));
+            }
+        }
+        heartbeat.beat();
+    }
+}

@@ -111,6 +111,8 @@ pub struct Rules<'a> {
     pub per_day: u32,
     /// How far ahead a slot must lie, so that it isn't past when the commit returns.
     pub lead: TimeDelta,
+    /// How far ahead it may lie; at most [`HORIZON`].
+    pub horizon: TimeDelta,
 }
 
 /// What the start decides for one message.
@@ -178,7 +180,7 @@ pub fn admit(
         return postpone(now, DeferReason::FactsChanged);
     }
     let slot_at = gate.next_slot(now, rules.lead);
-    if slot_at > now + HORIZON.max(rules.lead) {
+    if slot_at > now + rules.horizon.min(HORIZON).max(rules.lead) {
         return Verdict::NoSlot { free_at: slot_at };
     }
     if let Err(verdict) = spaced(snapshot, recipient, slot_at) {

@@ -319,7 +319,7 @@ fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, LedgerError>) -> Result
     rows.iter().map(read).collect()
 }
 
-fn read_secret(row: &Row) -> Result<SecretRef, LedgerError> {
+pub(crate) fn read_secret(row: &Row) -> Result<SecretRef, LedgerError> {
     let reference = row.text("token_ref")?;
     Ok(if row.text("token_kind")? == "file" { SecretRef::File(reference) } else { SecretRef::Env(reference) })
 }

@@ -91,6 +91,24 @@ impl Ledger {
             .await
     }
 
+    /// Whether this ledger's clock was set for a demo.
+    pub async fn has_demo_clock(&self) -> Result<bool, LedgerError> {
+        let row = self.db.read().await?.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?;
+        Ok(row.int("clock_offset_us")? != 0)
+    }
+
+    /// How far this host's clock is off the ledger's own, without the demo's offset.
+    pub async fn host_skew(&self) -> Result<std::time::Duration, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let before = Utc::now();
+        let ledger = tx.now().await?;
+        let after = Utc::now();
+        let offset = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?.int("clock_offset_us")?;
+        let ledger = ledger - chrono::TimeDelta::microseconds(offset);
+        let off = if ledger < before { before - ledger } else { ledger - after };
+        Ok(off.to_std().unwrap_or_default())
+    }
+
     /// Whether this ledger is SQLite, and so belongs to one process.
     pub const fn is_embedded(&self) -> bool {
         self.db.is_sqlite()

@@ -73,13 +73,12 @@ pub struct MirrorCounts {
 }
 
 fn read_source(row: &Row) -> Result<Source, LedgerError> {
-    let reference = row.text("token_ref")?;
     Ok(Source {
         id: SourceId(row.id("id")?),
         name: row.text("name")?,
         kind: row.text("kind")?,
         url: row.text("url")?,
-        token: if row.text("token_kind")? == "file" { SecretRef::File(reference) } else { SecretRef::Env(reference) },
+        token: crate::configuration::read_secret(row)?,
         max_age: TimeDelta::try_seconds(row.int("max_age_s")?).unwrap_or_default(),
         days_back: row.int("days_back")?,
         days_ahead: row.int("days_ahead")?,
@@ -232,6 +231,20 @@ impl Ledger {
             )
             .await?;
         rows.iter().map(|row| row.text("id").map(InvoiceId)).collect()
+    }
+
+    /// These invoices as the mirror has them.
+    pub async fn invoices_by_id(&self, source_id: SourceId, ids: &[InvoiceId]) -> Result<Vec<Invoice>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!("SELECT record FROM invoices WHERE source_id = $1 AND id IN ", (any 2 text), " ORDER BY id"),
+                values![source_id, json!(ids).to_string()],
+            )
+            .await?;
+        rows.iter().map(|row| row.json("record")).collect()
     }
 
     /// Which of these customers the mirror has.

@@ -8,6 +8,7 @@ use crate::stops::Stops;
 use crate::{Ledger, no_holiday, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::called_for;
+use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::render::Rendered;
 use regua_domain::window::WindowState;
@@ -31,6 +32,23 @@ pub struct TopUp {
     pub rendered_again: u64,
     /// Whether more may be waiting than there was room for.
     pub more: bool,
+}
+
+/// Where the messages of a channel go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its business.
+    pub business_id: BusinessId,
+    /// Its integration.
+    pub integration_id: IntegrationId,
+    /// The integration's name.
+    pub integration: String,
+    /// The base of its API.
+    pub url: String,
+    /// Where its token is found.
+    pub token: SecretRef,
 }
 
 /// A channel with what its release depends on.
@@ -60,6 +78,34 @@ impl Ledger {
                 })
             })
             .await
+    }
+
+    /// Where the messages of each channel go: integration, address, and where its token is found.
+    pub async fn routes(&self) -> Result<Vec<Route>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT c.id AS channel_id, i.id AS integration_id, i.name, i.url, i.token_kind, i.token_ref, c.business_id
+                     FROM channels c JOIN integrations i ON i.id = c.integration_id ORDER BY c.id"
+                ),
+                vec![],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Route {
+                    channel_id: ChannelId(row.id("channel_id")?),
+                    business_id: BusinessId(row.id("business_id")?),
+                    integration_id: IntegrationId(row.id("integration_id")?),
+                    integration: row.text("name")?,
+                    url: row.text("url")?,
+                    token: crate::configuration::read_secret(row)?,
+                })
+            })
+            .collect()
     }
 
     /// Every channel.

@@ -279,7 +279,7 @@ impl Ledger {
     }
 
     /// Gives a run back, to be tried again after `wait`. `counts` says whether this was a try: a source that is down, or a
-    /// shutdown, is none.
+    /// shutdown, is none. It begins afresh: what was decided already is found and left as it is.
     pub async fn replan_run(
         &self,
         id: RunId,
@@ -297,7 +297,7 @@ impl Ledger {
                         tx.execute(
                             sql!(
                                 "UPDATE runs SET state = 'planned', lease_owner = NULL, lease_expires_at = NULL, next_try_at = $3, note = $4,
-                                        tries = tries - $5
+                                        tries = tries - $5, cursor_source = NULL, cursor_due_on = NULL, cursor_invoice = NULL
                                  WHERE id = $1 AND lease_owner = $2 AND state = 'running'"
                             ),
                             values![id, owner, now + wait, why, i64::from(!counts)],

@@ -28,6 +28,8 @@ pub struct StartBatch {
     pub requests: Vec<(MessageId, AttemptId)>,
     /// How far ahead a slot must lie.
     pub lead: TimeDelta,
+    /// How far ahead a slot may lie: the nearer, the fewer places wait for their slot.
+    pub horizon: TimeDelta,
     /// How long the attempts may take until they count as doubtful.
     pub lease: TimeDelta,
 }
@@ -161,7 +163,13 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     let stops = Stops::load(tx, now).await?;
     let loaded = snapshot::load(tx, &ids, &stops).await?;
     let window = settings.window()?;
-    let rules = Rules { window: &window, is_holiday: no_holiday, per_day: u32::from(settings.caps.per_day), lead: batch.lead };
+    let rules = Rules {
+        window: &window,
+        is_holiday: no_holiday,
+        per_day: u32::from(settings.caps.per_day),
+        lead: batch.lead,
+        horizon: batch.horizon,
+    };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
     for message in &loaded {

@@ -1,0 +1,96 @@
+//! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
+
+use chrono::NaiveDate;
+use regua_domain::decide::{Decided, PolicyPlan, decide, due_dates, expires_at};
+use regua_domain::ids::MessageId;
+use regua_domain::window::Window;
+use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage};
+use regua_ledger::mirror::Source;
+use regua_ledger::runs::{Cursor, LeasedRun};
+use regua_ledger::{Ledger, LedgerError, new_id, no_holiday};
+
+/// Evaluates `sources` for the run's date, from where an earlier try stopped. What it wrote, in this try.
+///
+/// # Errors
+/// [`LedgerError::LeaseLost`] when another evaluator has the run now; whatever else the ledger says.
+pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -> Result<EvaluationCounts, LedgerError> {
+    let mut sum = EvaluationCounts::default();
+    let settings = ledger.settings().await?;
+    let plans = ledger.policies().await?;
+    let today = leased.run.evaluates_on.unwrap_or(settings.window()?.local_date(leased.run.planned_at));
+    let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
+    let Some(policy) = plans.first() else { return Ok(sum) };
+    let mut sources: Vec<&Source> = sources.iter().collect();
+    sources.sort_by_key(|source| source.id);
+    let evaluation =
+        Evaluation { ledger, leased, policy, today, window: settings.window()?, open_windows: settings.expiry.open_windows, due };
+    for source in sources {
+        let resume = leased.cursor.as_ref();
+        if resume.is_some_and(|cursor| cursor.source_id > source.id) {
+            continue;
+        }
+        let from = resume.filter(|cursor| cursor.source_id == source.id).cloned();
+        evaluation.source(source, from, &mut sum).await?;
+    }
+    Ok(sum)
+}
+
+struct Evaluation<'a> {
+    ledger: &'a Ledger,
+    leased: &'a LeasedRun,
+    policy: &'a PolicyPlan,
+    today: NaiveDate,
+    window: Window,
+    open_windows: u16,
+    due: (NaiveDate, NaiveDate),
+}
+
+impl Evaluation<'_> {
+    async fn source(&self, source: &Source, mut cursor: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), LedgerError> {
+        let limit = self.ledger.evaluation_page();
+        loop {
+            let page = self.ledger.candidates(source.id, self.due, cursor.as_ref(), limit).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            let next = Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() };
+            let counts = self
+                .ledger
+                .commit_evaluation(EvaluationBatch {
+                    run_id: self.leased.run.id,
+                    owner: self.leased.owner,
+                    planned_at: self.leased.run.planned_at,
+                    source_id: source.id,
+                    cursor: next.clone(),
+                    messages: page.iter().filter_map(|candidate| self.decide(candidate)).collect(),
+                })
+                .await?;
+            sum.held += counts.held;
+            sum.skipped += counts.skipped;
+            sum.revived += counts.revived;
+            sum.superseded += counts.superseded;
+            sum.blocked += counts.blocked;
+            if page.len() < limit as usize {
+                return Ok(());
+            }
+            cursor = Some(next);
+        }
+    }
+
+    fn decide(&self, candidate: &Candidate) -> Option<NewMessage> {
+        let Candidate { invoice, customer, known } = candidate;
+        let Decided { stage, revives, stage_day, day, text } =
+            decide(self.policy, invoice, customer.as_ref(), known, self.today)?;
+        Some(NewMessage {
+            id: revives.unwrap_or_else(|| MessageId(new_id())),
+            revives: revives.is_some(),
+            subject: invoice.id.clone(),
+            stage: stage.stage,
+            due_on: invoice.due_on,
+            policy_id: self.policy.id,
+            notice_id: stage.notice.id,
+            channel_id: stage.notice.channel_id,
+            stage_day,
+            expires_at: expires_at(&self.window, no_holiday, day, self.open_windows),
+            text,
+        })
+    }
+}

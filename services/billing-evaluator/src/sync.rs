@@ -1,0 +1,232 @@
+//! Sync: lists a source's open titles, re-reads by id those that the list no longer has, and writes both into the mirror.
+//!
+//! Absence is never an event: only a title that was read by its id can be seen as paid, cancelled or renegotiated (F7). A failed
+//! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
+
+use chrono::{Days, NaiveDate};
+use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
+use regua_domain::mirror::Invoice;
+use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Places};
+use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
+use regua_ledger::mirror::{Source, Sync};
+use regua_ledger::{Ledger, LedgerError};
+use regua_pipeline::{TokenError, token};
+use regua_telemetry::environment::Environment;
+use regua_telemetry::service::Process;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+/// Titles that are re-read in one go.
+const REREAD: u32 = 200;
+/// Bad rows that one sync logs one by one.
+const PROBLEMS_LOGGED: usize = 20;
+
+/// Why a source could not be synced.
+#[derive(Debug, Error)]
+pub enum SyncError {
+    /// Another run is syncing it.
+    #[error("another run is syncing it")]
+    Busy,
+    /// Its token isn't there.
+    #[error("its token can't be read")]
+    Token(#[source] TokenError),
+    /// Its address or token can't be used.
+    #[error("its settings can't be used")]
+    Settings(#[source] ConfigError),
+    /// The webservice didn't give what was asked.
+    #[error("the webservice failed")]
+    Webservice(#[source] IxcError),
+    /// Too many of its rows can't be understood.
+    #[error("too many bad rows")]
+    BadRows(#[source] TooManyBadRows),
+    /// The ledger failed.
+    #[error("the ledger failed")]
+    Ledger(#[source] LedgerError),
+}
+
+impl From<LedgerError> for SyncError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<IxcError> for SyncError {
+    fn from(error: IxcError) -> Self {
+        Self::Webservice(error)
+    }
+}
+
+/// A source's client with what it has learnt: the form of its date filters, the names of its places.
+struct Reader {
+    url: String,
+    client: IxcClient,
+    places: Mutex<Places>,
+}
+
+/// Syncs sources, keeping their clients.
+pub struct Syncer {
+    ledger: Ledger,
+    environment: Environment,
+    allow_private: bool,
+    readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
+}
+
+/// The rows of one sync, good and bad.
+#[derive(Default)]
+struct Tally {
+    budget: BadRowBudget,
+    bad: usize,
+    listed: usize,
+    reread: usize,
+    events: u64,
+}
+
+impl Tally {
+    fn add<T>(&mut self, page: &Page<T>) {
+        self.budget.add(page.rows_read, page.problems.len());
+        for problem in page.problems.iter().take(PROBLEMS_LOGGED.saturating_sub(self.bad)) {
+            log(problem);
+        }
+        self.bad += page.problems.len();
+    }
+}
+
+fn log(problem: &RowProblem) {
+    tracing::warn!(%problem, "sync.bad_row");
+}
+
+impl Syncer {
+    /// A syncer of this process.
+    pub fn new(ledger: Ledger, process: &Process) -> Self {
+        Self {
+            ledger,
+            environment: process.environment.clone(),
+            allow_private: process.config.allow_private_urls,
+            readers: Mutex::default(),
+        }
+    }
+
+    /// Syncs one source whole. Sources of files are synced by `regua import`; for them there is nothing to do.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; the source can be synced again at once.
+    pub async fn sync(&self, source: &Source, owner: Uuid) -> Result<(), SyncError> {
+        if source.kind != "ixc" {
+            return Ok(());
+        }
+        let reader = self.reader(source).await?;
+        let Some(sync) = self.ledger.begin_sync(source.id, owner).await? else { return Err(SyncError::Busy) };
+        let result = self.read_all(&reader, source, sync).await;
+        let ended = self.ledger.end_sync(sync, result.is_ok()).await;
+        let tally = result?;
+        ended?;
+        tracing::info!(
+            source = %source.name,
+            generation = sync.generation,
+            listed = tally.listed,
+            reread = tally.reread,
+            events = tally.events,
+            bad_rows = tally.bad,
+            "sync.done"
+        );
+        Ok(())
+    }
+
+    async fn read_all(&self, reader: &Reader, source: &Source, sync: Sync) -> Result<Tally, SyncError> {
+        let window = self.ledger.settings().await?.window()?;
+        let today = window.local_date(sync.began_at);
+        let (from, to) = due_window(source, today);
+        let mut tally = Tally::default();
+        self.list_open(reader, sync, (from, to), &mut tally).await?;
+        self.reread_unseen(reader, sync, from, &mut tally).await?;
+        tally.budget.verdict().map_err(SyncError::BadRows)?;
+        Ok(tally)
+    }
+
+    /// Pages through the open titles by ascending id.
+    async fn list_open(
+        &self,
+        reader: &Reader,
+        sync: Sync,
+        (from, to): (NaiveDate, NaiveDate),
+        tally: &mut Tally,
+    ) -> Result<(), SyncError> {
+        let mut after: Option<InvoiceId> = None;
+        loop {
+            let issued_at = self.ledger.now().await?;
+            let page = reader.client.open_titles_page(after.as_ref(), from, to).await?;
+            tally.add(&page);
+            tally.listed += page.rows.len();
+            self.write_customers(reader, sync, &page.rows, tally).await?;
+            tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Re-reads by id the titles that the mirror has as open and the list no longer had.
+    async fn reread_unseen(&self, reader: &Reader, sync: Sync, from: NaiveDate, tally: &mut Tally) -> Result<(), SyncError> {
+        let mut after = None;
+        loop {
+            let unseen = self.ledger.unseen_titles(sync, from, after, REREAD).await?;
+            let Some(last) = unseen.last().cloned() else { return Ok(()) };
+            let issued_at = self.ledger.now().await?;
+            let page = reader.client.titles_by_id(&unseen).await?;
+            tally.add(&page);
+            tally.reread += page.rows.len();
+            tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
+            after = Some(last);
+        }
+    }
+
+    async fn write_customers(
+        &self,
+        reader: &Reader,
+        sync: Sync,
+        invoices: &[Invoice],
+        tally: &mut Tally,
+    ) -> Result<(), SyncError> {
+        let ids: BTreeSet<&CustomerId> = invoices.iter().filter_map(|invoice| invoice.customer_id.as_ref()).collect();
+        let ids: Vec<CustomerId> = ids.into_iter().cloned().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let issued_at = self.ledger.now().await?;
+        let mut page = reader.client.customers_by_id(&ids).await?;
+        tally.add(&page);
+        let mut places = reader.places.lock().await;
+        reader.client.resolve_places(&mut places, &mut page.rows).await?;
+        drop(places);
+        self.ledger.write_customers(sync, page.rows, issued_at).await?;
+        Ok(())
+    }
+
+    /// The source's client: kept across syncs, made anew when its address changed.
+    async fn reader(&self, source: &Source) -> Result<Arc<Reader>, SyncError> {
+        let mut readers = self.readers.lock().await;
+        if let Some(reader) = readers.get(&source.id).filter(|reader| reader.url == source.url) {
+            return Ok(Arc::clone(reader));
+        }
+        let token = token(&source.token, &source.name, &self.environment).map_err(SyncError::Token)?;
+        let mut config = IxcConfig::new(source.url.clone(), token);
+        config.allow_private = self.allow_private;
+        let client = IxcClient::new(&config).map_err(SyncError::Settings)?;
+        let reader = Arc::new(Reader { url: source.url.clone(), client, places: Mutex::default() });
+        readers.insert(source.id, Arc::clone(&reader));
+        Ok(reader)
+    }
+}
+
+/// The due dates whose open titles are listed.
+fn due_window(source: &Source, today: NaiveDate) -> (NaiveDate, NaiveDate) {
+    let days = |days: i64| Days::new(u64::try_from(days).unwrap_or(0));
+    (
+        today.checked_sub_days(days(source.days_back)).unwrap_or(NaiveDate::MIN),
+        today.checked_add_days(days(source.days_ahead)).unwrap_or(NaiveDate::MAX),
+    )
+}

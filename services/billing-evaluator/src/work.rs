@@ -1,0 +1,194 @@
+//! One run in hand: what its kind asks for, under a lease that is kept alive.
+
+use crate::sync::{SyncError, Syncer};
+use crate::{HEARTBEAT_EVERY, delta, evaluate};
+use chrono::TimeDelta;
+use regua_domain::schedule::TaskKind;
+use regua_ledger::LedgerError;
+use regua_ledger::mirror::Source;
+use regua_ledger::runs::LeasedRun;
+use regua_pipeline::Pipeline;
+use regua_telemetry::logging::Chain;
+use regua_telemetry::retry::RetryPolicy;
+use regua_telemetry::service::Process;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How a run whose source is down is tried again.
+const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 2.0, max: Duration::from_secs(300) };
+/// How long after its instant a run is tried again because of others' faults.
+const CATCH_UP: TimeDelta = TimeDelta::hours(12);
+
+/// Why a run stopped before its end.
+#[derive(Debug, Error)]
+enum Stopped {
+    /// The shutdown began: no try.
+    #[error("the evaluator shut down")]
+    Shutdown,
+    /// Somebody else has the run: nothing to write.
+    #[error("the run's lease is lost")]
+    LeaseLost,
+    /// A source can't be read now: no try.
+    #[error("source {name} can't be read")]
+    Source {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        why: SyncError,
+    },
+    /// A source's mirror is too old to decide from: no try.
+    #[error("the mirror of source {0} is older than its max_age: nothing is decided from it")]
+    Stale(String),
+    /// The ledger failed: a try.
+    #[error("the ledger failed")]
+    Ledger(#[source] LedgerError),
+}
+
+impl From<LedgerError> for Stopped {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::LeaseLost => Self::LeaseLost,
+            error => Self::Ledger(error),
+        }
+    }
+}
+
+/// Does runs.
+pub(crate) struct Worker {
+    pipeline: Pipeline,
+    process: Process,
+    syncer: Syncer,
+}
+
+impl Worker {
+    pub(crate) fn new(pipeline: Pipeline, process: Process) -> Self {
+        let syncer = Syncer::new(pipeline.ledger.clone(), &process);
+        Self { pipeline, process, syncer }
+    }
+
+    pub(crate) const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Does a leased run and writes how it ended.
+    pub(crate) async fn work(&self, leased: LeasedRun) {
+        let run = &leased.run;
+        tracing::info!(run = %run.id, kind = %run.kind, planned_at = %run.planned_at, tries = run.tries, "run.started");
+        let outcome = tokio::select! {
+            outcome = self.dispatch(&leased) => outcome,
+            lost = self.keep_alive(&leased) => Err(lost),
+            () = self.process.shutdown.begun() => Err(Stopped::Shutdown),
+        };
+        if let Err(error) = self.end(&leased, outcome).await {
+            tracing::warn!(run = %run.id, error = %Chain(&error), "run.end_not_written: its lease will expire and it is taken up again");
+        }
+    }
+
+    async fn dispatch(&self, leased: &LeasedRun) -> Result<Option<String>, Stopped> {
+        match leased.run.kind {
+            TaskKind::UpdateCollections => self.update_collections(leased).await,
+            TaskKind::SendQueuedMessages => self.send_queued_messages(leased).await.map(|()| None),
+            TaskKind::Reserved => Ok(None),
+        }
+    }
+
+    /// *Atualizar cobranças*: sync every source, then decide from those that are fresh. A source that fails leaves the others be.
+    async fn update_collections(&self, leased: &LeasedRun) -> Result<Option<String>, Stopped> {
+        let resumed = leased.cursor.is_some();
+        let mut failed = None;
+        for source in self.pipeline.ledger.sources().await? {
+            if resumed {
+                break;
+            }
+            if let Err(why) = self.syncer.sync(&source, leased.owner).await {
+                if let SyncError::Ledger(error) = why {
+                    return Err(error.into());
+                }
+                tracing::error!(source = %source.name, error = %Chain(&why), "sync.failed");
+                failed.get_or_insert(Stopped::Source { name: source.name.clone(), why });
+            }
+        }
+        let now = self.pipeline.ledger.now().await?;
+        let (fresh, stale): (Vec<Source>, Vec<Source>) =
+            self.pipeline.ledger.sources().await?.into_iter().partition(|source| source.is_fresh(now));
+        let counts = evaluate::evaluate(&self.pipeline.ledger, leased, &fresh).await?;
+        tracing::info!(
+            run = %leased.run.id,
+            held = counts.held,
+            skipped = counts.skipped,
+            revived = counts.revived,
+            superseded = counts.superseded,
+            blocked = counts.blocked,
+            "run.evaluated"
+        );
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+        match stale.first() {
+            Some(source) => Err(Stopped::Stale(source.name.clone())),
+            None => Ok(None),
+        }
+    }
+
+    /// *Envia mensagens Omnichannel da fila*: raise the watermark, then the first top-up.
+    async fn send_queued_messages(&self, leased: &LeasedRun) -> Result<(), Stopped> {
+        self.pipeline.ledger.release_through(leased.run.planned_at).await?;
+        let released = regua_pipeline::release(&self.pipeline).await?;
+        tracing::info!(run = %leased.run.id, first_hints = released.published, "run.released");
+        Ok(())
+    }
+
+    /// Prolongs the lease until it is lost.
+    async fn keep_alive(&self, leased: &LeasedRun) -> Stopped {
+        loop {
+            tokio::time::sleep(HEARTBEAT_EVERY).await;
+            match self.pipeline.ledger.heartbeat(leased.run.id, leased.owner).await {
+                Err(LedgerError::LeaseLost) => return Stopped::LeaseLost,
+                Err(error) => tracing::warn!(run = %leased.run.id, error = %Chain(&error), "run.heartbeat_failed"),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    async fn end(&self, leased: &LeasedRun, outcome: Result<Option<String>, Stopped>) -> Result<(), LedgerError> {
+        let (ledger, run, owner) = (&self.pipeline.ledger, &leased.run, leased.owner);
+        let stopped = match outcome {
+            Ok(note) => {
+                ledger.finish_run(run.id, owner, note).await?;
+                tracing::info!(run = %run.id, kind = %run.kind, "run.done");
+                return Ok(());
+            }
+            Err(stopped) => stopped,
+        };
+        let why = Chain(&stopped).to_string();
+        let now = ledger.now().await?;
+        match stopped {
+            Stopped::LeaseLost => {
+                tracing::warn!(run = %run.id, "run.lease_lost");
+                Ok(())
+            }
+            Stopped::Shutdown => ledger.replan_run(run.id, owner, TimeDelta::zero(), false, why).await,
+            Stopped::Source { .. } | Stopped::Stale(_) if now > run.planned_at + CATCH_UP => {
+                tracing::error!(run = %run.id, %why, "run.failed");
+                ledger.fail_run(run.id, owner, why).await
+            }
+            Stopped::Source { .. } | Stopped::Stale(_) => {
+                let attempt = since_planned(now - run.planned_at);
+                let wait = AGAIN.delay(attempt, rand::random());
+                tracing::warn!(run = %run.id, %why, again_in_s = wait.as_secs(), "run.replanned");
+                ledger.replan_run(run.id, owner, delta(wait), false, why).await
+            }
+            Stopped::Ledger(_) => {
+                tracing::error!(run = %run.id, %why, tries = run.tries, "run.try_failed");
+                ledger.replan_run(run.id, owner, delta(AGAIN.delay(run.tries, rand::random())), true, why).await
+            }
+        }
+    }
+}
+
+/// Which step of the backoff a run is at, from how long it has been due: it is no try, so nothing else counts it.
+fn since_planned(due_for: TimeDelta) -> u32 {
+    let seconds = u64::try_from(due_for.num_seconds()).unwrap_or(0).max(1);
+    seconds.ilog2().saturating_sub(1).max(1)
+}

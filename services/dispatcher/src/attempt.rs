@@ -1,0 +1,208 @@
+//! One attempt: wait for the slot, look once more at the time, send, decide, hand the result over.
+
+use crate::Dispatcher;
+use crate::config::{DOUBTS_IN_A_ROW_MAX, LATE_MAX, REST, START_BUDGET};
+use crate::decide::{AttemptFacts, Decision, Effect, decide};
+use crate::finisher::Finisher;
+use crate::lane::{Asked, Pulse, not_begun};
+use crate::routes::Way;
+use chrono::{DateTime, Utc};
+use regua_broker::AckTag;
+use regua_domain::ids::MessageId;
+use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::stop::StopScope;
+use regua_ledger::finish::Finished;
+use regua_ledger::start::Started;
+use regua_ledger::stops::NewStop;
+use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_telemetry::logging::Chain;
+use regua_telemetry::metrics::{Counter, Metrics};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// An open attempt, with all that its message needs.
+pub struct Order {
+    pub message: MessageId,
+    pub started: Box<Started>,
+    pub way: Way,
+    pub trace: Option<String>,
+    pub ack: AckTag,
+    pub place: OwnedSemaphorePermit,
+    pub asked: Asked,
+}
+
+/// What the dispatcher counts, one function per event.
+pub struct Events {
+    accepted: Counter,
+    not_sent: Counter,
+    doubt: Counter,
+    throttled: Counter,
+    in_service: Counter,
+    stopped: Counter,
+    rejected: Counter,
+    given_back: Counter,
+    foreign: Counter,
+}
+
+impl Events {
+    pub fn new(metrics: &Metrics) -> Self {
+        let attempts = |outcome| metrics.counter("regua_attempts_total", "Attempts by outcome.", &[("outcome", outcome)]);
+        Self {
+            accepted: attempts("accepted"),
+            not_sent: attempts("not_sent"),
+            doubt: attempts("doubt"),
+            throttled: attempts("throttled"),
+            in_service: attempts("in_service"),
+            stopped: attempts("stop"),
+            rejected: attempts("rejected"),
+            given_back: attempts("given_back"),
+            foreign: metrics.counter("regua_foreign_hints_total", "Hints of another ledger, or of none.", &[]),
+        }
+    }
+
+    pub fn foreign_hints(&self, number: usize) {
+        self.foreign.add(number as u64);
+        tracing::warn!(hints = number, "hint.of_another_ledger");
+    }
+
+    pub fn postponed(&self, why: DeferReason) {
+        tracing::debug!(%why, "message.postponed");
+    }
+
+    pub fn skipped(&self, why: SkipReason) {
+        tracing::debug!(%why, "message.skipped");
+    }
+
+    fn given_back(&self, order: &Order, why: &'static str) {
+        self.given_back.increment();
+        tracing::debug!(message = %order.message, attempt = %order.started.attempt_id, why, "attempt.given_back");
+    }
+
+    fn finished(&self, order: &Order, answer: &Answer, decision: &Decision) {
+        let counter = match answer.outcome {
+            Outcome::Accepted { .. } => &self.accepted,
+            Outcome::NotSent { .. } => &self.not_sent,
+            Outcome::Doubt { .. } => &self.doubt,
+            Outcome::Throttled { .. } => &self.throttled,
+            Outcome::ContactInService => &self.in_service,
+            Outcome::Stop { .. } => &self.stopped,
+            Outcome::Rejected { .. } => &self.rejected,
+        };
+        counter.increment();
+        tracing::info!(
+            message = %order.message,
+            attempt = %order.started.attempt_id,
+            channel = %order.started.channel_id,
+            number = order.started.number,
+            outcome = answer.outcome.as_str(),
+            reason = answer.outcome.reason(),
+            settlement = decision.settlement.outcome(),
+            http_status = answer.status,
+            provider_code = answer.provider_code,
+            latency_ms = u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
+            trace = order.trace.as_deref(),
+            "attempt.finished"
+        );
+    }
+}
+
+/// Makes one attempt and hands its result to the finisher. What was not begun when the shutdown begins, or whose slot came too late, is given
+/// back: it uses no attempt and is never sent late.
+pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, finisher: Finisher) {
+    let slot = dispatcher.clock.local(order.started.slot_at);
+    tokio::select! {
+        biased;
+        () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown"),
+        () = tokio::time::sleep_until(slot.into()) => {}
+    }
+    if Instant::now().saturating_duration_since(slot) > LATE_MAX {
+        return give_back(&dispatcher, order, &finisher, "late");
+    }
+    if order.asked.elapsed() > START_BUDGET {
+        return give_back(&dispatcher, order, &finisher, "suspended");
+    }
+    pulse.sends();
+    let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
+    let in_doubt = matches!(answer.outcome, Outcome::Doubt { .. });
+    let doubts = pulse.answered(in_doubt);
+    let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at };
+    let now = dispatcher.clock.now();
+    let decision = decide(facts, &answer.outcome, now, rand::random());
+    dispatcher.events.finished(&order, &answer, &decision);
+    if let Some(effect) = &decision.effect {
+        apply(&dispatcher, &order, effect).await;
+    }
+    if doubts >= DOUBTS_IN_A_ROW_MAX {
+        pause(&dispatcher, &order, now + REST, DeferReason::Gate).await;
+    }
+    let finished = Finished {
+        message_id: order.message,
+        attempt_id: order.started.attempt_id,
+        settlement: decision.settlement,
+        http_status: answer.status,
+        provider_code: answer.provider_code.map(|code| code.to_string()),
+        latency_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
+    };
+    finisher.finish(finished, Some(order.ack), order.place);
+}
+
+fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
+    let text = &order.started.text;
+    SendTemplate {
+        phone_e164: text.phone.clone(),
+        template_id: text.template_id.clone(),
+        variables: text.variables.clone(),
+        channel_id: text.provider_channel_id.clone(),
+        metadata: json!({
+            "ledger": dispatcher.pipeline.ledger_id,
+            "message": order.message,
+            "attempt": order.started.attempt_id,
+        }),
+        header_media: None,
+        allow_in_service: false,
+    }
+}
+
+fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) {
+    dispatcher.events.given_back(&order, why);
+    finisher.finish(not_begun(order.message, order.started.attempt_id), Some(order.ack), order.place);
+}
+
+/// What the answer means for more than its message: its own transaction, before the result is written.
+async fn apply(dispatcher: &Dispatcher, order: &Order, effect: &Effect) {
+    match effect {
+        Effect::Pause { until } => pause(dispatcher, order, *until, DeferReason::Throttled).await,
+        Effect::Stop { scope, why } => stop(dispatcher, order, *scope, why).await,
+    }
+}
+
+async fn pause(dispatcher: &Dispatcher, order: &Order, until: DateTime<Utc>, why: DeferReason) {
+    let channel = order.started.channel_id;
+    match dispatcher.pipeline.ledger.pause_channel(channel, until, why).await {
+        Ok(()) => tracing::warn!(%channel, %until, %why, "channel.paused"),
+        Err(error) => tracing::warn!(%channel, error = %Chain(&error), "channel.not_paused"),
+    }
+}
+
+async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &'static str) {
+    let route = &order.way.route;
+    let target = match scope {
+        StopScope::Integration => route.integration_id.to_string(),
+        StopScope::Channel => route.channel_id.to_string(),
+        StopScope::Business => route.business_id.to_string(),
+        StopScope::Template => order.started.text.template_id.clone(),
+        // No answer stops these: should one ever, everything stops.
+        StopScope::Everything | StopScope::Policy | StopScope::Stage => String::new(),
+    };
+    let scope = if target.is_empty() { StopScope::Everything } else { scope };
+    let stop = NewStop { scope, target: target.clone(), raised_by: "answer".into(), why: why.into(), until_at: None };
+    match dispatcher.pipeline.ledger.raise_stop(stop).await {
+        Ok(true) => {
+            tracing::error!(%scope, target, why, message = %order.message, "stop.raised: lift it with `regua resume` when its cause is gone")
+        }
+        Ok(false) => {}
+        Err(error) => tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised"),
+    }
+}

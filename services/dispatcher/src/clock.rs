@@ -1,0 +1,147 @@
+//! The ledger's clock, seen from this host: hosts measure durations, the ledger says what time it is (invariant 9).
+
+use crate::Dispatcher;
+use chrono::{DateTime, Utc};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a sample counts: long enough to hold a fast answer, short enough to follow a drifting clock.
+const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
+/// How often the ledger is asked for the time besides the starts.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Durations that a percentile looks at.
+const LATENCIES_MAX: usize = 256;
+
+/// Maps instants of the ledger to this host's monotonic clock. Each answer of the ledger bounds the offset from above, by however long the
+/// answer took; the least bound of the last minute is taken, as NTP does, so a slot is never reached early.
+pub struct LedgerClock {
+    base: Instant,
+    samples: Mutex<VecDeque<(Instant, i64)>>,
+    starts: Latencies,
+}
+
+impl LedgerClock {
+    pub fn new() -> Self {
+        Self { base: Instant::now(), samples: Mutex::default(), starts: Latencies::default() }
+    }
+
+    /// Notes that at `received` the ledger's clock had read `ledger_now`.
+    pub fn sample(&self, ledger_now: DateTime<Utc>, received: Instant) {
+        let offset = self.micros(received) - ledger_now.timestamp_micros();
+        let mut samples = self.lock();
+        while samples.front().is_some_and(|(at, _)| received.saturating_duration_since(*at) > SAMPLE_AGE_MAX) {
+            samples.pop_front();
+        }
+        // Only samples that may still become the least are kept.
+        while samples.back().is_some_and(|(_, known)| *known >= offset) {
+            samples.pop_back();
+        }
+        samples.push_back((received, offset));
+    }
+
+    /// This host's instant for an instant of the ledger; now, before the first sample.
+    pub fn local(&self, ledger: DateTime<Utc>) -> Instant {
+        let Some(offset) = self.offset() else { return Instant::now() };
+        let micros = ledger.timestamp_micros().saturating_add(offset);
+        self.base + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// The ledger's clock now, as far as this host can tell; this host's own before the first sample.
+    pub fn now(&self) -> DateTime<Utc> {
+        let Some(offset) = self.offset() else { return Utc::now() };
+        DateTime::from_timestamp_micros(self.micros(Instant::now()) - offset).unwrap_or_else(Utc::now)
+    }
+
+    /// How long starts take: what the lead is made of.
+    pub const fn starts(&self) -> &Latencies {
+        &self.starts
+    }
+
+    fn offset(&self) -> Option<i64> {
+        self.lock().front().map(|(_, offset)| *offset)
+    }
+
+    fn micros(&self, at: Instant) -> i64 {
+        i64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, i64)>> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last durations of one kind of work.
+#[derive(Default)]
+pub struct Latencies(Mutex<VecDeque<Duration>>);
+
+impl Latencies {
+    /// Notes one duration.
+    pub fn add(&self, took: Duration) {
+        let mut durations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if durations.len() == LATENCIES_MAX {
+            durations.pop_front();
+        }
+        durations.push_back(took);
+    }
+
+    /// What 99 of 100 stay below; zero before the first.
+    pub fn p99(&self) -> Duration {
+        let mut sorted: Vec<Duration> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get((sorted.len() * 99 / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+}
+
+/// Asks the ledger for the time again and again, so that the offset follows both clocks.
+pub async fn keep_sampling(dispatcher: Arc<Dispatcher>) {
+    let mut every = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        every.tick().await;
+        if let Ok(now) = dispatcher.pipeline.ledger.now().await {
+            dispatcher.clock.sample(now, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn the_fastest_answer_decides_and_no_slot_is_reached_early() {
+        let clock = LedgerClock::new();
+        let ledger = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let truth = clock.base + Duration::from_secs(1);
+        for (late_ms, ago_s) in [(40, 9), (3, 8), (25, 7), (90, 0)] {
+            let then = TimeDelta::seconds(ago_s);
+            clock.sample(
+                ledger - then,
+                truth - Duration::from_secs(ago_s.unsigned_abs()).min(Duration::from_secs(1)) + Duration::from_millis(late_ms),
+            );
+        }
+        let local = clock.local(ledger);
+        assert!(local >= truth, "a slot must not be reached early");
+    }
+
+    #[test]
+    fn an_old_sample_is_forgotten() {
+        let clock = LedgerClock::new();
+        let ledger = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        clock.sample(ledger, clock.base);
+        let later = clock.base + SAMPLE_AGE_MAX + Duration::from_secs(1);
+        clock.sample(ledger + TimeDelta::seconds(61), later + Duration::from_millis(5));
+        assert_eq!(clock.local(ledger + TimeDelta::seconds(61)), later + Duration::from_millis(5));
+    }
+
+    #[test]
+    fn p99_is_what_almost_all_stay_below() {
+        let latencies = Latencies::default();
+        assert_eq!(latencies.p99(), Duration::ZERO);
+        (1..=100).for_each(|ms| latencies.add(Duration::from_millis(ms)));
+        assert_eq!(latencies.p99(), Duration::from_millis(100));
+        (0..LATENCIES_MAX).for_each(|_| latencies.add(Duration::from_millis(7)));
+        assert_eq!(latencies.p99(), Duration::from_millis(7));
+    }
+}

@@ -1,0 +1,59 @@
+//! The dispatcher's bounds, and the relations between them that make its promises true.
+
+use chrono::TimeDelta;
+use std::time::Duration;
+
+/// Hints held unacked: the sum of what the lanes may hold.
+pub const PREFETCH: u16 = 2000;
+/// Attempts of one channel in this dispatcher, from start to the committed finish: a killed dispatcher leaves at most so many in doubt.
+pub const IN_FLIGHT_MAX: usize = 32;
+/// How long a hint waits in its lane before it is settled in the ledger instead.
+pub const LANE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Messages that one start of a lane takes.
+pub const START_MAX: usize = 64;
+/// The least lead of a slot.
+pub const LEAD_MIN: Duration = Duration::from_millis(20);
+/// A lead above this says that the ledger is too slow to send on time.
+pub const LEAD_MAX: Duration = Duration::from_millis(150);
+/// How far beyond the lead slots are taken: enough to bridge the time between two starts.
+pub const AHEAD: Duration = Duration::from_millis(60);
+/// A slot that is later than this is given back, not sent late.
+pub const LATE_MAX: Duration = Duration::from_millis(10);
+/// From asking for a start to the socket write, by any clock: a process that was suspended for longer sends nothing (F2).
+pub const START_BUDGET: Duration = Duration::from_secs(2);
+/// How long the connection may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the answer may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a result that the ledger doesn't take is tried again before the lease may decide.
+pub const FINISH_RETRY: Duration = Duration::from_secs(20);
+/// What is left between the sum of these and the lease.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// How long an attempt may take until it counts as doubtful.
+pub const LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// Attempts of one message that use one up.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Doubtful answers in a row after which a channel rests.
+pub const DOUBTS_IN_A_ROW_MAX: u32 = 5;
+/// How long it rests then.
+pub const REST: TimeDelta = TimeDelta::seconds(60);
+/// No answer at all for this long, with [`BRAKE_FROM`] requests on the wire: nothing more is started.
+pub const BRAKE_AFTER: Duration = Duration::from_secs(2);
+/// Requests on the wire from which the brake counts.
+pub const BRAKE_FROM: usize = 4;
+
+const _: () = assert!(
+    START_BUDGET.as_secs()
+        + CONNECT_TIMEOUT.as_secs()
+        + REQUEST_TIMEOUT.as_secs()
+        + FINISH_RETRY.as_secs()
+        + LEASE_MARGIN.as_secs()
+        < LEASE.num_seconds() as u64,
+    "an attempt that goes well must be reported before its lease expires"
+);
+
+/// This host's name, for the record of attempts.
+pub fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "dispatcher".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,311 @@
+//! One channel's lane: hints wait here, unacked, for a slot and a free place.
+
+use crate::Dispatcher;
+use crate::attempt::{self, Order};
+use crate::config::{AHEAD, BRAKE_AFTER, BRAKE_FROM, IN_FLIGHT_MAX, LANE_WAIT_MAX, LEAD_MAX, LEAD_MIN, LEASE, START_MAX};
+use crate::finisher::Finisher;
+use chrono::{DateTime, TimeDelta, Utc};
+use regua_broker::{AckTag, Acker};
+use regua_domain::ids::{AttemptId, ChannelId, MessageId};
+use regua_domain::settlement::Settlement;
+use regua_ledger::finish::Finished;
+use regua_ledger::start::{StartAnswer, StartBatch, StartReply};
+use regua_ledger::{LedgerError, new_id};
+use regua_telemetry::health::Readiness;
+use regua_telemetry::logging::Chain;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// The shortest wait between two starts that got no slot.
+const NAP_MIN: Duration = Duration::from_millis(1);
+/// The longest: within it a pause, a new hint or a change of the limit is seen.
+const NAP_MAX: Duration = Duration::from_millis(100);
+/// How long a ledger that fails is left alone.
+const START_AGAIN: Duration = Duration::from_millis(500);
+
+/// A hint that waits.
+pub struct Waiting {
+    pub message: MessageId,
+    pub trace: Option<String>,
+    pub ack: AckTag,
+    pub since: Instant,
+}
+
+/// What the attempts of one channel tell its lane.
+pub struct Pulse {
+    on_wire: AtomicUsize,
+    last_answer: Mutex<Instant>,
+    doubts_in_a_row: AtomicU32,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { on_wire: AtomicUsize::new(0), last_answer: Mutex::new(Instant::now()), doubts_in_a_row: AtomicU32::new(0) }
+    }
+
+    /// A request goes out.
+    pub fn sends(&self) {
+        if self.on_wire.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.note_answer();
+        }
+    }
+
+    /// It has ended; how many doubtful ends there were in a row now.
+    pub fn answered(&self, in_doubt: bool) -> u32 {
+        self.on_wire.fetch_sub(1, Ordering::Relaxed);
+        self.note_answer();
+        if in_doubt {
+            self.doubts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1
+        } else {
+            self.doubts_in_a_row.store(0, Ordering::Relaxed);
+            0
+        }
+    }
+
+    /// Whether the provider has gone silent with requests on the wire: then nothing more is started, so that doubt stays bounded (F3).
+    fn brakes(&self) -> bool {
+        self.on_wire.load(Ordering::Relaxed) >= BRAKE_FROM
+            && self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > BRAKE_AFTER
+    }
+
+    fn note_answer(&self) {
+        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// One channel's lane.
+pub struct Lane {
+    dispatcher: Arc<Dispatcher>,
+    channel: ChannelId,
+    hints: mpsc::UnboundedReceiver<Waiting>,
+    queue: VecDeque<Waiting>,
+    places: Arc<Semaphore>,
+    pulse: Arc<Pulse>,
+    finisher: Finisher,
+    acker: Acker,
+    attempts: JoinSet<()>,
+}
+
+impl Lane {
+    pub fn new(
+        dispatcher: Arc<Dispatcher>,
+        channel: ChannelId,
+        hints: mpsc::UnboundedReceiver<Waiting>,
+        finisher: Finisher,
+        acker: Acker,
+    ) -> Self {
+        Self {
+            dispatcher,
+            channel,
+            hints,
+            queue: VecDeque::new(),
+            places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            pulse: Arc::new(Pulse::new()),
+            finisher,
+            acker,
+            attempts: JoinSet::new(),
+        }
+    }
+
+    /// Starts what waits, as slots and places come free, until the shutdown begins; then waits for what is on the wire.
+    pub async fn run(mut self) {
+        let shutdown = self.dispatcher.process.shutdown.clone();
+        while !shutdown.has_begun() {
+            if self.queue.is_empty() {
+                tokio::select! {
+                    () = shutdown.begun() => break,
+                    hint = self.hints.recv() => match hint {
+                        Some(hint) => self.queue.push_back(hint),
+                        None => break,
+                    },
+                }
+            }
+            while let Ok(hint) = self.hints.try_recv() {
+                self.queue.push_back(hint);
+            }
+            self.settle_overdue().await;
+            let nap = self.start().await;
+            while self.attempts.try_join_next().is_some() {}
+            if let Some(nap) = nap {
+                tokio::select! {
+                    () = shutdown.begun() => break,
+                    () = tokio::time::sleep(nap.clamp(NAP_MIN, NAP_MAX)) => {}
+                }
+            }
+        }
+        while let Some(ended) = self.attempts.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(channel = %self.channel, %error, "attempt.panicked: it will be in doubt when its lease expires");
+            }
+        }
+    }
+
+    /// Hints that waited too long are settled in the ledger: they wait there, and are hinted at again when there is room.
+    async fn settle_overdue(&mut self) {
+        let overdue = self.queue.iter().take_while(|hint| hint.since.elapsed() > LANE_WAIT_MAX).count();
+        if overdue == 0 {
+            return;
+        }
+        let overdue: Vec<Waiting> = self.queue.drain(..overdue).collect();
+        let messages = overdue.iter().map(|hint| hint.message).collect();
+        match self.dispatcher.pipeline.ledger.unqueue_unpublished(messages).await {
+            Ok(_) => self.acker.ack(overdue.into_iter().map(|hint| hint.ack)),
+            Err(error) => {
+                tracing::debug!(channel = %self.channel, error = %Chain(&error), "lane.overdue_not_settled");
+                overdue.into_iter().rev().for_each(|hint| self.queue.push_front(hint));
+            }
+        }
+    }
+
+    /// Starts one batch; how long to wait before the next, if there is no reason to start at once.
+    async fn start(&mut self) -> Option<Duration> {
+        let lead = (self.dispatcher.clock.starts().p99() * 2).max(LEAD_MIN);
+        self.tell_lead(lead);
+        if lead > LEAD_MAX || self.pulse.brakes() || self.dispatcher.routes.of(self.channel).is_none() {
+            // Were the ledger slow for ever, its percentile would never be measured again: one try now and then.
+            self.dispatcher.clock.starts().add(Duration::ZERO);
+            return Some(NAP_MAX);
+        }
+        let batch = self.take_batch();
+        if batch.is_empty() {
+            return self.wait_for_place().await;
+        }
+        let request = StartBatch {
+            dispatcher: self.dispatcher.name.clone(),
+            requests: batch.values().map(|taken| (taken.hint.message, taken.attempt)).collect(),
+            lead: delta(lead),
+            horizon: delta(lead + AHEAD),
+            lease: LEASE,
+        };
+        let asked = Asked { at: Instant::now(), wall: SystemTime::now() };
+        match self.dispatcher.pipeline.ledger.start(request).await {
+            Ok(reply) => {
+                let received = Instant::now();
+                self.dispatcher.clock.starts().add(received - asked.at);
+                self.dispatcher.clock.sample(reply.now, received);
+                self.act(reply, batch, asked)
+            }
+            Err(error) => {
+                self.give_back_whatever_began(batch, &error);
+                Some(START_AGAIN)
+            }
+        }
+    }
+
+    /// Every place is taken: waits until one comes free, or long enough to see a shutdown.
+    async fn wait_for_place(&self) -> Option<Duration> {
+        tokio::select! {
+            place = self.places.acquire() => drop(place),
+            () = tokio::time::sleep(NAP_MAX) => {}
+        }
+        None
+    }
+
+    /// Takes hints for as many places as are free, each message once, each with the id that its attempt shall have.
+    fn take_batch(&mut self) -> HashMap<MessageId, Taken> {
+        let mut batch = HashMap::new();
+        while batch.len() < START_MAX {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { break };
+            let Some(hint) = self.queue.pop_front() else { break };
+            if batch.contains_key(&hint.message) {
+                self.acker.ack([hint.ack]);
+                continue;
+            }
+            batch.insert(hint.message, Taken { attempt: AttemptId(new_id()), hint, place });
+        }
+        batch
+    }
+
+    /// Does what the ledger answered.
+    fn act(&mut self, reply: StartReply, mut batch: HashMap<MessageId, Taken>, asked: Asked) -> Option<Duration> {
+        let mut no_slot: Option<DateTime<Utc>> = None;
+        let mut back = Vec::new();
+        for (message, answer) in reply.answers {
+            let Some(taken) = batch.remove(&message) else { continue };
+            match answer {
+                StartAnswer::Started(started) => {
+                    let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
+                        self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
+                        continue;
+                    };
+                    let order =
+                        Order { message, started, way, trace: taken.hint.trace, ack: taken.hint.ack, place: taken.place, asked };
+                    let (dispatcher, finisher) = (Arc::clone(&self.dispatcher), self.finisher.clone());
+                    self.attempts.spawn(attempt::make(dispatcher, order, Arc::clone(&self.pulse), finisher));
+                }
+                StartAnswer::NoSlot { free_at } => {
+                    no_slot = Some(no_slot.map_or(free_at, |at| at.min(free_at)));
+                    back.push(taken.hint);
+                }
+                StartAnswer::Postponed { why } => {
+                    self.dispatcher.events.postponed(why);
+                    self.acker.ack([taken.hint.ack]);
+                }
+                StartAnswer::Skipped { why } => {
+                    self.dispatcher.events.skipped(why);
+                    self.acker.ack([taken.hint.ack]);
+                }
+                // Unknown can only be a message that another process deleted between two looks: nothing does.
+                StartAnswer::NotWaiting | StartAnswer::Unknown => self.acker.ack([taken.hint.ack]),
+            }
+        }
+        // In their old order, which is best first.
+        back.sort_by_key(|hint| std::cmp::Reverse(hint.since));
+        back.into_iter().for_each(|hint| self.queue.push_front(hint));
+        let free_at = no_slot?;
+        let until = self.dispatcher.clock.local(free_at) - AHEAD;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// A start that failed may have been committed all the same: whatever began is given back, fenced by its attempt; the hints wait on.
+    fn give_back_whatever_began(&mut self, batch: HashMap<MessageId, Taken>, error: &LedgerError) {
+        tracing::warn!(channel = %self.channel, messages = batch.len(), error = %Chain(error), "start.failed");
+        for (message, taken) in batch {
+            self.finisher.finish(not_begun(message, taken.attempt), None, taken.place);
+            self.queue.push_back(taken.hint);
+        }
+    }
+
+    fn tell_lead(&self, lead: Duration) {
+        let readiness = if lead > LEAD_MAX {
+            Readiness::not_ready(format!("the ledger is too slow: 99 of 100 starts take up to {} ms", (lead / 2).as_millis()))
+        } else {
+            Readiness::Ready
+        };
+        self.dispatcher.process.health.scoped("dispatcher").set("ledger_speed", readiness);
+    }
+}
+
+/// A hint on its way into a start.
+struct Taken {
+    attempt: AttemptId,
+    hint: Waiting,
+    place: OwnedSemaphorePermit,
+}
+
+/// When a start was asked for, by two clocks: one stops while the host is suspended, the other may be set.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    pub at: Instant,
+    pub wall: SystemTime,
+}
+
+impl Asked {
+    /// How long ago, by whichever clock says more.
+    pub fn elapsed(&self) -> Duration {
+        self.at.elapsed().max(self.wall.elapsed().unwrap_or_default())
+    }
+}
+
+/// The result of an attempt that was never begun.
+pub fn not_begun(message_id: MessageId, attempt_id: AttemptId) -> Finished {
+    Finished { message_id, attempt_id, settlement: Settlement::GiveBack, http_status: None, provider_code: None, latency_ms: 0 }
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}

@@ -1,0 +1,80 @@
+//! Where each channel's messages go: a client per integration, kept fresh.
+
+use crate::Dispatcher;
+use crate::config::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use regua_domain::ids::ChannelId;
+use regua_ledger::release::Route;
+use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig};
+use regua_telemetry::health::Readiness;
+use regua_telemetry::logging::Chain;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// How often the integrations are read again.
+const FRESH_EVERY: Duration = Duration::from_secs(5);
+
+/// A channel's way to the provider.
+#[derive(Clone)]
+pub struct Way {
+    /// The channel with its integration.
+    pub route: Route,
+    /// The integration's client.
+    pub client: OpaClient,
+}
+
+/// The ways of all channels, as of the last look.
+#[derive(Default)]
+pub struct Routes(RwLock<HashMap<ChannelId, Way>>);
+
+impl Routes {
+    /// The way of a channel; `None` while its integration can't be used.
+    pub fn of(&self, channel: ChannelId) -> Option<Way> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&channel).cloned()
+    }
+}
+
+/// Reads the routes again and again. An integration whose token is missing stops alone: its channels have no way, and `/readyz` says why.
+pub async fn keep_fresh(dispatcher: Arc<Dispatcher>) {
+    let mut every = tokio::time::interval(FRESH_EVERY);
+    loop {
+        every.tick().await;
+        match dispatcher.pipeline.ledger.routes().await {
+            Ok(routes) => refresh(&dispatcher, routes),
+            Err(error) => tracing::debug!(error = %Chain(&error), "dispatcher.routes_not_read"),
+        }
+    }
+}
+
+fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>) {
+    let mut fresh = HashMap::new();
+    let mut clients: HashMap<_, Result<OpaClient, String>> = HashMap::new();
+    for route in routes {
+        let known = dispatcher.routes.of(route.channel_id).filter(|way| way.route == route).map(|way| way.client);
+        let client = clients.entry(route.integration_id).or_insert_with(|| match known {
+            Some(client) => Ok(client),
+            None => build(dispatcher, &route),
+        });
+        let check = format!("integration {}", route.integration);
+        let health = dispatcher.process.health.scoped("dispatcher");
+        match client {
+            Ok(client) => {
+                health.set(&check, Readiness::Ready);
+                fresh.insert(route.channel_id, Way { client: client.clone(), route });
+            }
+            Err(why) => health.set(&check, Readiness::degraded(why.clone())),
+        }
+    }
+    *dispatcher.routes.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+}
+
+fn build(dispatcher: &Dispatcher, route: &Route) -> Result<OpaClient, String> {
+    let token = regua_pipeline::token(&route.token, &route.integration, &dispatcher.process.environment)
+        .map_err(|error| Chain(&error).to_string())?;
+    let (base, _) = BaseUrl::parse(&route.url, dispatcher.process.config.allow_private_urls)
+        .map_err(|error| format!("its url can't be used: {error}"))?;
+    let mut config = OpaClientConfig::new(base, token);
+    config.connect_timeout = CONNECT_TIMEOUT;
+    config.request_timeout = REQUEST_TIMEOUT;
+    OpaClient::new(config).map_err(|error| Chain(&error).to_string())
+}

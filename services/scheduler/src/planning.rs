@@ -1,0 +1,147 @@
+//! Ticks: the next fire of each task becomes a run, and each run that nobody holds gets its tick.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use regua_broker::{Envelope, Tick};
+use regua_domain::ids::RunId;
+use regua_domain::schedule::Schedule;
+use regua_ledger::LedgerError;
+use regua_ledger::runs::Task;
+use regua_pipeline::Pipeline;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A fire that was missed by more than this is not caught up.
+const CATCH_UP: TimeDelta = TimeDelta::hours(12);
+/// A run that nobody took gets its tick again after this.
+const TICK_AGAIN: Duration = Duration::from_secs(5);
+/// Ticks of one round.
+const TICKS_MAX: u32 = 100;
+/// Fires of one task that one round looks through: a task that fires each minute, over the catch-up window.
+const FIRES_MAX: usize = 1000;
+
+/// Plans runs and publishes their ticks.
+pub struct Ticker {
+    pipeline: Pipeline,
+    ticked: Mutex<HashMap<RunId, Instant>>,
+}
+
+impl Ticker {
+    pub fn new(pipeline: Pipeline) -> Self {
+        Self { pipeline, ticked: Mutex::default() }
+    }
+
+    /// Plans the runs that are due and ticks those that nobody holds. The tick carries no facts: the ledger has them.
+    pub async fn plan_and_tick(&self) -> Result<(), LedgerError> {
+        let now = self.pipeline.ledger.now().await?;
+        for task in self.pipeline.ledger.tasks().await? {
+            if let Some((fire, missed)) = latest_fire(&task, now) {
+                let (run, is_new) = self.pipeline.ledger.plan_run(task.name.clone(), task.kind, fire, None).await?;
+                if is_new {
+                    tracing::info!(%run, task = %task.name, planned_at = %fire, missed, "run.planned");
+                }
+            }
+        }
+        self.tick().await
+    }
+
+    async fn tick(&self) -> Result<(), LedgerError> {
+        let due = self.pipeline.ledger.runs_to_tick(TICKS_MAX).await?;
+        let due = self.not_ticked_lately(due);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let ticks: Vec<_> = due.iter().map(|&run| Envelope::from(Tick { run })).collect();
+        if let Err(error) = self.pipeline.broker.publish_ticks(&ticks).await {
+            tracing::warn!(%error, runs = due.len(), "run.tick_not_published");
+            let mut ticked = self.ticked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            due.iter().for_each(|run| {
+                ticked.remove(run);
+            });
+        }
+        Ok(())
+    }
+
+    /// Those of the runs whose last tick is long enough ago, noted as ticked now.
+    fn not_ticked_lately(&self, runs: Vec<RunId>) -> Vec<RunId> {
+        let mut ticked = self.ticked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ticked.retain(|_, at| at.elapsed() < TICK_AGAIN);
+        runs.into_iter().filter(|run| ticked.insert(*run, Instant::now()).is_none()).collect()
+    }
+}
+
+/// The newest fire of a task that is due and not planned yet, and how many before it were missed. Only the newest of several is
+/// caught up, within the window, and never one from before the task's last change (F20).
+fn latest_fire(task: &Task, now: DateTime<Utc>) -> Option<(DateTime<Utc>, usize)> {
+    let [minute, hour, day_of_month, month, day_of_week] = &task.fields;
+    let schedule = Schedule::parse(minute, hour, day_of_month, month, day_of_week).ok()?;
+    let planned = task.last_planned_at.filter(|planned| *planned > task.effective_from_at);
+    let after = planned.unwrap_or(task.effective_from_at).max(now - CATCH_UP);
+    let mut fires = schedule.fires_between(task.zone, after, now).take(FIRES_MAX);
+    let mut latest = fires.next()?;
+    let mut missed = 0;
+    for fire in fires {
+        latest = fire;
+        missed += 1;
+    }
+    Some((latest, missed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regua_domain::ids::TaskId;
+    use regua_domain::schedule::TaskKind;
+
+    fn instant(text: &str) -> DateTime<Utc> {
+        text.parse().expect("an instant")
+    }
+
+    fn daily(hour: &str, effective_from: &str, last: Option<&str>) -> Task {
+        Task {
+            id: TaskId(regua_ledger::new_id()),
+            name: "update-collections".into(),
+            kind: TaskKind::UpdateCollections,
+            fields: ["0".into(), hour.into(), "*".into(), "*".into(), "*".into()],
+            zone: chrono_tz::America::Sao_Paulo,
+            effective_from_at: instant(effective_from),
+            last_planned_at: last.map(instant),
+        }
+    }
+
+    #[track_caller]
+    fn check(task: &Task, now: &str, expected: Option<(&str, usize)>) {
+        assert_eq!(latest_fire(task, instant(now)), expected.map(|(fire, missed)| (instant(fire), missed)));
+    }
+
+    #[test]
+    fn a_task_fires_in_its_own_zone() {
+        let task = daily("8", "2026-11-01T00:00:00Z", None);
+        check(&task, "2026-11-23T10:59:59Z", None);
+        check(&task, "2026-11-23T11:00:00Z", Some(("2026-11-23T11:00:00Z", 0)));
+    }
+
+    #[test]
+    fn a_task_that_was_changed_after_its_hour_waits_for_the_next_one() {
+        let task = daily("8", "2026-11-23T18:00:00Z", None);
+        check(&task, "2026-11-23T18:00:05Z", None);
+        check(&task, "2026-11-24T11:00:01Z", Some(("2026-11-24T11:00:00Z", 0)));
+    }
+
+    #[test]
+    fn a_planned_fire_is_not_planned_again() {
+        let task = daily("8", "2026-11-01T00:00:00Z", Some("2026-11-23T11:00:00Z"));
+        check(&task, "2026-11-23T12:00:00Z", None);
+    }
+
+    #[test]
+    fn of_several_missed_fires_only_the_newest_is_caught_up_and_none_older_than_the_window() {
+        let hourly = Task {
+            fields: ["0".into(), "*".into(), "*".into(), "*".into(), "*".into()],
+            ..daily("8", "2026-11-01T00:00:00Z", None)
+        };
+        check(&hourly, "2026-11-23T12:30:00Z", Some(("2026-11-23T12:00:00Z", 11)));
+        let daily = daily("8", "2026-11-01T00:00:00Z", Some("2026-11-20T11:00:00Z"));
+        check(&daily, "2026-11-23T10:00:00Z", None);
+    }
+}

@@ -1,0 +1,11 @@
+//! What the three services stand on: the ledger and the broker, opened the same way everywhere, and the release of hints, which the
+//! evaluator and the scheduler share.
+
+mod open;
+mod release;
+mod token;
+mod watch;
+
+pub use open::{ApplyError, Pipeline, apply_file, open};
+pub use release::{Released, release, release_channel};
+pub use token::{TokenError, token};

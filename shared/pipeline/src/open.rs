@@ -1,0 +1,128 @@
+//! Opening the ledger and the broker: what is wrong by itself is refused, what is merely down is waited for.
+
+use crate::watch;
+use chrono::Utc;
+use regua_broker::Broker;
+use regua_domain::configuration::{Configuration, ConfigurationErrors, Defaults, Note};
+use regua_domain::ids::LedgerId;
+use regua_ledger::{Ledger, LedgerError};
+use regua_telemetry::config::ServiceConfig;
+use regua_telemetry::environment::Environment;
+use regua_telemetry::health::Readiness;
+use regua_telemetry::logging::Chain;
+use regua_telemetry::retry::RetryPolicy;
+use regua_telemetry::service::{Failure, Process};
+use secrecy::SecretString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a ledger that can't be reached is waited for.
+const WAIT: RetryPolicy = RetryPolicy { initial: Duration::from_millis(200), multiplier: 2.0, max: Duration::from_secs(5) };
+
+/// A ledger and a broker that work together. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// The truth.
+    pub ledger: Ledger,
+    /// Its id, which every hint carries.
+    pub ledger_id: LedgerId,
+    /// What carries ticks and hints.
+    pub broker: Arc<dyn Broker>,
+}
+
+/// Why a configuration file was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The file can't be read.
+    #[error("{path} can't be read")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        why: std::io::Error,
+    },
+    /// What it says is wrong.
+    #[error("{0}")]
+    Wrong(ConfigurationErrors),
+    /// The ledger failed.
+    #[error("the configuration can't be written")]
+    Ledger(#[from] LedgerError),
+}
+
+/// Opens ledger and broker, brings the schema up to date, applies `REGUA_CONFIG`. `None` when the shutdown began meanwhile.
+///
+/// # Errors
+/// What is wrong by itself: an address that no database or broker has, a configuration with mistakes, a demo clock for a
+/// ledger in use. A database that is down is waited for and told in `/readyz`.
+pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
+    let config = &process.config;
+    process.health.expect(&["ledger", "broker"]);
+    let ledger = Ledger::open(config.database_url.expose()).await.map_err(Failure::configuration)?;
+    let Some(ledger_id) = reach(process, &ledger).await? else { return Ok(None) };
+    if let Some(instant) = config.demo_now {
+        // A restart of the same demo finds its ledger in use and its clock set: that is no mistake.
+        match ledger.set_demo_clock(instant).await {
+            Ok(()) => {}
+            Err(LedgerError::Refused(_)) if ledger.has_demo_clock().await.map_err(Failure::fault)? => {}
+            Err(error) => return Err(Failure::configuration(error)),
+        }
+    }
+    if let Some(path) = &config.config_file {
+        let notes = apply_file(&ledger, path, config, &process.environment).await.map_err(Failure::configuration)?;
+        for note in notes {
+            tracing::info!(line = note.line, field = %note.field, "{}", note.text);
+        }
+    }
+    let url = SecretString::from(config.broker_url.expose().to_owned());
+    let broker = regua_broker::connect(&url, ledger_id).map_err(Failure::configuration)?;
+    watch::start(process, &ledger, &broker);
+    Ok(Some(Pipeline { ledger, ledger_id, broker }))
+}
+
+/// Waits for the ledger, migrates it, and reads its id.
+async fn reach(process: &Process, ledger: &Ledger) -> Result<Option<LedgerId>, Failure> {
+    for attempt in 1.. {
+        let error = match migrated(ledger).await {
+            Ok(id) => {
+                process.health.set("ledger", Readiness::Ready);
+                return Ok(Some(id));
+            }
+            Err(error @ (LedgerError::Newer { .. } | LedgerError::Unreadable { .. })) => {
+                return Err(Failure::configuration(error));
+            }
+            Err(error) => error,
+        };
+        let wait = WAIT.delay(attempt, rand::random());
+        tracing::warn!(error = %Chain(&error), attempt, wait_ms = wait.as_millis(), "ledger.not_reached");
+        process.health.set("ledger", Readiness::not_ready(format!("the ledger's database can't be reached: {}", Chain(&error))));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = process.shutdown.begun() => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+async fn migrated(ledger: &Ledger) -> Result<LedgerId, LedgerError> {
+    ledger.migrate().await?;
+    ledger.id().await
+}
+
+/// Reads, checks and applies a configuration file: all of it or nothing. What is worth knowing about it.
+pub async fn apply_file(
+    ledger: &Ledger,
+    path: &Path,
+    config: &ServiceConfig,
+    environment: &Environment,
+) -> Result<Vec<Note>, ApplyError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|why| ApplyError::Unreadable { path: name.clone(), why })?;
+    let defaults = Defaults { zone: config.timezone, allow_private_urls: config.allow_private_urls, now: Utc::now() };
+    let (configuration, notes) =
+        Configuration::parse_with_notes(&text, &name, &defaults, &|name| environment.get(name)).map_err(ApplyError::Wrong)?;
+    ledger.apply_configuration(configuration).await?;
+    tracing::info!(file = %name, "configuration.applied");
+    Ok(notes)
+}

@@ -1,0 +1,69 @@
+//! Says in `/readyz` how the ledger and the broker are, and in `/metrics` what invariant 2 counts.
+
+use regua_broker::Broker;
+use regua_domain::message::State;
+use regua_ledger::Ledger;
+use regua_telemetry::health::Readiness;
+use regua_telemetry::logging::Chain;
+use regua_telemetry::metrics::MetricFamily;
+use regua_telemetry::service::Process;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the ledger and the broker are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// How far this host's clock may be off the ledger's (invariant 9).
+const SKEW_MAX: Duration = Duration::from_secs(2);
+
+pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>) {
+    let counts = ledger.clone();
+    process.metrics.source("ledger", move || {
+        let ledger = counts.clone();
+        async move { Ok(families(&ledger).await?) }
+    });
+    let (process, ledger, broker) = (process.clone(), ledger.clone(), Arc::clone(broker));
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(EVERY);
+        while !process.shutdown.has_begun() {
+            every.tick().await;
+            process.health.set("ledger", ledger_readiness(&ledger).await);
+            process.health.set(
+                "broker",
+                match broker.status().problem() {
+                    None => Readiness::Ready,
+                    Some(problem) => Readiness::not_ready(problem),
+                },
+            );
+        }
+    });
+}
+
+async fn ledger_readiness(ledger: &Ledger) -> Readiness {
+    match ledger.host_skew().await {
+        Err(error) => Readiness::not_ready(format!("the ledger's database can't be reached: {}", Chain(&error))),
+        Ok(skew) if skew > SKEW_MAX => Readiness::not_ready(format!(
+            "this host's clock is {:.1} s off the ledger's; at most {} s are allowed: set it by NTP",
+            skew.as_secs_f64(),
+            SKEW_MAX.as_secs()
+        )),
+        Ok(_) => Readiness::Ready,
+    }
+}
+
+async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, regua_ledger::LedgerError> {
+    let counts = ledger.counts().await?;
+    let mut messages = MetricFamily::gauge("regua_messages", "Messages by state.");
+    for state in State::ALL {
+        messages = messages.count(&[("state", state.as_str())], counts.of(*state));
+    }
+    let mut skipped = MetricFamily::gauge("regua_messages_skipped", "Skipped messages by reason.");
+    for (reason, number) in &counts.skipped {
+        skipped = skipped.count(&[("reason", reason)], *number);
+    }
+    let evaluated = MetricFamily::gauge(
+        "regua_messages_evaluated",
+        "Messages that all runs say they wrote: equals the sum of regua_messages.",
+    )
+    .count(&[], counts.evaluated);
+    Ok(vec![messages, skipped, evaluated])
+}
