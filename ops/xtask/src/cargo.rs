@@ -46,7 +46,7 @@ pub enum Error {
     #[error("could not understand what `cargo metadata` printed")]
     Metadata(#[from] serde_json::Error),
     /// House checks that do not hold; each was printed.
-    #[error("{0} findings of the house checks, listed above")]
+    #[error("findings of the house checks: {0}, listed above")]
     Findings(usize),
     /// A test server could not be had.
     #[error("{0}")]
@@ -90,6 +90,12 @@ impl Workspace {
         let mut command = Command::new(cargo_program());
         command.args(args).current_dir(&self.root).stdin(Stdio::null());
         command
+    }
+
+    /// The packages of `cargo tree`, one per line (name, version), for the platform we build for; `args` are words for it.
+    pub fn tree(&self, args: &str) -> Result<String, Error> {
+        let mut command = self.cargo(&["tree", "--locked", "--prefix", "none", "--format", "{p}"]);
+        output(command.args(args.split_whitespace()))
     }
 
     /// Every package of the lock file, ours and others', for every platform.

@@ -67,7 +67,7 @@ impl Dependency {
         let word = name.replace('-', "_");
         let is_used = sources::code_lines(text).any(|(_, line)| sources::has_word(line, &word));
         (!is_used).then(|| Finding {
-            what: format!("{name} is a dependency, and {searched} never names `{word}`"),
+            what: format!("{name} is a dependency, and `{word}` is named nowhere in {searched}"),
             place: place.to_owned(),
             mend: "remove the line, or move it to [dev-dependencies] if only tests use it".to_owned(),
         })
@@ -139,10 +139,10 @@ mod tests {
     fn a_dependency_is_used_where_its_kind_allows() {
         check("serde_json", Kind::Normal, true, None);
         check("serde-json", Kind::Normal, true, None);
-        check("serde_json", Kind::Build, true, Some("build.rs never names `serde_json`"));
+        check("serde_json", Kind::Build, true, Some("`serde_json` is named nowhere in build.rs"));
         check("tempfile", Kind::Dev, true, None);
-        check("tempfile", Kind::Normal, true, Some("src never names `tempfile`"));
-        check("url", Kind::Normal, true, Some("src never names `url`"));
+        check("tempfile", Kind::Normal, true, Some("`tempfile` is named nowhere in src"));
+        check("url", Kind::Normal, true, Some("`url` is named nowhere in src"));
         check("serde_json", Kind::Normal, false, Some("a version of its own"));
     }
 

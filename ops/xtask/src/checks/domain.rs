@@ -1,7 +1,7 @@
 //! Invariant 7: the decision core does no I/O, reads no clock, draws no randomness.
 
 use super::{Finding, packages_named, sources};
-use crate::cargo::{self, Error, Workspace};
+use crate::cargo::{Error, Workspace};
 
 const PACKAGE: &str = "regua-domain";
 const SOURCES: &str = "shared/domain/src";
@@ -30,18 +30,7 @@ const WORDS: &[&str] = &[
 
 /// Checks the core's dependencies and its code.
 pub fn check(workspace: &Workspace) -> Result<Vec<Finding>, Error> {
-    let tree = cargo::output(&mut workspace.cargo(&[
-        "tree",
-        "--locked",
-        "--package",
-        PACKAGE,
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}",
-    ]))?;
+    let tree = workspace.tree(&format!("--package {PACKAGE} --edges normal"))?;
     let mut findings: Vec<Finding> = packages_named(&tree, PACKAGES)
         .into_iter()
         .map(|name| Finding {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
-use crate::cargo::{self, Error, Workspace};
+use crate::cargo::{Error, Workspace};
 
 /// Packages that others' manifests bring in two versions. None goes away by another version in our own table.
 const KNOWN: &[(&str, &str)] = &[
@@ -29,8 +29,7 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Compares the tree, for the platform we build for, with what is known.
 pub fn check(workspace: &Workspace) -> Result<Vec<Finding>, Error> {
-    let args = ["tree", "--locked", "--workspace", "--duplicates", "--depth", "0", "--prefix", "none", "--format", "{p}"];
-    Ok(compare(&cargo::output(&mut workspace.cargo(&args))?, KNOWN))
+    Ok(compare(&workspace.tree("--workspace --duplicates --depth 0")?, KNOWN))
 }
 
 fn compare(tree: &str, known: &[(&str, &str)]) -> Vec<Finding> {
