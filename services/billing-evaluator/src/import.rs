@@ -87,7 +87,7 @@ pub enum ImportError {
 ///
 /// # Errors
 /// See [`ImportError`]; lines that can't be read are no error but counted.
-pub async fn import(ledger: &Ledger, import: &Import, tell: &mut dyn FnMut(&Remark)) -> Result<Imported, ImportError> {
+pub async fn import(ledger: &Ledger, import: &Import, tell: &mut (dyn FnMut(&Remark) + Send)) -> Result<Imported, ImportError> {
     match import.kind {
         ImportKind::Customers => run(ledger, import, tell, |file, options| parse_customers(file, options)).await,
         ImportKind::Invoices => run(ledger, import, tell, |file, options| parse_invoices(file, options)).await,
@@ -99,7 +99,7 @@ type Opened<T> = Parsed<T, BufReader<File>>;
 async fn run<T: Mirrored>(
     ledger: &Ledger,
     import: &Import,
-    tell: &mut dyn FnMut(&Remark),
+    tell: &mut (dyn FnMut(&Remark) + Send),
     parse: impl Fn(BufReader<File>, &FileOptions) -> Result<Opened<T>, FileError>,
 ) -> Result<Imported, ImportError> {
     let source = files_source(ledger).await?;
@@ -131,7 +131,7 @@ fn open(path: &Path) -> Result<BufReader<File>, ImportError> {
     File::open(path).map(BufReader::new).map_err(|why| ImportError::Open { path: path.display().to_string(), why })
 }
 
-fn look_through<T: Mirrored>(mut rows: Opened<T>, tell: &mut dyn FnMut(&Remark)) -> Result<Imported, ImportError> {
+fn look_through<T: Mirrored>(mut rows: Opened<T>, tell: &mut (dyn FnMut(&Remark) + Send)) -> Result<Imported, ImportError> {
     let mut looked = Imported::default();
     while let Some(batch) = rows.next_batch(BATCH_MAX)? {
         looked.good += batch.rows.len();
@@ -146,7 +146,7 @@ async fn write<T: Mirrored>(
     sync: Sync,
     rows: &mut Opened<T>,
     import: &Import,
-    tell: &mut dyn FnMut(&Remark),
+    tell: &mut (dyn FnMut(&Remark) + Send),
 ) -> Result<Imported, ImportError> {
     let mut imported = Imported { kept: true, ..Imported::default() };
     while let Some(batch) = rows.next_batch(BATCH_MAX)? {

@@ -38,6 +38,19 @@ impl Counts {
     }
 }
 
+/// Messages of one stage in one state, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StageCount {
+    /// The stage.
+    pub stage: Stage,
+    /// The state.
+    pub state: State,
+    /// The reason, for those that ended without being sent.
+    pub reason: Option<String>,
+    /// How many.
+    pub messages: u64,
+}
+
 /// A message as a person sees it: without personal data.
 #[derive(Clone, Debug, Serialize)]
 pub struct MessageView {
@@ -134,6 +147,47 @@ impl Ledger {
             }
         }
         Ok(counts)
+    }
+
+    /// Messages by stage, state and reason: the table of a day.
+    pub async fn counts_by_stage(&self) -> Result<Vec<StageCount>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT stage, state, CASE WHEN state IN ('skipped', 'failed', 'in_doubt') THEN reason END AS reason, count(*) AS n
+                     FROM messages GROUP BY stage, stage_rank, state, CASE WHEN state IN ('skipped', 'failed', 'in_doubt') THEN reason END
+                     ORDER BY stage_rank, state, reason"
+                ),
+                vec![],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(StageCount {
+                    stage: row.named("stage", Stage::parse)?,
+                    state: row.named("state", State::parse)?,
+                    reason: row.opt_text("reason")?,
+                    messages: row.count("n")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Titles and customers in the mirror.
+    pub async fn mirror_size(&self) -> Result<(u64, u64), LedgerError> {
+        let row = self
+            .db
+            .read()
+            .await?
+            .fetch_one(
+                sql!("SELECT (SELECT count(*) FROM invoices) AS invoices, (SELECT count(*) FROM customers) AS customers"),
+                vec![],
+            )
+            .await?;
+        Ok((row.count("invoices")?, row.count("customers")?))
     }
 
     /// Whether anything is still on its way: messages that wait or are being sent, or runs that aren't finished.

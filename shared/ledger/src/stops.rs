@@ -161,6 +161,22 @@ impl Ledger {
             .await
     }
 
+    /// The target of a stop, by the name that a person knows: an id for what the configuration names, the name itself for a stage or a
+    /// template. `None` if there is nothing of that name.
+    pub async fn stop_target(&self, scope: StopScope, name: &str) -> Result<Option<String>, LedgerError> {
+        let sql = match scope {
+            StopScope::Everything => return Ok(Some(String::new())),
+            StopScope::Template => return Ok(Some(name.to_owned())),
+            StopScope::Stage => return Ok(Stage::parse(name).map(|stage| stage.as_str().to_owned())),
+            StopScope::Business => sql!("SELECT id FROM businesses WHERE name = $1"),
+            StopScope::Integration => sql!("SELECT id FROM integrations WHERE name = $1"),
+            StopScope::Channel => sql!("SELECT id FROM channels WHERE name = $1"),
+            StopScope::Policy => sql!("SELECT id FROM policies WHERE name = $1"),
+        };
+        let row = self.db.read().await?.fetch_optional(sql, values![name]).await?;
+        row.map(|row| row.id("id").map(|id| id.to_string())).transpose()
+    }
+
     /// The stops in force, oldest first.
     pub async fn stops(&self) -> Result<Vec<Stop>, LedgerError> {
         let mut tx = self.db.read().await?;

@@ -164,7 +164,7 @@ impl Reading<'_, '_> {
     ) -> Result<String, Reported> {
         let located = section.required_text("id", "id = \"0123456789abcdef01234567\"")?;
         let id = located.value.to_ascii_lowercase();
-        if id.len() != 24 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_object_id(&id) {
             return Err(self.report.refuse(&located, Fault::NotAChannelId));
         }
         let address = integration.and_then(|integration| integrations.urls.get(&integration.value)).map(Url::to_string);
@@ -308,4 +308,9 @@ const SOURCE_KEYS: [&str; 6] = ["url", "url_env", "token_env", "token_file", "da
 fn is_variable_name(name: &str) -> bool {
     let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     name.bytes().all(capital) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether it has the form of a record's `_id` in Opa! Suite (contracts §1.1).
+pub(super) fn is_object_id(id: &str) -> bool {
+    id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

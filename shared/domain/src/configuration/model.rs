@@ -141,7 +141,7 @@ pub struct Notice {
     pub integration: String,
     /// The channel's name.
     pub channel: String,
-    /// The template's shortcut (`atalho`) or id in Opa! Suite.
+    /// The template's `_id` in Opa! Suite: 24 lower-case hexadecimal digits. Its shortcut (`atalho`) can't be sent (contracts §1.5).
     pub template: String,
     /// The variables in the template's order, separated by commas: `#cliente_razao#,#areceber_valor#`. They parse.
     pub variables: String,

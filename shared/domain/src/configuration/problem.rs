@@ -198,6 +198,9 @@ pub enum Fault {
     /// A WhatsApp channel's id.
     #[error("is not an id of 24 hexadecimal digits")]
     NotAChannelId,
+    /// A template's id.
+    #[error("is not an id of 24 hexadecimal digits")]
+    NotATemplateId,
     /// A schedule's field, or all five together.
     #[error("is no schedule")]
     Schedule(#[source] ScheduleError),
@@ -284,6 +287,9 @@ impl Fault {
             Self::Url(fault) => mend_of_url(fault),
             Self::NotAChannelId => {
                 "copy the channel's _id from Opa! Suite; identificadorCanal, of 8 characters, is another thing".into()
+            }
+            Self::NotATemplateId => {
+                "copy the template's _id from Opa! Suite (`regua check` lists them); its shortcut (atalho) can't be sent".into()
             }
             Self::Schedule(_) => "write it as in cron: 30, 8-18, */15, 1-5 for Monday to Friday, * for every value".into(),
             Self::Variables(VariablesError::Unknown { nearest, .. }) => format!("write {nearest}, or one of {}", all_variables()),

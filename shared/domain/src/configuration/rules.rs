@@ -1,6 +1,6 @@
 //! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
 
-use super::connections::Integrations;
+use super::connections::{Integrations, is_object_id};
 use super::model::{Caps, Expiry, Notice, Policy, PolicyStage};
 use super::names::Names;
 use super::nearest::nearest;
@@ -51,7 +51,7 @@ impl Reading<'_, '_> {
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
         let integration = integrations.of(&mut section);
         let channel = section.required_text("channel", "channel = \"Cobrança\"");
-        let template = section.required_text("template", "template = \"aviso_cobranca\"");
+        let template = self.template_id(&mut section);
         let variables = self.variables(&mut section);
         section.finish();
         let (channel, integration) = (channel?, integration);
@@ -63,7 +63,13 @@ impl Reading<'_, '_> {
         }
         defined?;
         let (name, integration, channel) = (name?.value, integration.value, channel.value);
-        Ok(Notice { name, integration, channel, template: template?.value, variables: variables? })
+        Ok(Notice { name, integration, channel, template: template?, variables: variables? })
+    }
+
+    fn template_id(&self, section: &mut Section<'_, '_>) -> Result<String, Reported> {
+        let located = section.required_text("template", "template = \"0123456789abcdef01234567\"")?;
+        let id = located.value.to_ascii_lowercase();
+        if is_object_id(&id) { Ok(id) } else { Err(self.report.refuse(&located, Fault::NotATemplateId)) }
     }
 
     /// The variables as they are written, once they are understood; absent for a template without placeholders.

@@ -41,7 +41,7 @@ id = "0123456789abcdef01234568"
 [[notice]]
 name = "Lembrete"
 channel = "Cobrança"
-template = "lembrete_vencimento"
+template = "64f1c0de0a1b2c3d4e5f7001"
 variables = "#cliente_razao#,#areceber_valor#"
 
 [[policy]]

@@ -190,7 +190,22 @@ fn names_are_unique_and_references_are_resolved() {
 #[test]
 fn a_section_that_is_wrong_elsewhere_still_has_its_name() {
     refused("url = \"https://suporte.example.com/api/v1\"\n", "", "[[integration]]", "integration[1].url", "", "https://HOST");
-    refused("template = \"lembrete_vencimento\"", "template = 5", "template = 5", "notice[1].template", "5", "double quotes");
+    refused(
+        "template = \"64f1c0de0a1b2c3d4e5f7001\"",
+        "template = 5",
+        "template = 5",
+        "notice[1].template",
+        "5",
+        "double quotes",
+    );
+    refused(
+        "template = \"64f1c0de0a1b2c3d4e5f7001\"",
+        "template = \"aviso_cobranca\"",
+        "template = \"aviso",
+        "notice[1].template",
+        "\"aviso_cobranca\"",
+        "_id",
+    );
 }
 
 #[test]

@@ -175,7 +175,7 @@ prop_compose! {
         (main, other) in (integration("a", true), integration("b", false)),
         (business, recipients) in (name("business"), proptest::option::of(1u32..=1_000_000)),
         (channel, id, limit) in (name("channel"), "[0-9a-f]{24}", proptest::option::of(1u16..=1000)),
-        (notice, template) in (name("notice"), name("template")),
+        (notice, template) in (name("notice"), "[0-9a-f]{24}"),
         variables in prop_oneof![Just(""), Just("#cliente_razao#"), Just(r"Sr. #cliente_razao#\, olá,#AReceber_valor#")],
     )(
         stages in stages(notice.clone()), tasks in tasks(), sources in sources(), window in window(), policy in name("policy"),
