@@ -1,0 +1,196 @@
+//! `regua check`: is everything there that a day needs? Each problem with its mend.
+
+use regua_domain::configuration::{Configuration, SourceKind};
+use regua_ixc::webservice::{IxcClient, IxcConfig};
+use regua_ledger::Ledger;
+use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig};
+use regua_telemetry::config::ServiceConfig;
+use regua_telemetry::environment::Environment;
+use regua_telemetry::logging::Chain;
+use serde::Serialize;
+use std::time::Duration;
+
+/// How far this host's clock may be off the ledger's.
+const SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// One thing looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What.
+    pub what: String,
+    /// Whether it is in order.
+    pub ok: bool,
+    /// What was found.
+    pub result: String,
+    /// What to do about it.
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    fn good(what: impl Into<String>, result: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: true, result: result.into(), mend: None }
+    }
+
+    fn bad(what: impl Into<String>, result: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: false, result: result.into(), mend: Some(mend.into()) }
+    }
+}
+
+/// Looks at everything.
+pub async fn check(ledger: &Ledger, config: &ServiceConfig, environment: &Environment) -> anyhow::Result<Vec<Finding>> {
+    let skew = ledger.host_skew().await?;
+    let mut findings = vec![if skew > SKEW_MAX {
+        Finding::bad(
+            "ledger",
+            format!("reached, but this host's clock is {:.1} s off", skew.as_secs_f64()),
+            "set the clock by NTP",
+        )
+    } else {
+        Finding::good("ledger", "reached, clocks agree")
+    }];
+    let Some(configuration) = ledger.configuration().await? else {
+        findings.push(Finding::bad(
+            "configuration",
+            "nothing is configured",
+            "write a file like ops/examples/demo.toml and run `regua config apply FILE`",
+        ));
+        return Ok(findings);
+    };
+    findings.push(Finding::good(
+        "configuration",
+        format!("{} policies, {} tasks", configuration.policies.len(), configuration.tasks.len()),
+    ));
+    for integration in &configuration.integrations {
+        let what = format!("Opa! Suite {:?}", integration.name);
+        let client = regua_pipeline::token(&integration.token, &integration.name, environment)
+            .map_err(|error| Chain(&error).to_string())
+            .and_then(|token| {
+                let (base, _) =
+                    BaseUrl::parse(integration.url.as_str(), config.allow_private_urls).map_err(|error| error.to_string())?;
+                OpaClient::new(OpaClientConfig::new(base, token)).map_err(|error| Chain(&error).to_string())
+            });
+        match client {
+            Err(why) => findings.push(Finding::bad(what, why, "mend the integration's url or token")),
+            Ok(client) => check_opa(&client, &what, &configuration, &integration.name, &mut findings).await,
+        }
+    }
+    for source in &configuration.sources {
+        if let SourceKind::Ixc { url, token, .. } = &source.kind {
+            let what = format!("IXC {:?}", source.name);
+            findings.push(match regua_pipeline::token(token, &source.name, environment) {
+                Err(error) => Finding::bad(what, Chain(&error).to_string(), "set the source's token"),
+                Ok(token) => check_ixc(what, url.as_str(), token, config.allow_private_urls).await,
+            });
+        }
+    }
+    let now = ledger.now().await?;
+    for source in ledger.sources().await?.iter().filter(|source| !source.is_fresh(now)) {
+        let age = source.complete_at.map_or_else(|| "never".to_owned(), |at| at.to_rfc3339());
+        let mend = if source.kind == "ixc" { "run `regua run update-collections`" } else { "run `regua import invoices FILE`" };
+        findings.push(Finding::bad(
+            format!("mirror of {:?}", source.name),
+            format!("too old to decide from: synced {age}"),
+            mend,
+        ));
+    }
+    Ok(findings)
+}
+
+async fn check_ixc(what: String, url: &str, token: secrecy::SecretString, allow_private: bool) -> Finding {
+    let mut config = IxcConfig::new(url.to_owned(), token);
+    config.allow_private = allow_private;
+    match IxcClient::new(&config) {
+        Err(error) => Finding::bad(what, Chain(&error).to_string(), "mend the source's url or token"),
+        Ok(client) => match client.probe().await {
+            Ok(()) => Finding::good(what, "reached, token accepted"),
+            Err(error) => Finding::bad(
+                what,
+                Chain(&error).to_string(),
+                "see the message; the webservice also checks this host's IP address",
+            ),
+        },
+    }
+}
+
+/// Channels of the integration, and the templates that its notices use.
+async fn check_opa(
+    client: &OpaClient,
+    what: &str,
+    configuration: &Configuration,
+    integration: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let there = match client.channels().await {
+        Err(error) => {
+            findings.push(Finding::bad(
+                what,
+                Chain(&error).to_string(),
+                "check the url, the token and its permission profile of type API",
+            ));
+            return;
+        }
+        Ok(list) => list,
+    };
+    findings.push(Finding::good(what, format!("reached, token accepted, {} channels", there.len())));
+    for channel in configuration.channels.iter().filter(|channel| channel.integration == integration) {
+        let what = format!("channel {:?}", channel.name);
+        match there.iter().find(|known| known.id == channel.id) {
+            None => {
+                let ids: Vec<_> = there.iter().map(|known| format!("{} ({})", known.id, known.name)).collect();
+                findings.push(Finding::bad(
+                    what,
+                    "there is no channel of this id",
+                    format!("its id is one of {}", ids.join(", ")),
+                ));
+                continue;
+            }
+            Some(known) if !known.is_active || !known.is_whatsapp() => {
+                findings.push(Finding::bad(what, "is no active WhatsApp channel", "activate it in Opa! Suite, or name another"));
+                continue;
+            }
+            Some(_) => {}
+        }
+        let allowance = match client.daily_allowance(&channel.id).await {
+            Ok(Some(allowance)) => format!("{} of {} recipients left today", allowance.available, allowance.limit),
+            Ok(None) => "no daily limit reported".to_owned(),
+            Err(error) => Chain(&error).to_string(),
+        };
+        findings.push(Finding::good(what, format!("active; {allowance}")));
+        check_templates(client, configuration, channel, findings).await;
+    }
+}
+
+async fn check_templates(
+    client: &OpaClient,
+    configuration: &Configuration,
+    channel: &regua_domain::configuration::Channel,
+    findings: &mut Vec<Finding>,
+) {
+    let templates = match client.channel_templates(&channel.id).await {
+        Ok(list) => list,
+        Err(error) => {
+            let mend = "give the token's profile the right to list templates";
+            findings.push(Finding::bad(format!("templates of {:?}", channel.name), Chain(&error).to_string(), mend));
+            return;
+        }
+    };
+    for notice in configuration.notices.iter().filter(|notice| notice.channel == channel.name) {
+        let what = format!("notice {:?}", notice.name);
+        let given = regua_domain::variables::parse(&notice.variables).map_or(0, |entries| entries.len());
+        findings.push(match templates.iter().find(|template| template.id == notice.template) {
+            None => {
+                let ids: Vec<_> = templates.iter().map(|template| format!("{} ({})", template.id, template.name)).collect();
+                Finding::bad(what, "its template isn't on this channel", format!("its template is one of {}", ids.join(", ")))
+            }
+            Some(template) if template.placeholders() != given => Finding::bad(
+                what,
+                format!("its template expects {} variables, {given} are given", template.placeholders()),
+                "give them in the template's order",
+            ),
+            Some(template) => Finding::good(
+                what,
+                format!("template {}, {given} variables (approval can't be read from the API)", template.name),
+            ),
+        });
+    }
+}

@@ -1,0 +1,391 @@
+//! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
+
+use crate::commands::{self, Outcome};
+use crate::demo::{self, DemoOptions};
+use crate::output::Format;
+use crate::up;
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Sends an internet provider's billing notices over WhatsApp, through Opa! Suite.
+#[derive(Debug, Parser)]
+#[command(name = "regua", version, about, after_help = "Settings come from the environment: see README.md, \"Environment\".")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything in this process: scheduler, billing-evaluator, dispatcher
+    Up,
+    /// A whole day on simulators: customers, invoices, notices, and a table that adds up
+    Demo(DemoArgs),
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Import customers or invoices from a file in the ERP's own column names
+    Import(ImportArgs),
+    /// Run a task now
+    Run(RunArgs),
+    /// The newest runs
+    Runs(JsonArg),
+    /// Messages, by state or run
+    Messages(MessagesArgs),
+    /// One message with its attempts
+    Message {
+        /// Its id
+        id: uuid::Uuid,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+    /// What there is, what runs, what is stopped
+    Status(JsonArg),
+    /// Configuration, ledger, broker, Opa! Suite, IXC: each problem with its mend
+    Check(JsonArg),
+    /// Messages that the provider may have taken
+    #[command(subcommand)]
+    InDoubt(InDoubtCommand),
+    /// Stop sending: everything, or what is named
+    Pause(StopArgs),
+    /// Go on sending
+    Resume(ResumeArgs),
+    /// A backup was restored: what was sent since is unknown
+    Restored {
+        /// The instant from which on nothing is known, RFC 3339
+        #[arg(long)]
+        lost_since: DateTime<Utc>,
+    },
+    /// People who asked not to be written to
+    #[command(subcommand)]
+    OptOut(OptOutCommand),
+    /// Schedules
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+    /// Phone numbers: input, `+55…` or `-`, reason; tabs between
+    Phone {
+        /// Numbers; one per line on standard input if there are none
+        numbers: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct JsonArg {
+    /// One JSON object, or one per line for lists
+    #[arg(long)]
+    json: bool,
+}
+
+impl JsonArg {
+    const fn format(self) -> Format {
+        if self.json { Format::Json } else { Format::Human }
+    }
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Customers of the simulated provider
+    #[arg(long, default_value_t = 2000)]
+    customers: u32,
+    /// The same seed gives the same provider
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The demo's date; its hour is 10:00 in São Paulo
+    #[arg(long)]
+    today: Option<NaiveDate>,
+    /// End when every message has found its end
+    #[arg(long)]
+    once: bool,
+    /// One JSON object instead of bars and a table
+    #[arg(long)]
+    json: bool,
+    /// Keep the ledger and the logs in this folder
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Apply a file: all of it or nothing
+    Apply {
+        /// The TOML file
+        file: PathBuf,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say what is wrong with a file, line by line
+    Check {
+        /// The TOML file
+        file: PathBuf,
+    },
+    /// Print what is in force, as a file
+    Export,
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// What the file holds
+    #[arg(value_parser = ["customers", "invoices"])]
+    kind: String,
+    /// CSV or JSON Lines
+    file: PathBuf,
+    /// Keep nothing unless every line is good
+    #[arg(long)]
+    all_or_nothing: bool,
+    /// The file has every open title: what it lacks isn't charged any more
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The task
+    #[arg(value_parser = ["update-collections", "send-queued-messages"])]
+    task: String,
+    /// The date to evaluate; today if left out
+    #[arg(long)]
+    on: Option<NaiveDate>,
+    /// Don't wait for its end
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+#[derive(Debug, Args)]
+struct MessagesArgs {
+    /// Only those in this state
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those that this run wrote
+    #[arg(long)]
+    run: Option<uuid::Uuid>,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+#[derive(Debug, Subcommand)]
+enum InDoubtCommand {
+    /// Those that nobody settled
+    List(JsonArg),
+    /// Settle one
+    Resolve {
+        /// The message
+        id: uuid::Uuid,
+        /// It was sent
+        #[arg(long, group = "how")]
+        sent: bool,
+        /// Send it again: the customer may get it twice
+        #[arg(long, group = "how")]
+        resend: bool,
+        /// Let it go
+        #[arg(long, group = "how")]
+        drop: bool,
+        /// How you know, or why you decide so
+        #[arg(long)]
+        why: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct ScopeArgs {
+    /// An integration's name
+    #[arg(long)]
+    integration: Option<String>,
+    /// A channel's name
+    #[arg(long)]
+    channel: Option<String>,
+    /// A policy's name
+    #[arg(long)]
+    policy: Option<String>,
+    /// A stage's name
+    #[arg(long)]
+    stage: Option<String>,
+    /// A template's id
+    #[arg(long)]
+    template: Option<String>,
+    /// A business's name
+    #[arg(long)]
+    business: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct StopArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Why
+    #[arg(long)]
+    why: String,
+}
+
+#[derive(Debug, Args)]
+struct ResumeArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Why
+    #[arg(long)]
+    why: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum OptOutCommand {
+    /// Add numbers
+    Add {
+        /// Phone numbers
+        #[arg(required = true)]
+        numbers: Vec<String>,
+        /// Who asked, how
+        #[arg(long, default_value = "asked")]
+        why: String,
+    },
+    /// Remove a number
+    Remove {
+        /// The phone number
+        number: String,
+    },
+    /// All of them
+    List(JsonArg),
+    /// Add the numbers of a file, one per line
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Who asked, how
+        #[arg(long, default_value = "imported")]
+        why: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// The next fires of a schedule, one RFC 3339 instant with offset per line
+    Next {
+        /// "MIN HOUR DOM MON DOW", as in cron
+        schedule: String,
+        /// The zone of the fields
+        #[arg(long, default_value = "America/Sao_Paulo")]
+        zone: Tz,
+        /// Fires later than this; now if left out
+        #[arg(long)]
+        from: Option<DateTime<chrono::FixedOffset>>,
+        /// How many
+        #[arg(long, default_value_t = 5)]
+        count: usize,
+    },
+}
+
+/// Parses the arguments, does what they say, and says how it went.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Up => up::up(),
+        Command::Demo(args) => demo::main(DemoOptions {
+            customers: args.customers,
+            seed: args.seed,
+            today: args.today.unwrap_or_else(demo::business_tuesday),
+            once: args.once,
+            json: args.json,
+            keep: args.keep,
+        }),
+        Command::Phone { numbers } => report(commands::phone(numbers)),
+        Command::Schedule(ScheduleCommand::Next { schedule, zone, from, count }) => {
+            report(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count))
+        }
+        command => report(on_ledger(command)),
+    }
+}
+
+fn report(outcome: anyhow::Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::DidNotHold) => ExitCode::from(1),
+        Ok(Outcome::Misused(why)) => {
+            eprintln!("regua: {why}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("regua: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[tokio::main]
+async fn on_ledger(command: Command) -> anyhow::Result<Outcome> {
+    let session = match commands::Session::open().await? {
+        Ok(session) => session,
+        Err(outcome) => return Ok(outcome),
+    };
+    let outcome = dispatch(&session, command).await;
+    session.close().await;
+    outcome
+}
+
+async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Config(ConfigCommand::Apply { file, dry_run }) => session.config_apply(&file, dry_run).await,
+        Command::Config(ConfigCommand::Check { file }) => session.config_check(&file),
+        Command::Config(ConfigCommand::Export) => session.config_export().await,
+        Command::Import(args) => {
+            session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
+        }
+        Command::Run(args) => session.run(&args.task, args.on, !args.no_wait, args.json.format()).await,
+        Command::Runs(json) => session.runs(json.format()).await,
+        Command::Messages(args) => session.messages(args.state.as_deref(), args.run, args.json.format()).await,
+        Command::Message { id, json } => session.message(id, json.format()).await,
+        Command::Status(json) => session.status(json.format()).await,
+        Command::Check(json) => session.check(json.format()).await,
+        Command::InDoubt(InDoubtCommand::List(json)) => session.messages(Some("in_doubt"), None, json.format()).await,
+        Command::InDoubt(InDoubtCommand::Resolve { id, sent, resend, drop: _, why }) if sent || resend => {
+            let how = if sent { commands::Resolution::Sent } else { commands::Resolution::Resend };
+            session.resolve_doubt(id, how, why).await
+        }
+        Command::InDoubt(InDoubtCommand::Resolve { id, drop: true, why, .. }) => {
+            session.resolve_doubt(id, commands::Resolution::Drop, why).await
+        }
+        Command::InDoubt(InDoubtCommand::Resolve { .. }) => Ok(Outcome::Misused("say --sent, --resend or --drop".into())),
+        Command::Pause(args) => {
+            let (scope, name) = scope(args.scope);
+            session.pause(scope, name, args.why).await
+        }
+        Command::Resume(args) => {
+            let (scope, name) = scope(args.scope);
+            session.resume(scope, name, args.why).await
+        }
+        Command::Restored { lost_since } => session.restored(lost_since).await,
+        Command::OptOut(OptOutCommand::Add { numbers, why }) => session.opt_out_add(numbers, why).await,
+        Command::OptOut(OptOutCommand::Import { file, why }) => session.opt_out_import(&file, why).await,
+        Command::OptOut(OptOutCommand::Remove { number }) => session.opt_out_remove(number).await,
+        Command::OptOut(OptOutCommand::List(json)) => session.opt_out_list(json.format()).await,
+        Command::Up | Command::Demo(_) | Command::Phone { .. } | Command::Schedule(_) => unreachable!("done without a ledger"),
+    }
+}
+
+fn scope(args: ScopeArgs) -> (commands::StopScope, String) {
+    use commands::StopScope as Scope;
+    let named = [
+        (Scope::Integration, args.integration),
+        (Scope::Channel, args.channel),
+        (Scope::Policy, args.policy),
+        (Scope::Stage, args.stage),
+        (Scope::Template, args.template),
+        (Scope::Business, args.business),
+    ];
+    named.into_iter().find_map(|(scope, name)| Some((scope, name?))).unwrap_or((Scope::Everything, String::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

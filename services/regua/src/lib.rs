@@ -1,0 +1,12 @@
+//! Régua in one process, its demo, and the operator's command line.
+
+mod check;
+pub mod cli;
+mod commands;
+pub mod demo;
+mod embedded;
+mod lock;
+mod operator;
+mod output;
+mod status_page;
+mod up;

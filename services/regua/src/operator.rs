@@ -1,0 +1,300 @@
+//! What an operator changes: one request, carried out here or, while `regua up` holds the SQLite file, by that process.
+
+use billing_evaluator::import::{Import, ImportKind, Remark, import};
+use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::configuration::Configuration;
+use regua_domain::ids::MessageId;
+use regua_domain::phone::{self, PhoneKey};
+use regua_domain::schedule::TaskKind;
+use regua_domain::stop::StopScope;
+use regua_ledger::doubt::Resolution;
+use regua_ledger::stops::NewStop;
+use regua_ledger::{Ledger, LedgerError};
+use regua_telemetry::logging::Chain;
+use regua_telemetry::service::{Failure, Process};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often the process that holds the file looks for commands; an operator waits for at most this, and the work.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the command line waits for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+/// Lines of a bad file that are told one by one.
+const REMARKS_MAX: usize = 100;
+
+/// Something that an operator asks for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// `config apply`.
+    ApplyConfiguration {
+        /// What the file said, checked.
+        configuration: Box<Configuration>,
+    },
+    /// `import`.
+    Import {
+        /// Whether the file holds invoices; else customers.
+        invoices: bool,
+        /// The file, absolute.
+        path: PathBuf,
+        /// Keep nothing unless every line is good.
+        all_or_nothing: bool,
+        /// The file has every open title.
+        full: bool,
+    },
+    /// `run`.
+    Run {
+        /// The task's kind.
+        kind: String,
+        /// The date to evaluate.
+        on: Option<NaiveDate>,
+    },
+    /// `pause`.
+    Pause {
+        /// What.
+        scope: StopScope,
+        /// Which, by name.
+        name: String,
+        /// Why.
+        why: String,
+        /// Who.
+        by: String,
+    },
+    /// `resume`.
+    Resume {
+        /// What.
+        scope: StopScope,
+        /// Which, by name.
+        name: String,
+        /// Who.
+        by: String,
+    },
+    /// `in-doubt resolve`.
+    ResolveDoubt {
+        /// The message.
+        message: MessageId,
+        /// How.
+        how: Resolution,
+        /// Why.
+        why: String,
+        /// Who.
+        by: String,
+    },
+    /// `restored`.
+    Restored {
+        /// Since when nothing is known.
+        lost_since: DateTime<Utc>,
+        /// Who.
+        by: String,
+    },
+    /// `opt-out add`.
+    OptOutAdd {
+        /// The phones as they were typed.
+        phones: Vec<String>,
+        /// Why.
+        why: String,
+        /// Who.
+        by: String,
+    },
+    /// `opt-out remove`.
+    OptOutRemove {
+        /// The phone as it was typed.
+        phone: String,
+    },
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it was done.
+    pub done: bool,
+    /// For a person.
+    pub text: String,
+    /// For a program.
+    pub data: Value,
+}
+
+impl Answer {
+    fn done(text: impl Into<String>, data: Value) -> Self {
+        Self { done: true, text: text.into(), data }
+    }
+
+    fn refused(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { done: false, data: json!({ "error": text }), text }
+    }
+}
+
+/// Carries a request out.
+pub async fn execute(ledger: &Ledger, request: Request) -> Answer {
+    match try_execute(ledger, request).await {
+        Ok(answer) => answer,
+        Err(error) => Answer::refused(Chain(&error).to_string()),
+    }
+}
+
+async fn try_execute(ledger: &Ledger, request: Request) -> Result<Answer, LedgerError> {
+    match request {
+        Request::ApplyConfiguration { configuration } => {
+            ledger.apply_configuration(*configuration).await?;
+            Ok(Answer::done("the configuration is applied", json!({ "applied": true })))
+        }
+        Request::Import { invoices, path, all_or_nothing, full } => {
+            let kind = if invoices { ImportKind::Invoices } else { ImportKind::Customers };
+            Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full }).await)
+        }
+        Request::Run { kind, on } => plan_run(ledger, &kind, on).await,
+        Request::Pause { scope, name, why, by } => pause(ledger, scope, &name, why, by).await,
+        Request::Resume { scope, name, by } => resume(ledger, scope, &name, by).await,
+        Request::ResolveDoubt { message, how, why, by } => {
+            ledger.resolve_doubt(message, how, by, why).await?;
+            Ok(Answer::done(format!("message {message}: {}", how.as_str()), json!({ "message": message, "how": how })))
+        }
+        Request::Restored { lost_since, by } => {
+            let doubtful = ledger.restored(lost_since, by).await?;
+            Ok(Answer::done(format!("{doubtful} messages are in doubt now; sending goes on"), json!({ "in_doubt": doubtful })))
+        }
+        Request::OptOutAdd { phones, why, by } => opt_out_add(ledger, &phones, why, by).await,
+        Request::OptOutRemove { phone } => match phone_key(&phone) {
+            Ok(key) => {
+                let removed = ledger.remove_opt_out(key).await?;
+                Ok(Answer::done(if removed { "removed" } else { "there was none" }, json!({ "removed": removed })))
+            }
+            Err(why) => Ok(Answer::refused(why)),
+        },
+    }
+}
+
+async fn run_import(ledger: &Ledger, request: &Import) -> Answer {
+    let mut remarks = Vec::new();
+    let mut tell = |remark: &Remark| {
+        if remarks.len() < REMARKS_MAX {
+            remarks.push(match remark {
+                Remark::Problem(problem) => problem.to_string(),
+                Remark::Note(note) => note.to_string(),
+            });
+        }
+    };
+    let result = import(ledger, request, &mut tell).await;
+    let mut text = remarks.join("\n");
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    match result {
+        Ok(imported) => {
+            let kept = if imported.kept { "kept" } else { "not kept: --all-or-nothing" };
+            text.push_str(&format!("{} good lines ({kept}), {} bad lines", imported.good, imported.bad));
+            let data = json!({
+                "good": imported.good, "bad": imported.bad, "withdrawn": imported.withdrawn, "kept": imported.kept, "remarks": remarks,
+            });
+            Answer { done: imported.bad == 0, text, data }
+        }
+        Err(error) => Answer::refused(format!("{text}{}", Chain(&error))),
+    }
+}
+
+/// Plans a run for now, under the task's own name: the scheduler ticks it.
+async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<Answer, LedgerError> {
+    let Some(kind) = TaskKind::parse(kind).filter(|kind| *kind != TaskKind::Reserved) else {
+        return Ok(Answer::refused(format!("{kind} is no task: update-collections or send-queued-messages")));
+    };
+    let tasks = ledger.tasks().await?;
+    let name = tasks.into_iter().find(|task| task.kind == kind).map_or_else(|| kind.as_str().to_owned(), |task| task.name);
+    let now = ledger.now().await?;
+    let (run, _) = ledger.plan_run(name, kind, now, on).await?;
+    Ok(Answer::done(format!("run {run} is planned"), json!({ "run": run })))
+}
+
+async fn pause(ledger: &Ledger, scope: StopScope, name: &str, why: String, by: String) -> Result<Answer, LedgerError> {
+    let Some(target) = ledger.stop_target(scope, name).await? else { return Ok(unknown(scope, name)) };
+    let raised = ledger.raise_stop(NewStop { scope, target, raised_by: by, why, until_at: None }).await?;
+    let text = if raised { "paused: nothing more is started" } else { "it was paused already" };
+    Ok(Answer::done(text, json!({ "paused": true, "new": raised })))
+}
+
+async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Result<Answer, LedgerError> {
+    let Some(target) = ledger.stop_target(scope, name).await? else { return Ok(unknown(scope, name)) };
+    let restored =
+        ledger.stops().await?.into_iter().any(|stop| stop.scope == scope && stop.target == target && stop.raised_by == "ledger");
+    if restored {
+        return Ok(Answer::refused(
+            "the ledger has gone back in time: say so with `regua restored --lost-since T`, or messages may be sent twice",
+        ));
+    }
+    let lifted = ledger.lift_stops(scope, target, by).await?;
+    Ok(Answer::done(format!("{lifted} stops lifted"), json!({ "lifted": lifted })))
+}
+
+fn unknown(scope: StopScope, name: &str) -> Answer {
+    Answer::refused(format!("there is no {scope} named {name}: see `regua config export`"))
+}
+
+async fn opt_out_add(ledger: &Ledger, phones: &[String], why: String, by: String) -> Result<Answer, LedgerError> {
+    let keys: Result<Vec<PhoneKey>, String> = phones.iter().map(|phone| phone_key(phone)).collect();
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(why) => return Ok(Answer::refused(why)),
+    };
+    let given = keys.len();
+    let added = ledger.add_opt_outs(keys, by, why).await?;
+    Ok(Answer::done(format!("{added} of {given} are new"), json!({ "added": added, "given": given })))
+}
+
+/// The canonical form of a typed phone. A number without its ninth digit is who it is, too: opting out errs on the side of silence.
+fn phone_key(typed: &str) -> Result<PhoneKey, String> {
+    match phone::parse(typed) {
+        Ok(phone) => Ok(phone.key()),
+        Err(refusal) => match refusal.suggestion() {
+            Some(meant) => Ok(meant.key()),
+            None => Err(format!("{typed}: {refusal}")),
+        },
+    }
+}
+
+/// Leaves a request for the process that holds the file, and waits for its answer.
+pub async fn ask(ledger: &Ledger, request: &Request) -> anyhow::Result<Answer> {
+    let id = ledger.ask(serde_json::to_string(request)?).await?;
+    let waited = async {
+        loop {
+            if let Some(answer) = ledger.answer_to(id).await? {
+                return Ok::<_, anyhow::Error>(serde_json::from_str(&answer)?);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(ANSWER_WITHIN, waited).await.map_err(|_| {
+        anyhow::anyhow!(
+            "`regua up` did not answer within {} s; the command stays and is carried out later",
+            ANSWER_WITHIN.as_secs()
+        )
+    })?
+}
+
+/// Carries out the commands that operators leave, until the shutdown begins.
+pub async fn take_commands(ledger: Ledger, process: Process) -> Result<(), Failure> {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            () = process.shutdown.begun() => return Ok(()),
+            _ = every.tick() => {}
+        }
+        if !ledger.is_embedded() {
+            continue;
+        }
+        if let Err(error) = take_one(&ledger).await {
+            tracing::warn!(error = %Chain(&error), "operator.command_not_taken");
+        }
+    }
+}
+
+async fn take_one(ledger: &Ledger) -> Result<(), LedgerError> {
+    let Some(command) = ledger.next_command().await? else { return Ok(()) };
+    let answer = match serde_json::from_str::<Request>(&command.command) {
+        Ok(request) => execute(ledger, request).await,
+        Err(_) => Answer::refused("this process is of another version than the command line: restart it"),
+    };
+    tracing::info!(command = %command.id, done = answer.done, "operator.command");
+    let text = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+    ledger.answer(command.id, text).await
+}

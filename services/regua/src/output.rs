@@ -1,0 +1,63 @@
+//! What the command line prints: tables for people, one JSON object a line for programs.
+
+use serde::Serialize;
+
+/// What an empty ledger says.
+pub const NOTHING_CONFIGURED: &str =
+    "nothing is configured yet: write a file like ops/examples/demo.toml and run `regua config apply FILE`";
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For a person.
+    Human,
+    /// For a program.
+    Json,
+}
+
+/// Prints a list: JSON Lines, or a table with these headings and cells.
+pub fn list<T: Serialize>(
+    format: Format,
+    items: &[T],
+    headings: &[&str],
+    cells: impl Fn(&T) -> Vec<String>,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Json => {
+            for item in items {
+                println!("{}", serde_json::to_string(item)?);
+            }
+        }
+        Format::Human => print!("{}", table(headings, &items.iter().map(cells).collect::<Vec<_>>())),
+    }
+    Ok(())
+}
+
+/// A table as text: columns as wide as their widest cell.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = line(&mut headings.iter().copied());
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tables_columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".into(), "bbbb".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(table(&["x", "y"], &rows), "x    y\na    bbbb\nccc  d\n");
+    }
+}

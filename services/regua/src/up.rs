@@ -1,0 +1,36 @@
+//! `regua up`: everything in this process.
+
+use crate::lock::{LedgerLock, LockAnswer};
+use crate::status_page::StatusPage;
+use crate::{embedded, output};
+use regua_telemetry::config::{Hosting, Service};
+use regua_telemetry::environment::Environment;
+use regua_telemetry::service::{self, Failure, Process};
+use std::process::ExitCode;
+
+/// Runs until a signal. A second one on the same SQLite file is refused.
+pub fn up() -> ExitCode {
+    let page = StatusPage::default();
+    let routes = page.router();
+    service::run(Service::Regua, Hosting::Embedded, Environment::process(), routes, |process| run(process, page))
+}
+
+async fn run(process: Process, page: StatusPage) -> Result<(), Failure> {
+    let lock = LedgerLock::take(process.config.database_url.expose()).map_err(Failure::fault)?;
+    if let Some(LockAnswer::Held) = lock {
+        return Err(Failure::configuration(format!(
+            "another `regua up` already runs on {}: stop it, or set REGUA_DATABASE_URL to another file",
+            process.config.database_url
+        )));
+    }
+    let Some(pipeline) = regua_pipeline::open(&process).await? else { return Ok(()) };
+    let owns_broker = process.config.broker_url.scheme() == "memory";
+    embedded::take_over(&pipeline, lock.is_some(), owns_broker).await.map_err(Failure::fault)?;
+    page.show(pipeline.ledger.clone());
+    if pipeline.ledger.configuration().await.map_err(Failure::fault)?.is_none() {
+        tracing::info!("{}", output::NOTHING_CONFIGURED);
+    }
+    let ended = embedded::run(pipeline, process).await;
+    drop(lock);
+    ended
+}
