@@ -89,8 +89,8 @@ pub enum ImportError {
 /// See [`ImportError`]; lines that can't be read are no error but counted.
 pub async fn import(ledger: &Ledger, import: &Import, tell: &mut (dyn FnMut(&Remark) + Send)) -> Result<Imported, ImportError> {
     match import.kind {
-        ImportKind::Customers => run(ledger, import, tell, |file, options| parse_customers(file, options)).await,
-        ImportKind::Invoices => run(ledger, import, tell, |file, options| parse_invoices(file, options)).await,
+        ImportKind::Customers => run(ledger, import, tell, parse_customers).await,
+        ImportKind::Invoices => run(ledger, import, tell, parse_invoices).await,
     }
 }
 
@@ -103,7 +103,7 @@ async fn run<T: Mirrored>(
     parse: impl Fn(BufReader<File>, &FileOptions) -> Result<Opened<T>, FileError>,
 ) -> Result<Imported, ImportError> {
     let source = files_source(ledger).await?;
-    let options = FileOptions::named(&import.path.display().to_string());
+    let options = FileOptions::named(import.path.display().to_string());
     if import.all_or_nothing {
         let looked = look_through(parse(open(&import.path)?, &options)?, tell)?;
         if looked.bad > 0 {
@@ -136,7 +136,9 @@ fn look_through<T: Mirrored>(mut rows: Opened<T>, tell: &mut (dyn FnMut(&Remark)
     while let Some(batch) = rows.next_batch(BATCH_MAX)? {
         looked.good += batch.rows.len();
         looked.bad += batch.problems.len();
-        batch.problems.into_iter().for_each(|problem| tell(&Remark::Problem(problem)));
+        for problem in batch.problems {
+            tell(&Remark::Problem(problem));
+        }
     }
     Ok(looked)
 }
@@ -150,10 +152,14 @@ async fn write<T: Mirrored>(
 ) -> Result<Imported, ImportError> {
     let mut imported = Imported { kept: true, ..Imported::default() };
     while let Some(batch) = rows.next_batch(BATCH_MAX)? {
-        batch.problems.iter().cloned().for_each(|problem| tell(&Remark::Problem(problem)));
-        batch.notes.iter().cloned().for_each(|note| tell(&Remark::Note(note)));
         imported.good += batch.rows.len();
         imported.bad += batch.problems.len();
+        for problem in batch.problems {
+            tell(&Remark::Problem(problem));
+        }
+        for note in batch.notes {
+            tell(&Remark::Note(note));
+        }
         T::write(ledger, sync, batch.rows).await?;
     }
     if import.full && import.kind == ImportKind::Invoices {
@@ -169,7 +175,9 @@ async fn withdraw_unseen(ledger: &Ledger, sync: Sync) -> Result<usize, LedgerErr
         let unseen = ledger.unseen_titles(sync, NaiveDate::MIN, after, u32::try_from(BATCH_MAX).unwrap_or(u32::MAX)).await?;
         let Some(last) = unseen.last().cloned() else { return Ok(withdrawn) };
         let mut titles = ledger.invoices_by_id(sync.source_id, &unseen).await?;
-        titles.iter_mut().for_each(|title| title.released = false);
+        for title in &mut titles {
+            title.released = false;
+        }
         withdrawn += titles.len();
         ledger.write_invoices(sync, titles, ledger.now().await?).await?;
         after = Some(last);

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         "Consumes ticks: syncs invoices, decides which notices are due, and writes one message per invoice.",
         |process| async move {
             match regua_pipeline::open(&process).await? {
-                Some(pipeline) => billing_evaluator::run(pipeline, process).await,
+                Some(pipeline) => Box::pin(billing_evaluator::run(pipeline, process)).await,
                 None => Ok(()),
             }
         },

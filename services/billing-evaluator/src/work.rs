@@ -15,7 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// How a run whose source is down is tried again.
-const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 2.0, max: Duration::from_secs(300) };
+const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 2.0, max: Duration::from_mins(5) };
 /// How long after its instant a run is tried again because of others' faults.
 const CATCH_UP: TimeDelta = TimeDelta::hours(12);
 

@@ -43,6 +43,8 @@ pub struct Events {
     stopped: Counter,
     rejected: Counter,
     given_back: Counter,
+    postponed: Counter,
+    skipped: Counter,
     foreign: Counter,
 }
 
@@ -58,6 +60,8 @@ impl Events {
             stopped: attempts("stop"),
             rejected: attempts("rejected"),
             given_back: attempts("given_back"),
+            postponed: metrics.counter("regua_starts_postponed_total", "Messages that a start put off in the ledger.", &[]),
+            skipped: metrics.counter("regua_starts_skipped_total", "Messages that a start ended unsent.", &[]),
             foreign: metrics.counter("regua_foreign_hints_total", "Hints of another ledger, or of none.", &[]),
         }
     }
@@ -67,12 +71,14 @@ impl Events {
         tracing::warn!(hints = number, "hint.of_another_ledger");
     }
 
-    pub fn postponed(&self, why: DeferReason) {
-        tracing::debug!(%why, "message.postponed");
+    pub fn postponed(&self, message: MessageId, why: DeferReason) {
+        self.postponed.increment();
+        tracing::debug!(%message, %why, "message.postponed");
     }
 
-    pub fn skipped(&self, why: SkipReason) {
-        tracing::debug!(%why, "message.skipped");
+    pub fn skipped(&self, message: MessageId, why: SkipReason) {
+        self.skipped.increment();
+        tracing::debug!(%message, %why, "message.skipped");
     }
 
     fn given_back(&self, order: &Order, why: &'static str) {
@@ -137,7 +143,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     if doubts >= DOUBTS_IN_A_ROW_MAX {
         pause(&dispatcher, &order, now + REST, DeferReason::Gate).await;
     }
-    let finished = Finished {
+    let result = Finished {
         message_id: order.message,
         attempt_id: order.started.attempt_id,
         settlement: decision.settlement,
@@ -145,7 +151,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
         provider_code: answer.provider_code.map(|code| code.to_string()),
         latency_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
     };
-    finisher.finish(finished, Some(order.ack), order.place);
+    finisher.finish(result, Some(order.ack), order.place);
 }
 
 fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
@@ -200,7 +206,7 @@ async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &'s
     let stop = NewStop { scope, target: target.clone(), raised_by: "answer".into(), why: why.into(), until_at: None };
     match dispatcher.pipeline.ledger.raise_stop(stop).await {
         Ok(true) => {
-            tracing::error!(%scope, target, why, message = %order.message, "stop.raised: lift it with `regua resume` when its cause is gone")
+            tracing::error!(%scope, target, why, message = %order.message, "stop.raised: lift it with `regua resume` when its cause is gone");
         }
         Ok(false) => {}
         Err(error) => tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised"),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a sample counts: long enough to hold a fast answer, short enough to follow a drifting clock.
-const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
+const SAMPLE_AGE_MAX: Duration = Duration::from_mins(1);
 /// How often the ledger is asked for the time besides the starts.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Durations that a percentile looks at.

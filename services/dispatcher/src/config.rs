@@ -30,7 +30,8 @@ pub const FINISH_RETRY: Duration = Duration::from_secs(20);
 /// What is left between the sum of these and the lease.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// How long an attempt may take until it counts as doubtful.
-pub const LEASE: TimeDelta = TimeDelta::seconds(60);
+pub const LEASE: TimeDelta = TimeDelta::seconds(LEASE_S.cast_signed());
+const LEASE_S: u64 = 60;
 
 /// Attempts of one message that use one up.
 pub const ATTEMPTS_MAX: u32 = 5;
@@ -49,7 +50,7 @@ const _: () = assert!(
         + REQUEST_TIMEOUT.as_secs()
         + FINISH_RETRY.as_secs()
         + LEASE_MARGIN.as_secs()
-        < LEASE.num_seconds() as u64,
+        < LEASE_S,
     "an attempt that goes well must be reported before its lease expires"
 );
 

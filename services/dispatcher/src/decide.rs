@@ -11,7 +11,7 @@ use regua_telemetry::retry::RetryPolicy;
 use std::time::Duration;
 
 /// How a message that was provably not sent is tried again: after about 5 s, 15 s, 45 s, 135 s.
-pub const RETRY: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 3.0, max: Duration::from_secs(300) };
+pub const RETRY: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 3.0, max: Duration::from_mins(5) };
 /// A throttled channel without a `Retry-After` waits this long.
 const THROTTLED: TimeDelta = TimeDelta::seconds(30);
 /// What is added to a wait that others were given too, so that they don't all come back at once: at most this much.

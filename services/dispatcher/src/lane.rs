@@ -156,7 +156,9 @@ impl Lane {
             Ok(_) => self.acker.ack(overdue.into_iter().map(|hint| hint.ack)),
             Err(error) => {
                 tracing::debug!(channel = %self.channel, error = %Chain(&error), "lane.overdue_not_settled");
-                overdue.into_iter().rev().for_each(|hint| self.queue.push_front(hint));
+                for hint in overdue.into_iter().rev() {
+                    self.queue.push_front(hint);
+                }
             }
         }
     }
@@ -242,11 +244,11 @@ impl Lane {
                     back.push(taken.hint);
                 }
                 StartAnswer::Postponed { why } => {
-                    self.dispatcher.events.postponed(why);
+                    self.dispatcher.events.postponed(message, why);
                     self.acker.ack([taken.hint.ack]);
                 }
                 StartAnswer::Skipped { why } => {
-                    self.dispatcher.events.skipped(why);
+                    self.dispatcher.events.skipped(message, why);
                     self.acker.ack([taken.hint.ack]);
                 }
                 // Unknown can only be a message that another process deleted between two looks: nothing does.
@@ -255,10 +257,11 @@ impl Lane {
         }
         // In their old order, which is best first.
         back.sort_by_key(|hint| std::cmp::Reverse(hint.since));
-        back.into_iter().for_each(|hint| self.queue.push_front(hint));
+        for hint in back {
+            self.queue.push_front(hint);
+        }
         let free_at = no_slot?;
-        let until = self.dispatcher.clock.local(free_at) - AHEAD;
-        Some(until.saturating_duration_since(Instant::now()))
+        Some(self.dispatcher.clock.local(free_at).saturating_duration_since(Instant::now() + AHEAD))
     }
 
     /// A start that failed may have been committed all the same: whatever began is given back, fenced by its attempt; the hints wait on.

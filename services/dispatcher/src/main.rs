@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         "Drains the queue of messages and delivers them through Opa! Suite, at the pace that each channel bears.",
         |process| async move {
             match regua_pipeline::open(&process).await? {
-                Some(pipeline) => dispatcher::run(pipeline, process).await,
+                Some(pipeline) => Box::pin(dispatcher::run(pipeline, process)).await,
                 None => Ok(()),
             }
         },

@@ -7,6 +7,8 @@ use crate::up;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand};
+use regua_domain::stop::StopScope;
+use regua_ledger::doubt::Resolution;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -292,9 +294,9 @@ pub fn main() -> ExitCode {
             json: args.json,
             keep: args.keep,
         }),
-        Command::Phone { numbers } => report(commands::phone(numbers)),
+        Command::Phone { numbers } => report(commands::phone(&numbers)),
         Command::Schedule(ScheduleCommand::Next { schedule, zone, from, count }) => {
-            report(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count))
+            report(Ok(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count)))
         }
         command => report(on_ledger(command)),
     }
@@ -329,7 +331,7 @@ async fn on_ledger(command: Command) -> anyhow::Result<Outcome> {
 async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Config(ConfigCommand::Apply { file, dry_run }) => session.config_apply(&file, dry_run).await,
-        Command::Config(ConfigCommand::Check { file }) => session.config_check(&file),
+        Command::Config(ConfigCommand::Check { file }) => Ok(session.config_check(&file)),
         Command::Config(ConfigCommand::Export) => session.config_export().await,
         Command::Import(args) => {
             session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
@@ -342,11 +344,11 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Check(json) => session.check(json.format()).await,
         Command::InDoubt(InDoubtCommand::List(json)) => session.messages(Some("in_doubt"), None, json.format()).await,
         Command::InDoubt(InDoubtCommand::Resolve { id, sent, resend, drop: _, why }) if sent || resend => {
-            let how = if sent { commands::Resolution::Sent } else { commands::Resolution::Resend };
+            let how = if sent { Resolution::Sent } else { Resolution::Resend };
             session.resolve_doubt(id, how, why).await
         }
         Command::InDoubt(InDoubtCommand::Resolve { id, drop: true, why, .. }) => {
-            session.resolve_doubt(id, commands::Resolution::Drop, why).await
+            session.resolve_doubt(id, Resolution::Drop, why).await
         }
         Command::InDoubt(InDoubtCommand::Resolve { .. }) => Ok(Outcome::Misused("say --sent, --resend or --drop".into())),
         Command::Pause(args) => {
@@ -366,17 +368,16 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
     }
 }
 
-fn scope(args: ScopeArgs) -> (commands::StopScope, String) {
-    use commands::StopScope as Scope;
+fn scope(args: ScopeArgs) -> (StopScope, String) {
     let named = [
-        (Scope::Integration, args.integration),
-        (Scope::Channel, args.channel),
-        (Scope::Policy, args.policy),
-        (Scope::Stage, args.stage),
-        (Scope::Template, args.template),
-        (Scope::Business, args.business),
+        (StopScope::Integration, args.integration),
+        (StopScope::Channel, args.channel),
+        (StopScope::Policy, args.policy),
+        (StopScope::Stage, args.stage),
+        (StopScope::Template, args.template),
+        (StopScope::Business, args.business),
     ];
-    named.into_iter().find_map(|(scope, name)| Some((scope, name?))).unwrap_or((Scope::Everything, String::new()))
+    named.into_iter().find_map(|(scope, name)| Some((scope, name?))).unwrap_or((StopScope::Everything, String::new()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How often the process that holds the file looks for commands; an operator waits for at most this, and the work.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the command line waits for an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+const ANSWER_WITHIN: Duration = Duration::from_mins(10);
 /// Lines of a bad file that are told one by one.
 const REMARKS_MAX: usize = 100;
 
@@ -184,7 +184,7 @@ async fn run_import(ledger: &Ledger, request: &Import) -> Answer {
     match result {
         Ok(imported) => {
             let kept = if imported.kept { "kept" } else { "not kept: --all-or-nothing" };
-            text.push_str(&format!("{} good lines ({kept}), {} bad lines", imported.good, imported.bad));
+            let text = format!("{text}{} good lines ({kept}), {} bad lines", imported.good, imported.bad);
             let data = json!({
                 "good": imported.good, "bad": imported.bad, "withdrawn": imported.withdrawn, "kept": imported.kept, "remarks": remarks,
             });

@@ -96,7 +96,9 @@ fn table(counts: &[StageCount]) -> String {
         *rows.entry(count.stage).or_default().entry(count.state).or_default() += count.messages;
     }
     let mut html = String::from("<table><tr><th>Etapa</th>");
-    State::ALL.iter().for_each(|state| write!(html, "<th>{}</th>", label(*state)).expect("a String takes all text"));
+    for state in State::ALL {
+        write!(html, "<th>{}</th>", label(*state)).expect("a String takes all text");
+    }
     html.push_str("</tr>");
     for (stage, states) in rows {
         write!(html, "<tr><td>{}</td>", stage.erp_label()).expect("a String takes all text");

@@ -30,7 +30,7 @@ async fn run(process: Process, page: StatusPage) -> Result<(), Failure> {
     if pipeline.ledger.configuration().await.map_err(Failure::fault)?.is_none() {
         tracing::info!("{}", output::NOTHING_CONFIGURED);
     }
-    let ended = embedded::run(pipeline, process).await;
+    let ended = Box::pin(embedded::run(pipeline, process)).await;
     drop(lock);
     ended
 }

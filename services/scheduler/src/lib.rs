@@ -22,7 +22,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 /// How often the broker's depth is compared with the ledger's.
 const LOST_HINTS_EVERY: Duration = Duration::from_secs(10);
 /// A duty that was silent for this long is stalled (`/livez`).
-const SILENT_MAX: Duration = Duration::from_secs(60);
+const SILENT_MAX: Duration = Duration::from_mins(1);
 
 /// Runs the scheduler until the shutdown begins.
 ///

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         "Emits ticks for the tasks that are due, tops up hints, and drives everything else that time drives.",
         |process| async move {
             match regua_pipeline::open(&process).await? {
-                Some(pipeline) => scheduler::run(pipeline, process).await,
+                Some(pipeline) => Box::pin(scheduler::run(pipeline, process)).await,
                 None => Ok(()),
             }
         },

@@ -55,9 +55,9 @@ impl Ticker {
         if let Err(error) = self.pipeline.broker.publish_ticks(&ticks).await {
             tracing::warn!(%error, runs = due.len(), "run.tick_not_published");
             let mut ticked = self.ticked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            due.iter().for_each(|run| {
+            for run in &due {
                 ticked.remove(run);
-            });
+            }
         }
         Ok(())
     }

@@ -183,7 +183,7 @@ pub fn admit(
     if slot_at > now + rules.horizon.min(HORIZON).max(rules.lead) {
         return Verdict::NoSlot { free_at: slot_at };
     }
-    if let Err(verdict) = spaced(snapshot, recipient, slot_at) {
+    if let Some(verdict) = too_close(snapshot, recipient, slot_at) {
         return verdict;
     }
     let today = rules.window.local_date(slot_at);
@@ -240,26 +240,20 @@ fn held_back(snapshot: &Snapshot, gate: &Gate, rules: &Rules<'_>, now: DateTime<
     paused_until.map(|until| (until, DeferReason::Gate))
 }
 
-/// Six seconds between two messages to one phone; who comes too early reserves the next free instant, once.
-fn spaced(snapshot: &Snapshot, recipient: &mut Recipient, slot_at: DateTime<Utc>) -> Result<(), Verdict> {
+/// Six seconds between two messages to one phone; who comes too early reserves the next free instant, once. `None`: it may go.
+fn too_close(snapshot: &Snapshot, recipient: &mut Recipient, slot_at: DateTime<Utc>) -> Option<Verdict> {
     let earliest = recipient.last_start_at.map(|at| at + PHONE_SPACING);
     if snapshot.phone_slot_at.is_some() {
-        return match earliest.filter(|earliest| *earliest > slot_at) {
-            None => Ok(()),
-            Some(until) => Err(postponed(snapshot, until, DeferReason::PhoneSpacing, snapshot.phone_slot_at)),
-        };
+        let until = earliest.filter(|earliest| *earliest > slot_at)?;
+        return Some(postponed(snapshot, until, DeferReason::PhoneSpacing, snapshot.phone_slot_at));
     }
     let free = earliest.max(recipient.reserved_at.map(|at| at + PHONE_SPACING));
-    match free.filter(|free| *free > slot_at) {
-        None => Ok(()),
-        Some(until) => {
-            let verdict = postponed(snapshot, until, DeferReason::PhoneSpacing, Some(until));
-            if matches!(verdict, Verdict::Postpone { .. }) {
-                recipient.reserved_at = Some(until);
-            }
-            Err(verdict)
-        }
+    let until = free.filter(|free| *free > slot_at)?;
+    let verdict = postponed(snapshot, until, DeferReason::PhoneSpacing, Some(until));
+    if matches!(verdict, Verdict::Postpone { .. }) {
+        recipient.reserved_at = Some(until);
     }
+    Some(verdict)
 }
 
 /// A wait, unless it would outlast the message.

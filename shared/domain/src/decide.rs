@@ -77,9 +77,8 @@ pub fn decide<'a>(
     }
     let (stage, day) = most_advanced_due(policy, invoice.due_on, today)?;
     let of_this_due_date = || known.iter().filter(|known| known.due_on == Some(invoice.due_on));
-    let barred = of_this_due_date().any(|known| {
-        (known.state.is_live() && known.stage >= stage.stage) || (known.state.may_have_arrived() && known.stage >= stage.stage)
-    });
+    let barred =
+        of_this_due_date().any(|known| known.stage >= stage.stage && (known.state.is_live() || known.state.may_have_arrived()));
     if barred {
         return None;
     }
@@ -103,7 +102,7 @@ fn most_advanced_due(policy: &PolicyPlan, due_on: NaiveDate, today: NaiveDate) -
         .iter()
         .filter(|plan| plan.stage.kind() == StageKind::Dated)
         .filter_map(|plan| Some((plan, day_of(due_on, plan.days?)?)))
-        .filter(|(plan, day)| *day <= today && today <= last_day(*plan, *day, due_on))
+        .filter(|(plan, day)| *day <= today && today <= last_day(plan, *day, due_on))
         .max_by_key(|(plan, _)| plan.stage)
 }
 

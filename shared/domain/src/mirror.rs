@@ -76,6 +76,7 @@ impl InvoiceStatus {
 
 /// An invoice (`fn_areceber`, a title). Text fields are trimmed; an absent one is empty; `0000-00-00` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the ERP's record")]
 pub struct Invoice {
     /// `id`.
     pub id: InvoiceId,

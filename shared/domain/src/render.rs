@@ -49,7 +49,11 @@ impl Rendered {
             hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(field.as_bytes());
         }
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let first: [u8; 8] = std::array::from_fn({
+            let digest = hash.finalize();
+            move |place| digest[place]
+        });
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct LostPeriod {
 
 impl LostPeriod {
     /// Whether a stage of that day may have been sent in the period.
-    pub fn may_have_sent(&self, stage_day: NaiveDate) -> bool {
+    pub fn may_have_sent(self, stage_day: NaiveDate) -> bool {
         let catch_up = chrono::Days::new(regua_domain::decide::CATCH_UP_DAYS);
         stage_day <= self.until_on && stage_day.checked_add_days(catch_up).is_none_or(|last| last >= self.since_on)
     }

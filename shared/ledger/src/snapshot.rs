@@ -9,8 +9,9 @@ use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId, NoticeI
 use regua_domain::message::State;
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::Stage;
-use regua_domain::variables::{self, Entry};
+use regua_domain::variables;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A message's snapshot with the keys that the transaction needs.
 pub(crate) struct Loaded {
@@ -95,15 +96,16 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
 
 /// The parsed variables of the notices met in one load.
 #[derive(Default)]
-struct Notices(HashMap<NoticeId, Option<Vec<Entry>>>);
+struct Notices(HashMap<NoticeId, Option<Vec<variables::Entry>>>);
 
 impl Notices {
     /// The notice of a row; `None` when its stored variables are no longer understood.
     fn plan(&mut self, id: NoticeId, row: &Row) -> Result<Option<NoticePlan>, LedgerError> {
-        if !self.0.contains_key(&id) {
-            self.0.insert(id, variables::parse(&row.text("variables")?).ok());
-        }
-        let Some(Some(entries)) = self.0.get(&id) else { return Ok(None) };
+        let known = match self.0.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(variables::parse(&row.text("variables")?).ok()),
+        };
+        let Some(entries) = known else { return Ok(None) };
         Ok(Some(NoticePlan {
             id,
             channel_id: ChannelId(row.id("notice_channel_id")?),

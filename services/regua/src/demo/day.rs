@@ -17,7 +17,7 @@ const PAID_MEANWHILE: usize = 25;
 /// Every so many customers, one has opted out.
 const OPTED_OUT_EVERY: u64 = 97;
 /// A part of the day that takes longer than this is given up.
-const PART_MAX: Duration = Duration::from_secs(600);
+const PART_MAX: Duration = Duration::from_mins(10);
 
 /// Plays the day.
 pub async fn play(demo: &mut Demo) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use regua_domain::stage::Stage;
 use regua_ledger::conservation::Violation;
 use regua_ledger::queries::{Counts, StageCount};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Violations that are told one by one.
 const VIOLATIONS_TOLD: usize = 20;
@@ -78,29 +78,28 @@ impl Report {
 
     /// The table.
     pub fn text(&self) -> String {
-        let ends: BTreeMap<(State, Option<String>), ()> =
-            self.stages.iter().map(|count| ((count.state, count.reason.clone()), ())).collect();
-        let stages: BTreeMap<_, ()> = self.stages.iter().map(|count| (count.stage, ())).collect();
+        let ends: BTreeSet<_> = self.stages.iter().map(|count| (count.state, count.reason.clone())).collect();
+        let stages: BTreeSet<Stage> = self.stages.iter().map(|count| count.stage).collect();
         let number = |stage: Option<Stage>, end: &(State, Option<String>)| -> u64 {
             let of = |count: &&StageCount| {
                 count.state == end.0 && count.reason == end.1 && stage.is_none_or(|stage| stage == count.stage)
             };
             self.stages.iter().filter(of).map(|count| count.messages).sum()
         };
-        let mut headings = vec!["".to_owned()];
-        headings.extend(stages.keys().map(|stage| stage.erp_label().to_owned()));
+        let mut headings = vec![String::new()];
+        headings.extend(stages.iter().map(|stage| stage.erp_label().to_owned()));
         headings.push("all".into());
         let mut rows = Vec::new();
-        for end in ends.keys() {
+        for end in &ends {
             let name = end.1.as_ref().map_or_else(|| end.0.to_string(), |reason| format!("{}: {reason}", end.0));
             let mut row = vec![name];
-            row.extend(stages.keys().map(|stage| number(Some(*stage), end).to_string()));
+            row.extend(stages.iter().map(|stage| number(Some(*stage), end).to_string()));
             row.push(number(None, end).to_string());
             rows.push(row);
         }
         let mut sum = vec!["messages".to_owned()];
-        for stage in stages.keys() {
-            sum.push(ends.keys().map(|end| number(Some(*stage), end)).sum::<u64>().to_string());
+        for stage in &stages {
+            sum.push(ends.iter().map(|end| number(Some(*stage), end)).sum::<u64>().to_string());
         }
         sum.push(self.counts.total().to_string());
         rows.push(sum);

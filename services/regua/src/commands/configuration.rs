@@ -1,0 +1,73 @@
+//! `regua config`.
+
+use crate::commands::{Outcome, Session};
+use crate::operator::Request;
+use crate::output::{Format, NOTHING_CONFIGURED};
+use chrono::Utc;
+use regua_domain::configuration::{ChangeKind, Configuration, Defaults, diff, export};
+use std::path::Path;
+
+impl Session {
+    fn read_configuration(&self, file: &Path) -> Result<Configuration, Outcome> {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|error| Outcome::Misused(format!("{name} can't be read: {error}")))?;
+        let defaults =
+            Defaults { zone: self.config.timezone, allow_private_urls: self.config.allow_private_urls, now: Utc::now() };
+        let (configuration, notes) = Configuration::parse_with_notes(&text, &name, &defaults, &|name| self.environment.get(name))
+            .map_err(|errors| Outcome::Misused(errors.to_string()))?;
+        for note in notes {
+            eprintln!("{name}:{}: {}: {}", note.line, note.field, note.text);
+        }
+        Ok(configuration)
+    }
+
+    pub fn config_check(&self, file: &Path) -> Outcome {
+        match self.read_configuration(file) {
+            Ok(_) => {
+                println!("{} is in order", file.display());
+                Outcome::Done
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    pub async fn config_apply(&self, file: &Path, dry_run: bool) -> anyhow::Result<Outcome> {
+        let configuration = match self.read_configuration(file) {
+            Ok(configuration) => configuration,
+            Err(outcome) => return Ok(outcome),
+        };
+        self.tell_changes(&configuration).await?;
+        if dry_run {
+            return Ok(Outcome::Done);
+        }
+        self.submit_and_tell(Request::ApplyConfiguration { configuration: Box::new(configuration) }, Format::Human).await
+    }
+
+    async fn tell_changes(&self, new: &Configuration) -> anyhow::Result<()> {
+        let Some(old) = self.ledger.configuration().await? else {
+            println!("everything is new: nothing was configured yet");
+            return Ok(());
+        };
+        for change in diff(&old, new) {
+            let kind = match change.kind {
+                ChangeKind::Added => "added",
+                ChangeKind::Changed => "changed",
+                ChangeKind::Removed => "removed",
+            };
+            println!("{kind} {} {:?}", change.section, change.name);
+            for field in &change.fields {
+                println!("  {}: {} -> {}", field.field, field.old.as_deref().unwrap_or("-"), field.new.as_deref().unwrap_or("-"));
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn config_export(&self) -> anyhow::Result<Outcome> {
+        let Some(configuration) = self.ledger.configuration().await? else {
+            eprintln!("{NOTHING_CONFIGURED}");
+            return Ok(Outcome::DidNotHold);
+        };
+        print!("{}", export(&configuration));
+        Ok(Outcome::Done)
+    }
+}

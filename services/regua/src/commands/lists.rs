@@ -1,0 +1,183 @@
+//! Commands that only look.
+
+use crate::check;
+use crate::commands::{Outcome, Session};
+use crate::output::{self, Format, NOTHING_CONFIGURED};
+use regua_domain::ids::{MessageId, RunId};
+use regua_domain::message::State;
+use regua_ledger::queries::MessageView;
+use serde_json::json;
+
+/// Rows that one page of a list reads.
+const PAGE: u32 = 1000;
+
+impl Session {
+    pub async fn runs(&self, format: Format) -> anyhow::Result<Outcome> {
+        let runs = self.ledger.runs(50).await?;
+        let lines: Vec<_> = runs.iter().map(run_json).collect();
+        output::list(format, &lines, &["run", "task", "planned at", "state", "evaluated", "held", "skipped", "note"], |run| {
+            ["run", "task", "planned_at", "state", "evaluated", "held", "skipped", "note"].map(|field| cell(&run[field])).to_vec()
+        })?;
+        Ok(Outcome::Done)
+    }
+
+    pub async fn messages(&self, state: Option<&str>, run: Option<uuid::Uuid>, format: Format) -> anyhow::Result<Outcome> {
+        let state = match state.map(|name| State::parse(name).ok_or(name)).transpose() {
+            Ok(state) => state,
+            Err(name) => {
+                let known: Vec<_> = State::ALL.iter().map(|state| state.as_str()).collect();
+                return Ok(Outcome::Misused(format!("--state {name} is no state; expected one of {}", known.join(", "))));
+            }
+        };
+        let mut after = None;
+        loop {
+            let page = self.ledger.messages(state, run.map(RunId), after, PAGE).await?;
+            let headings: &[&str] = &["message", "invoice", "stage", "due on", "state", "reason", "attempts"];
+            output::list(format, &page, if after.is_none() { headings } else { &["", "", "", "", "", "", ""] }, message_cells)?;
+            match page.last() {
+                Some(last) if page.len() == PAGE as usize => after = Some(last.id),
+                _ => return Ok(Outcome::Done),
+            }
+        }
+    }
+
+    pub async fn message(&self, id: uuid::Uuid, format: Format) -> anyhow::Result<Outcome> {
+        let Some((message, attempts)) = self.ledger.message(MessageId(id)).await? else {
+            eprintln!("there is no message {id}");
+            return Ok(Outcome::DidNotHold);
+        };
+        if format == Format::Json {
+            println!("{}", json!({ "message": message, "attempts": attempts }));
+            return Ok(Outcome::Done);
+        }
+        output::list(
+            format,
+            std::slice::from_ref(&message),
+            &["message", "invoice", "stage", "due on", "state", "reason", "attempts"],
+            message_cells,
+        )?;
+        output::list(
+            format,
+            &attempts,
+            &["attempt", "number", "dispatcher", "slot at", "outcome", "reason", "status", "ms"],
+            |attempt| {
+                vec![
+                    attempt.id.to_string(),
+                    attempt.number.to_string(),
+                    attempt.dispatcher.clone(),
+                    attempt.slot_at.to_rfc3339(),
+                    attempt.outcome.clone().unwrap_or_else(|| "open".into()),
+                    attempt.reason.clone().unwrap_or_default(),
+                    attempt.http_status.map(|status| status.to_string()).unwrap_or_default(),
+                    attempt.latency_ms.map(|ms| ms.to_string()).unwrap_or_default(),
+                ]
+            },
+        )?;
+        Ok(Outcome::Done)
+    }
+
+    pub async fn status(&self, format: Format) -> anyhow::Result<Outcome> {
+        let (counts, stops, now) = (self.ledger.counts().await?, self.ledger.stops().await?, self.ledger.now().await?);
+        let sources = self.ledger.sources().await?;
+        let runs = self.ledger.runs(2).await?;
+        let states: serde_json::Map<_, _> =
+            counts.by_state.iter().map(|(state, n)| (state.as_str().to_owned(), json!(n))).collect();
+        let stopped: Vec<_> = stops
+            .iter()
+            .map(|stop| json!({ "scope": stop.scope, "target": stop.target, "raised_by": stop.raised_by, "why": stop.why, "since": stop.since_at }))
+            .collect();
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|source| json!({ "source": source.name, "synced_at": source.complete_at, "fresh": source.is_fresh(now) }))
+            .collect();
+        let runs: Vec<_> = runs.iter().map(run_json).collect();
+        if format == Format::Json {
+            println!(
+                "{}",
+                json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs })
+            );
+            return Ok(Outcome::Done);
+        }
+        if self.ledger.configuration().await?.is_none() {
+            println!("{NOTHING_CONFIGURED}");
+        }
+        println!("ledger time  {}", now.to_rfc3339());
+        for (state, n) in &states {
+            println!("{state:<12} {n}");
+        }
+        for (reason, n) in &counts.skipped {
+            println!("  {reason:<18} {n}");
+        }
+        for stop in &stopped {
+            println!(
+                "STOPPED      {} {} by {}: {}",
+                cell(&stop["scope"]),
+                cell(&stop["target"]),
+                cell(&stop["raised_by"]),
+                cell(&stop["why"])
+            );
+        }
+        for source in &sources {
+            let fresh = if source["fresh"] == true { "fresh" } else { "STALE: nothing is decided or sent from it" };
+            println!("source       {} synced {} ({fresh})", cell(&source["source"]), cell(&source["synced_at"]));
+        }
+        for run in &runs {
+            println!("run          {} {} {}", cell(&run["task"]), cell(&run["planned_at"]), cell(&run["state"]));
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub async fn check(&self, format: Format) -> anyhow::Result<Outcome> {
+        let findings = check::check(&self.ledger, &self.config, &self.environment).await?;
+        output::list(format, &findings, &["what", "result", "mend"], |finding| {
+            vec![finding.what.clone(), finding.result.clone(), finding.mend.clone().unwrap_or_default()]
+        })?;
+        Ok(if findings.iter().all(|finding| finding.ok) { Outcome::Done } else { Outcome::DidNotHold })
+    }
+
+    pub async fn opt_out_list(&self, format: Format) -> anyhow::Result<Outcome> {
+        let mut after = String::new();
+        loop {
+            let page = self.ledger.opt_outs(&after, PAGE).await?;
+            let lines: Vec<_> = page
+                .iter()
+                .map(|out| json!({ "phone": out.phone_key, "since": out.since_at, "added_by": out.added_by, "why": out.why }))
+                .collect();
+            output::list(format, &lines, &["phone", "since", "added by", "why"], |out| {
+                ["phone", "since", "added_by", "why"].map(|field| cell(&out[field])).to_vec()
+            })?;
+            match page.last() {
+                Some(last) if page.len() == PAGE as usize => after.clone_from(&last.phone_key),
+                _ => return Ok(Outcome::Done),
+            }
+        }
+    }
+}
+
+pub(super) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
+    json!({
+        "run": run.id, "task": run.task_name, "kind": run.kind.as_str(), "planned_at": run.planned_at, "state": run.state, "tries": run.tries,
+        "evaluates_on": run.evaluates_on, "evaluated": run.evaluated, "held": run.held, "skipped": run.skipped, "revived": run.revived,
+        "superseded": run.superseded, "blocked": run.blocked, "note": run.note, "finished_at": run.finished_at,
+    })
+}
+
+fn message_cells(message: &MessageView) -> Vec<String> {
+    vec![
+        message.id.to_string(),
+        message.subject.clone(),
+        message.stage.to_string(),
+        message.due_on.map(|day| day.to_string()).unwrap_or_default(),
+        message.state.to_string(),
+        message.reason.clone().unwrap_or_default(),
+        message.attempts.to_string(),
+    ]
+}
+
+fn cell(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
