@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 const SAMPLE_AGE_MAX: Duration = Duration::from_mins(1);
 /// How often the ledger is asked for the time besides the starts.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
-/// Durations that a percentile looks at.
+/// Durations that a percentile looks at, at most …
 const LATENCIES_MAX: usize = 256;
+/// … and how old they may be: a ledger that was slow is tried again after this.
+const LATENCY_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// Maps instants of the ledger to this host's monotonic clock. Each answer of the ledger bounds the offset from above, by however long the
 /// answer took; the least bound of the last minute is taken, as NTP does, so a slot is never reached early.
@@ -73,23 +75,30 @@ impl LedgerClock {
 
 /// The last durations of one kind of work.
 #[derive(Default)]
-pub struct Latencies(Mutex<VecDeque<Duration>>);
+pub struct Latencies(Mutex<VecDeque<(Instant, Duration)>>);
 
 impl Latencies {
-    /// Notes one duration.
-    pub fn add(&self, took: Duration) {
+    /// Notes one duration that ended at `at`.
+    pub fn add(&self, at: Instant, took: Duration) {
         let mut durations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if durations.len() == LATENCIES_MAX {
             durations.pop_front();
         }
-        durations.push_back(took);
+        durations.push_back((at, took));
     }
 
-    /// What 99 of 100 stay below; zero before the first.
-    pub fn p99(&self) -> Duration {
-        let mut sorted: Vec<Duration> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+    /// What 99 of 100 of the last seconds stay below; zero where nothing is known. Of fewer than a hundred the single slowest is left out: one
+    /// hiccup of a quiet channel is no percentile, and a slot that it makes late is given back.
+    pub fn p99(&self, now: Instant) -> Duration {
+        let mut durations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while durations.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > LATENCY_AGE_MAX) {
+            durations.pop_front();
+        }
+        let mut sorted: Vec<Duration> = durations.iter().map(|(_, took)| *took).collect();
+        drop(durations);
         sorted.sort_unstable();
-        sorted.get((sorted.len() * 99 / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+        let left_out = (sorted.len() / 100).max(1);
+        sorted.get(sorted.len().saturating_sub(left_out + 1)).copied().unwrap_or_default()
     }
 }
 
@@ -136,12 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn p99_is_what_almost_all_stay_below() {
-        let latencies = Latencies::default();
-        assert_eq!(latencies.p99(), Duration::ZERO);
-        (1..=100).for_each(|ms| latencies.add(Duration::from_millis(ms)));
-        assert_eq!(latencies.p99(), Duration::from_millis(100));
-        (0..LATENCIES_MAX).for_each(|_| latencies.add(Duration::from_millis(7)));
-        assert_eq!(latencies.p99(), Duration::from_millis(7));
+    fn p99_is_what_almost_all_of_the_last_seconds_stay_below() {
+        let (latencies, start) = (Latencies::default(), Instant::now());
+        assert_eq!(latencies.p99(start), Duration::ZERO);
+        (1..=200).for_each(|ms| latencies.add(start, Duration::from_millis(ms)));
+        assert_eq!(latencies.p99(start), Duration::from_millis(198));
+        let later = start + LATENCY_AGE_MAX + Duration::from_millis(1);
+        latencies.add(later, Duration::from_millis(7));
+        latencies.add(later, Duration::from_millis(900));
+        assert_eq!(latencies.p99(later), Duration::from_millis(7), "one hiccup of a quiet channel is no percentile");
     }
 }

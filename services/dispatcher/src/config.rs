@@ -16,7 +16,7 @@ pub const LEAD_MIN: Duration = Duration::from_millis(20);
 /// A lead above this says that the ledger is too slow to send on time.
 pub const LEAD_MAX: Duration = Duration::from_millis(150);
 /// How far beyond the lead slots are taken: enough to bridge the time between two starts.
-pub const AHEAD: Duration = Duration::from_millis(60);
+pub const AHEAD: Duration = Duration::from_millis(40);
 /// A slot that is later than this is given back, not sent late.
 pub const LATE_MAX: Duration = Duration::from_millis(10);
 /// From asking for a start to the socket write, by any clock: a process that was suspended for longer sends nothing (F2).

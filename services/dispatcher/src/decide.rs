@@ -14,6 +14,8 @@ use std::time::Duration;
 pub const RETRY: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 3.0, max: Duration::from_mins(5) };
 /// A throttled channel without a `Retry-After` waits this long.
 const THROTTLED: TimeDelta = TimeDelta::seconds(30);
+/// No answer pauses a channel for longer, whatever it asks.
+const PAUSE_MAX: TimeDelta = TimeDelta::hours(24);
 /// What is added to a wait that others were given too, so that they don't all come back at once: at most this much.
 const SPREAD: TimeDelta = TimeDelta::seconds(5);
 /// A contact in service with an attendant is left alone for this long.
@@ -78,7 +80,7 @@ pub fn decide(attempt: AttemptFacts, outcome: &Outcome, now: DateTime<Utc>, jitt
             defer(PHONE_SPACING + spread(jitter), DeferReason::PhoneSpacing).into()
         }
         Outcome::Throttled { retry_after, .. } => {
-            let wait = retry_after.map_or(THROTTLED, from_std) + spread(jitter);
+            let wait = retry_after.map_or(THROTTLED, from_std).min(PAUSE_MAX) + spread(jitter);
             let until = now.checked_add_signed(wait).unwrap_or(attempt.expires_at);
             Decision { settlement: defer(wait, DeferReason::Throttled), effect: Some(Effect::Pause { until }) }
         }

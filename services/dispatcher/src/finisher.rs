@@ -44,19 +44,17 @@ async fn run(dispatcher: Arc<Dispatcher>, mut results: mpsc::UnboundedReceiver<R
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while results.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let finished: Vec<Finished> = batch.iter().map(|result| result.finished.clone()).collect();
-        let written = write(&dispatcher, finished).await;
+        write(&dispatcher, finished).await;
+        // Also when it could not be written: the lease decides then, and the hint has nothing left to say.
         for result in batch.drain(..) {
-            // Not written: the lease decides, and the hint of a message in doubt has nothing left to say.
-            if let (Some(ack), true) = (result.ack, written) {
-                acker.ack([ack]);
-            }
+            acker.ack(result.ack);
             drop(result.place);
         }
     }
 }
 
-/// Writes a batch, for as long as the attempts' leases allow; whether the ledger has it.
-async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) -> bool {
+/// Writes a batch, for as long as the attempts' leases allow.
+async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) {
     let began = Instant::now();
     for attempt in 1.. {
         match dispatcher.pipeline.ledger.finish(finished.clone()).await {
@@ -66,11 +64,11 @@ async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) -> bool {
                         tracing::error!(%attempt, "attempt.late: its message had been settled otherwise; see `regua message`");
                     }
                 }
-                return true;
+                return;
             }
             Err(error) if began.elapsed() > FINISH_RETRY => {
                 tracing::error!(attempts = finished.len(), error = %Chain(&error), "finish.given_up: they will be in doubt when their leases expire");
-                return false;
+                return;
             }
             Err(error) => {
                 tracing::warn!(attempts = finished.len(), error = %Chain(&error), "finish.failed");
@@ -78,5 +76,4 @@ async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) -> bool {
             }
         }
     }
-    false
 }

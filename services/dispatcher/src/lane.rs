@@ -165,11 +165,9 @@ impl Lane {
 
     /// Starts one batch; how long to wait before the next, if there is no reason to start at once.
     async fn start(&mut self) -> Option<Duration> {
-        let lead = (self.dispatcher.clock.starts().p99() * 2).max(LEAD_MIN);
+        let lead = (self.dispatcher.clock.starts().p99(Instant::now()) * 2).max(LEAD_MIN);
         self.tell_lead(lead);
         if lead > LEAD_MAX || self.pulse.brakes() || self.dispatcher.routes.of(self.channel).is_none() {
-            // Were the ledger slow for ever, its percentile would never be measured again: one try now and then.
-            self.dispatcher.clock.starts().add(Duration::ZERO);
             return Some(NAP_MAX);
         }
         let batch = self.take_batch();
@@ -187,7 +185,7 @@ impl Lane {
         match self.dispatcher.pipeline.ledger.start(request).await {
             Ok(reply) => {
                 let received = Instant::now();
-                self.dispatcher.clock.starts().add(received - asked.at);
+                self.dispatcher.clock.starts().add(received, received - asked.at);
                 self.dispatcher.clock.sample(reply.now, received);
                 self.act(reply, batch, asked)
             }

@@ -25,12 +25,18 @@ async fn run(process: Process, page: StatusPage) -> Result<(), Failure> {
     }
     let Some(pipeline) = regua_pipeline::open(&process).await? else { return Ok(()) };
     let owns_broker = process.config.broker_url.scheme() == "memory";
+    let only_memory = if owns_broker { pipeline.ledger.hold_memory_broker().await.map_err(Failure::fault)? } else { None };
+    if owns_broker && only_memory.is_none() {
+        return Err(Failure::configuration(
+            "another process with REGUA_BROKER_URL=memory: works on this ledger: stop it, or give both the same amqp:// broker",
+        ));
+    }
     embedded::take_over(&pipeline, lock.is_some(), owns_broker).await.map_err(Failure::fault)?;
     page.show(pipeline.ledger.clone());
     if pipeline.ledger.configuration().await.map_err(Failure::fault)?.is_none() {
         tracing::info!("{}", output::NOTHING_CONFIGURED);
     }
     let ended = Box::pin(embedded::run(pipeline, process)).await;
-    drop(lock);
+    drop((lock, only_memory));
     ended
 }

@@ -34,6 +34,9 @@ pub enum Database {
     Sqlite(sqlite::Sqlite),
 }
 
+/// A lock that one process can have.
+pub struct Hold(#[allow(dead_code, reason = "held, not used")] Option<postgres::Hold>);
+
 /// The work of one write transaction. It may run more than once: it must depend on nothing but its captures and the database.
 pub type Body<T> = Arc<dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync>;
 
@@ -67,6 +70,15 @@ impl Database {
         match self {
             Self::Postgres(database) => database.write(body).await,
             Self::Sqlite(database) => database.write(body).await,
+        }
+    }
+
+    /// Takes a lock that one process can have, for as long as the result lives; `None` while another process has it. SQLite has one process
+    /// anyway, which the file's lock sees to.
+    pub async fn hold(&self, key: i64) -> Result<Option<Hold>, LedgerError> {
+        match self {
+            Self::Postgres(database) => Ok(database.hold(key).await?.map(|hold| Hold(Some(hold)))),
+            Self::Sqlite(_) => Ok(Some(Hold(None))),
         }
     }
 

@@ -114,6 +114,14 @@ impl Ledger {
         self.db.is_sqlite()
     }
 
+    /// Makes this process the only one with an in-process broker on this ledger, for as long as the result lives; `None` while there is another.
+    ///
+    /// Two of them would take each other's published hints for lost.
+    pub async fn hold_memory_broker(&self) -> Result<Option<database::Hold>, LedgerError> {
+        // The number is arbitrary and Régua's own.
+        self.db.hold(7_264_112_310).await
+    }
+
     /// Ends its connections, on SQLite after the writes that were handed in.
     pub async fn close(&self) {
         self.db.close().await;

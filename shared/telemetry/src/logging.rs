@@ -13,6 +13,10 @@ use tracing_subscriber::{Layer, Registry};
 
 pub use crate::otlp::Guard;
 
+/// Libraries that never log, whatever `REGUA_LOG` asks: at trace lapin prints the login frame with its password, and it logs an error at each
+/// reconnect, which the broker tells in its own words.
+const SILENCED: &str = "lapin=off,amq_protocol=off,amq_protocol_tcp=off";
+
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
@@ -54,7 +58,7 @@ where
         None => (None, Guard::none()),
     };
     let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(span_filter()));
-    let lines = lines(config.log_format, writer).with_filter(EnvFilter::try_new(&config.log)?);
+    let lines = lines(config.log_format, writer).with_filter(EnvFilter::try_new(format!("{},{SILENCED}", config.log))?);
     Ok((tracing_subscriber::registry().with(lines).with(spans), guard))
 }
 

@@ -1,11 +1,13 @@
 //! PostgreSQL: a pool, transactions repeated after deadlocks.
 
+use super::row::Kind;
 use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
 use crate::error::LedgerError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor as _, query::Query};
 use std::{str::FromStr as _, time::Duration};
+use uuid::Uuid;
 
 /// Connections of one process: dispatchers need two to four for their batches, the rest is for reading.
 const CONNECTIONS_MAX: u32 = 10;
@@ -21,6 +23,9 @@ pub struct Postgres {
 /// One of its connections.
 pub struct Connection(PoolConnection<sqlx::Postgres>);
 
+/// A connection that holds a lock: the server frees it when the connection ends, however the process does.
+pub struct Hold(#[allow(dead_code, reason = "held, not used")] sqlx::PgConnection);
+
 impl Postgres {
     /// Prepares the pool; connects at the first use.
     pub(super) fn open(url: &str) -> Result<Self, LedgerError> {
@@ -31,6 +36,14 @@ impl Postgres {
         let pool =
             PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         Ok(Self { pool })
+    }
+
+    /// Takes a lock of the whole database for as long as the returned connection lives; `None` while another process has it.
+    pub(super) async fn hold(&self, key: i64) -> Result<Option<Hold>, LedgerError> {
+        let mut connection = self.pool.acquire().await?.detach();
+        let row = sqlx::query("SELECT pg_try_advisory_lock($1) AS held").bind(key).fetch_one(&mut connection).await?;
+        let held: bool = sqlx::Row::try_get(&row, "held")?;
+        Ok(held.then_some(Hold(connection)))
     }
 
     pub(super) async fn read(&self) -> Result<Tx, LedgerError> {
@@ -56,10 +69,8 @@ impl Postgres {
 
     /// One try: begin, body, commit. A connection whose transaction didn't end cleanly is closed, not pooled.
     async fn once<T>(&self, body: &Body<T>) -> Result<T, LedgerError> {
-        let mut tx = Tx::Postgres(Connection(self.pool.acquire().await?));
-        tx.script("BEGIN", "").await?;
-        let guard = Unfinished(Some(tx));
-        guard.run(body).await
+        let tx = Tx::Postgres(Connection(self.pool.acquire().await?));
+        Unfinished(Some(tx)).run(body).await
     }
 
     pub(super) async fn close(&self) {
@@ -67,12 +78,13 @@ impl Postgres {
     }
 }
 
-/// A connection with an open transaction: dropped in the middle (a time-out, a cancelled caller) it is closed, not pooled.
+/// A connection with a transaction from its beginning on: dropped in the middle (a time-out, a cancelled caller) it is closed, not pooled.
 struct Unfinished(Option<Tx>);
 
 impl Unfinished {
     async fn run<T>(mut self, body: &Body<T>) -> Result<T, LedgerError> {
         let tx = self.0.as_mut().expect("present until the end of this function");
+        tx.script("BEGIN", "").await?;
         let result = body(tx).await;
         let end = tx.script(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }, "").await;
         if end.is_ok() {
@@ -112,8 +124,10 @@ impl Connection {
 fn bound(sql: &'static str, values: Vec<Value>) -> Query<'static, sqlx::Postgres, PgArguments> {
     let query = sqlx::query(sql);
     values.into_iter().fold(query, |query, value| match value {
-        // An untyped null takes its type from the cast that each statement gives its nullable parameters.
-        Value::Null => query.bind(None::<String>),
+        Value::Null(Kind::Flag) => query.bind(None::<bool>),
+        Value::Null(Kind::Int) => query.bind(None::<i64>),
+        Value::Null(Kind::Text) => query.bind(None::<String>),
+        Value::Null(Kind::Id) => query.bind(None::<Uuid>),
         Value::Flag(flag) => query.bind(flag),
         Value::Int(number) => query.bind(number),
         Value::Text(text) => query.bind(text),

@@ -9,8 +9,8 @@ use uuid::Uuid;
 /// A parameter of a statement.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// No value, of the type that the statement casts it to.
-    Null,
+    /// No value, of a type: PostgreSQL keeps a prepared statement's parameter types from its first use.
+    Null(Kind),
     /// A truth value.
     Flag(bool),
     /// Any whole number.
@@ -21,28 +21,50 @@ pub enum Value {
     Id(Uuid),
 }
 
+/// The type of a missing value.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// As [`Value::Flag`].
+    Flag,
+    /// As [`Value::Int`].
+    Int,
+    /// As [`Value::Text`].
+    Text,
+    /// As [`Value::Id`].
+    Id,
+}
+
+/// What can be missing in a parameter list.
+pub trait Nullable: Into<Value> {
+    /// The type of its null.
+    const KIND: Kind;
+}
+
 macro_rules! value_from {
-    ($($type:ty => $convert:expr;)+) => {$(
+    ($($type:ty => $kind:ident, $convert:expr;)+) => {$(
         impl From<$type> for Value {
             fn from(value: $type) -> Self { ($convert)(value) }
+        }
+        impl Nullable for $type {
+            const KIND: Kind = Kind::$kind;
         }
     )+};
 }
 
 value_from! {
-    bool => Self::Flag;
-    i64 => Self::Int;
-    i32 => |n| Self::Int(i64::from(n));
-    u32 => |n| Self::Int(i64::from(n));
-    u16 => |n| Self::Int(i64::from(n));
-    u8 => |n| Self::Int(i64::from(n));
-    usize => |n| Self::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    &str => |text: &str| Self::Text(text.to_owned());
-    String => Self::Text;
-    &String => |text: &String| Self::Text(text.clone());
-    Uuid => Self::Id;
-    DateTime<Utc> => |at| Self::Int(super::micros(at));
-    NaiveDate => |day: NaiveDate| Self::Text(day.format("%Y-%m-%d").to_string());
+    bool => Flag, Self::Flag;
+    i64 => Int, Self::Int;
+    i32 => Int, |n| Self::Int(i64::from(n));
+    u32 => Int, |n| Self::Int(i64::from(n));
+    u16 => Int, |n| Self::Int(i64::from(n));
+    u8 => Int, |n| Self::Int(i64::from(n));
+    usize => Int, |n| Self::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    &str => Text, |text: &str| Self::Text(text.to_owned());
+    String => Text, Self::Text;
+    &String => Text, |text: &String| Self::Text(text.clone());
+    Uuid => Id, Self::Id;
+    DateTime<Utc> => Int, |at| Self::Int(super::micros(at));
+    NaiveDate => Text, |day: NaiveDate| Self::Text(day.format("%Y-%m-%d").to_string());
 }
 
 macro_rules! value_from_id {
@@ -50,13 +72,16 @@ macro_rules! value_from_id {
         impl From<regua_domain::ids::$id> for Value {
             fn from(id: regua_domain::ids::$id) -> Self { Self::Id(id.0) }
         }
+        impl Nullable for regua_domain::ids::$id {
+            const KIND: Kind = Kind::Id;
+        }
     )+};
 }
 value_from_id!(LedgerId IntegrationId ChannelId BusinessId NoticeId PolicyId TaskId SourceId RunId MessageId AttemptId StopId);
 
-impl<T: Into<Value>> From<Option<T>> for Value {
+impl<T: Nullable> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
+        value.map_or(Self::Null(T::KIND), Into::into)
     }
 }
 

@@ -222,7 +222,7 @@ impl Connection {
 fn bound(sql: &'static str, values: Vec<Value>) -> Query<'static, sqlx::Sqlite, SqliteArguments> {
     let query = sqlx::query(sql);
     values.into_iter().fold(query, |query, value| match value {
-        Value::Null => query.bind(None::<String>),
+        Value::Null(_) => query.bind(None::<String>),
         Value::Flag(flag) => query.bind(flag),
         Value::Int(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
