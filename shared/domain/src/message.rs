@@ -5,8 +5,9 @@
 //!              ▲               ▲  │               │
 //!        revive│          queue│  │defer/unqueue  ├─retry/defer/give back─▶ scheduled
 //!           skipped ◀──skip── scheduled           ├─fail─▶ failed
-//!                                                 └─doubt/rescue─▶ in_doubt ─sent/fail/resolve─▶ sent, failed, scheduled, skipped
+//!                                                 └─doubt/rescue─▶ in_doubt ─sent/fail/resolve─▶ sent, failed, scheduled
 //! ```
+//! Every live state goes to `in_doubt` when a backup is restored.
 //! [`State::after`] is that diagram as a table; the ledger's guarded updates follow it and a conformance test compares the two.
 
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,8 @@ names! {
         Doubt = "doubt",
         /// The lease of an attempt expired.
         Rescue = "rescue",
+        /// A backup was restored: what lived then may have been sent since.
+        Restore = "restore",
         /// It shall not be sent.
         Skip = "skip",
         /// The reason of a skip went away.
@@ -130,6 +133,7 @@ impl State {
             (T::Accept, Sending | InDoubt) => Some(Sent),
             (T::Fail, Sending | InDoubt) => Some(Failed),
             (T::Doubt | T::Rescue, Sending) => Some(InDoubt),
+            (T::Restore, Held | Scheduled | Queued | Sending) => Some(InDoubt),
             (T::Skip, Held | Scheduled | Queued) => Some(Skipped),
             (T::Revive, Skipped) => Some(Held),
             // Evidence beats everything, but never goes backwards.

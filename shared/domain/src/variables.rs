@@ -354,7 +354,7 @@ fn next_placeholder(text: &str) -> Option<(usize, usize)> {
 }
 
 /// How many letters must be put in, taken out or changed (Levenshtein).
-fn edit_distance(left: &str, right: &str) -> usize {
+pub(crate) fn edit_distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (i, l) in left.chars().enumerate() {
         let mut diagonal = row[0];

@@ -185,9 +185,18 @@ fn is_private_name(name: &str) -> bool {
     !name.contains('.') || local.iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.')))
 }
 
+/// Whether an address is not one of the public internet: private, local, shared, set apart, or one of those mapped into IPv6.
+pub fn is_private_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_private_v4(address),
+        IpAddr::V6(address) => is_private_v6(address),
+    }
+}
+
 fn is_private_v4(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     let carrier_grade_nat = first == 100 && (64..128).contains(&second);
+    let benchmark = first == 198 && (second == 18 || second == 19);
     address.is_private()
         || address.is_loopback()
         || address.is_link_local()
@@ -195,17 +204,25 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || first == 0
         || first >= 240
         || carrier_grade_nat
+        || benchmark
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(mapped) => is_private_v4(mapped),
-        IpAddr::V6(address) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
-                || address.is_multicast()
-        }
+    let segments = address.segments();
+    let translated = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
+    if let Some(address) = address.to_ipv4_mapped().or_else(|| translated.then(|| last_v4(segments))) {
+        return is_private_v4(address);
     }
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || address.is_multicast()
+}
+
+/// The IPv4 address in the last 32 bits, as NAT64 writes it (RFC 6052).
+fn last_v4(segments: [u16; 8]) -> Ipv4Addr {
+    let [a, b] = segments[6].to_be_bytes();
+    let [c, d] = segments[7].to_be_bytes();
+    Ipv4Addr::new(a, b, c, d)
 }

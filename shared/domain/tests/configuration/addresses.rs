@@ -1,7 +1,7 @@
 //! The rule **URL**: what operators paste becomes the base of the API, or is refused.
 
 use proptest::prelude::*;
-use regua_domain::configuration::url::{Correction, Product, UrlFault, normalise_url};
+use regua_domain::configuration::url::{Correction, Product, UrlFault, is_private_address, normalise_url};
 
 #[track_caller]
 fn becomes(text: &str, expected: &str, corrections: usize) {
@@ -105,5 +105,33 @@ proptest! {
                 prop_assert_eq!(normalise_url(url.as_str(), product, true), Ok((url, Vec::new())));
             }
         }
+    }
+}
+
+#[track_caller]
+fn check_address(ip: &str, private: bool) {
+    assert_eq!(is_private_address(ip.parse().expect("an address")), private, "{ip}");
+}
+
+#[test]
+fn addresses_outside_the_public_internet_are_private() {
+    for ip in [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "198.18.0.1",
+    ] {
+        check_address(ip, true);
+    }
+    for ip in ["::1", "::", "fd00::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1"] {
+        check_address(ip, true);
+    }
+    for ip in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
+        check_address(ip, false);
     }
 }
