@@ -1,0 +1,68 @@
+//! The queues, past Régua: emptied, deleted, and filled with what no service would publish.
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+
+/// Every queue of interface.md "Broker".
+const ALL: [&str; 4] = ["regua.ticks", "regua.hints", "regua.ticks.dead", "regua.hints.dead"];
+
+/// A connection of the test's own.
+pub struct Queues {
+    connection: Connection,
+}
+
+impl Queues {
+    /// Connects.
+    pub async fn connect(url: &str) -> Self {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await;
+        Self { connection: connection.unwrap_or_else(|error| panic!("RabbitMQ: {error}")) }
+    }
+
+    async fn channel(&self) -> Channel {
+        self.connection.create_channel().await.expect("a channel")
+    }
+
+    /// Deletes every queue: whatever an earlier test left is gone, and the services declare them again.
+    pub async fn clear(&self) {
+        for queue in ALL {
+            self.delete(queue).await;
+        }
+    }
+
+    /// Deletes one queue.
+    pub async fn delete(&self, queue: &str) {
+        let deleted = self.channel().await.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+        deleted.unwrap_or_else(|error| panic!("{queue}: {error}"));
+    }
+
+    /// Empties one queue; how many it held.
+    pub async fn purge(&self, queue: &str) -> u32 {
+        let purged = self.channel().await.queue_purge(queue.into(), QueuePurgeOptions::default()).await;
+        purged.unwrap_or_else(|error| panic!("{queue}: {error}"))
+    }
+
+    /// How many wait in a queue; 0 for one that isn't there.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        declared.map_or(0, |queue| queue.message_count())
+    }
+
+    /// Publishes any bytes into Régua's exchange and waits for the confirm; `schema` and `ledger` are headers where given.
+    pub async fn publish(&self, key: &str, kind: &str, schema: Option<i64>, ledger: Option<&str>, body: &[u8]) {
+        let channel = self.channel().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let mut headers = FieldTable::default();
+        if let Some(schema) = schema {
+            headers.insert("schema".into(), AMQPValue::LongLongInt(schema));
+        }
+        if let Some(ledger) = ledger {
+            headers.insert("ledger".into(), AMQPValue::LongString(LongString::from(ledger)));
+        }
+        let properties = BasicProperties::default().with_type(kind.into()).with_headers(headers);
+        let confirm = channel.basic_publish("regua".into(), key.into(), BasicPublishOptions::default(), body, properties).await;
+        let confirm = confirm.expect("published").await.expect("confirmed");
+        assert!(confirm.is_ack(), "the broker took it");
+    }
+}

@@ -1,0 +1,1 @@
+//! `regua up` and the command line beside it.

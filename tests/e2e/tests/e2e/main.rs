@@ -1,0 +1,8 @@
+//! The pipeline end to end, as an operator sees it: processes, queues, a database, two HTTP servers.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
+
+mod demo;
+mod embedded;
+mod separate;
+mod shutdown;
