@@ -10,7 +10,7 @@ use regua_domain::events::{self, InvoiceEvent};
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::{Customer, Invoice};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// Rows that one write of the mirror may carry.
@@ -158,8 +158,9 @@ impl Ledger {
         }
         self.db
             .write(move |tx| {
-                let mut rows: Vec<_> = customers.iter().map(|customer| json!({"id": customer.id, "record": customer})).collect();
-                rows.sort_by(|a, b| a["id"].as_str().cmp(&b["id"].as_str()));
+                // Each row once, the last of its id, in the order of the ids.
+                let rows: BTreeMap<_, _> = customers.iter().map(|customer| (&customer.id, customer)).collect();
+                let rows: Vec<_> = rows.iter().map(|(id, customer)| json!({"id": id, "record": customer})).collect();
                 Box::pin(async move {
                     fence(tx, sync).await?;
                     tx.execute(
@@ -189,9 +190,9 @@ impl Ledger {
         }
         self.db
             .write(move |tx| {
-                let mut invoices = invoices.clone();
+                let rows: BTreeMap<_, _> = invoices.iter().map(|invoice| (&invoice.id, invoice)).collect();
+                let invoices: Vec<Invoice> = rows.into_values().cloned().collect();
                 Box::pin(async move {
-                    invoices.sort_by(|a, b| a.id.cmp(&b.id));
                     fence(tx, sync).await?;
                     let events = if sync.is_baseline { Vec::new() } else { find_events(tx, sync, &invoices, observed_at).await? };
                     let written = upsert_invoices(tx, sync, &invoices, observed_at).await?;
