@@ -234,12 +234,15 @@ async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts
     if held.is_none() {
         return Err(LedgerError::LeaseLost);
     }
+    // One batch of a source at a time: what is read below is then all that there is, also of another run's inserts (F11).
+    tx.fetch(sql!("SELECT id FROM sources WHERE id = $1", for_update), values![batch.source_id]).await?;
     let siblings = lock_siblings(tx, batch).await?;
+    let lost = crate::doubt::lost_period(tx).await?;
     let now = tx.now().await?;
     let mut counts = EvaluationCounts::default();
     let admitted = supersede(tx, batch, &siblings, now, &mut counts).await?;
-    revive(tx, batch, &admitted, now, &mut counts).await?;
-    insert(tx, batch, &admitted, now, &mut counts).await?;
+    revive(tx, batch, &admitted, lost, now, &mut counts).await?;
+    insert(tx, batch, &admitted, lost, now, &mut counts).await?;
     tx.execute(
         sql!(
             "UPDATE runs SET evaluated = evaluated + $2 + $3, held = held + $2, skipped = skipped + $3, revived = revived + $4,
@@ -320,8 +323,10 @@ async fn supersede(
             let newer = other.due_on > message.due_on || (other.due_on == message.due_on && other.stage >= message.stage);
             newer && (other.state.is_live() || other.state.may_have_arrived())
         });
-        let exists = others.iter().any(|other| other.due_on == message.due_on && other.stage == message.stage);
-        if barred || exists != message.revives {
+        let own = others.iter().find(|other| other.due_on == message.due_on && other.stage == message.stage);
+        let is_there = own.map(|own| (own.id, own.state));
+        let expected = message.revives.then_some((message.id, State::Skipped));
+        if barred || is_there != expected {
             continue;
         }
         if message.text.is_ok() {
@@ -340,22 +345,24 @@ async fn revive(
     tx: &mut Tx,
     batch: &EvaluationBatch,
     admitted: &HashSet<MessageId>,
+    lost: Option<LostPeriod>,
     now: DateTime<Utc>,
     counts: &mut EvaluationCounts,
 ) -> Result<(), LedgerError> {
     let revived: Vec<_> = batch.messages.iter().filter(|message| message.revives && admitted.contains(&message.id)).collect();
-    let rows: Vec<_> = revived.iter().filter_map(|message| message_json(message)).collect();
+    let rows: Vec<_> = revived.iter().filter_map(|message| revive_json(message, lost)).collect();
     if rows.is_empty() {
         return Ok(());
     }
     counts.revived += tx
         .execute(
             sql!(
-                "UPDATE messages SET state = 'held', reason = NULL, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
+                "UPDATE messages SET state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
                         phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, run_id = $2, run_planned_at = $3,
                         phone_slot_at = NULL, updated_at = $4
                  FROM ",
-                (rows 1 r id: uuid, policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text, facts_version: text, expires_at: bigint),
+                (rows 1 r id: uuid, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text,
+                 facts_version: text, expires_at: bigint),
                 " WHERE messages.id = r.id AND messages.state = 'skipped'"
             ),
             values![json!(rows).to_string(), batch.run_id, batch.planned_at, now],
@@ -368,6 +375,7 @@ async fn insert(
     tx: &mut Tx,
     batch: &EvaluationBatch,
     admitted: &HashSet<MessageId>,
+    lost: Option<LostPeriod>,
     now: DateTime<Utc>,
     counts: &mut EvaluationCounts,
 ) -> Result<(), LedgerError> {
@@ -380,7 +388,6 @@ async fn insert(
     if new.is_empty() {
         return Ok(());
     }
-    let lost = crate::doubt::lost_period(tx).await?;
     let rows: Vec<_> = new.values().map(|message| insert_json(message, lost)).collect();
     let inserted = tx
         .fetch(
@@ -416,10 +423,10 @@ async fn insert(
 fn insert_json(message: &NewMessage, lost: Option<LostPeriod>) -> serde_json::Value {
     debug_assert_eq!(message.stage.kind(), StageKind::Dated, "event stages have occasions of their own");
     let (state, reason, text) = match &message.text {
-        Ok(text) if lost.is_some_and(|lost| lost.may_have_sent(message.stage_day)) => {
-            (State::InDoubt, Some(DoubtReason::Restored.as_str()), Some(text))
+        Ok(text) => {
+            let (state, reason) = first_state(message, lost);
+            (state, reason, Some(text))
         }
-        Ok(text) => (State::Held, None, Some(text)),
         Err(why) => (State::Skipped, Some(why.as_str()), None),
     };
     json!({
@@ -430,10 +437,21 @@ fn insert_json(message: &NewMessage, lost: Option<LostPeriod>) -> serde_json::Va
     })
 }
 
-fn message_json(message: &NewMessage) -> Option<serde_json::Value> {
+/// Where a message that can be sent begins, or begins again: one that may have been sent in the time that a restored backup
+/// lost is in doubt.
+fn first_state(message: &NewMessage, lost: Option<LostPeriod>) -> (State, Option<&'static str>) {
+    if lost.is_some_and(|lost| lost.may_have_sent(message.stage_day)) {
+        (State::InDoubt, Some(DoubtReason::Restored.as_str()))
+    } else {
+        (State::Held, None)
+    }
+}
+
+fn revive_json(message: &NewMessage, lost: Option<LostPeriod>) -> Option<serde_json::Value> {
     let text = message.text.as_ref().ok()?;
+    let (state, reason) = first_state(message, lost);
     Some(json!({
-        "id": message.id, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
+        "id": message.id, "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.phone_key, "facts_version": text.facts_version(), "expires_at": micros(message.expires_at),
     }))
 }
