@@ -51,7 +51,7 @@ pub struct LedgerSide {
     pub counts: Counts,
     /// Messages that were sent, or better.
     pub sent: HashSet<MessageId>,
-    /// Messages with an attempt in doubt, settled or not.
+    /// Messages with an attempt in doubt, settled by evidence or a person or not at all.
     pub doubtful: HashSet<MessageId>,
     /// How often a person had a message sent again.
     pub resent: HashMap<MessageId, u32>,
@@ -97,7 +97,8 @@ impl Ledger {
                     sql!(
                         "SELECT m.id, (m.state IN ('sent', 'delivered', 'read')) AS is_sent,
                                 (m.state = 'in_doubt' OR EXISTS (SELECT 1 FROM attempts a WHERE a.message_id = m.id
-                                    AND (a.outcome = 'doubt' OR (a.outcome IS NULL AND m.state <> 'sending')))) AS is_doubtful,
+                                    AND (a.outcome = 'doubt' OR (a.outcome IS NULL AND m.state <> 'sending')))
+                                 OR EXISTS (SELECT 1 FROM resolutions r WHERE r.message_id = m.id)) AS is_doubtful,
                                 (SELECT count(*) FROM resolutions r WHERE r.message_id = m.id AND r.how = 'resend') AS resent
                          FROM messages m WHERE m.id > $1 AND m.state NOT IN ('held') ORDER BY m.id LIMIT $2"
                     ),
