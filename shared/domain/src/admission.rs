@@ -48,7 +48,7 @@ pub struct Snapshot {
 }
 
 /// The gate of a channel: its limit, next free instant and pause.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
     /// Messages per second; `None` is unlimited.
     pub per_second: Option<u32>,
@@ -71,6 +71,10 @@ impl Gate {
 
     fn take(&mut self, slot_at: DateTime<Utc>) {
         self.next_free_at = slot_at + self.interval();
+    }
+
+    fn pause(&mut self, until: DateTime<Utc>) {
+        self.paused_until = Some(self.paused_until.map_or(until, |before| before.max(until)));
     }
 }
 
@@ -151,7 +155,8 @@ pub enum Verdict {
 /// Decides one message. Pure: `now` is the ledger's clock, read after the locks.
 ///
 /// On [`Verdict::Start`] gate, recipient and budget have been charged; on [`Verdict::Postpone`] for spacing the recipient's
-/// reservation has moved, so that each of many messages to one phone gets its own instant (F18).
+/// reservation has moved, so that each of many messages to one phone gets its own instant (F18); for an exhausted budget the
+/// gate has been paused, so that no further message is queued only to wait (F15).
 pub fn admit(
     snapshot: &Snapshot,
     gate: &mut Gate,
@@ -183,9 +188,6 @@ pub fn admit(
     if slot_at > now + rules.horizon.min(HORIZON).max(rules.lead) {
         return Verdict::NoSlot { free_at: slot_at };
     }
-    if let Some(verdict) = too_close(snapshot, recipient, slot_at) {
-        return verdict;
-    }
     let today = rules.window.local_date(slot_at);
     let sent_today = if recipient.day == Some(today) { recipient.sent_today } else { 0 };
     if sent_today >= rules.per_day {
@@ -194,9 +196,14 @@ pub fn admit(
             until => postpone(until, DeferReason::PersonCap),
         };
     }
+    if let Some(verdict) = too_close(snapshot, recipient, slot_at) {
+        return verdict;
+    }
     let counted = recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > slot_at);
     if !counted && budget.limit.is_some_and(|limit| budget.used >= limit) {
-        return postpone(budget.frees_at.unwrap_or(now + RECHECK).max(now + RECHECK), DeferReason::Budget);
+        let until = budget.frees_at.unwrap_or(now + RECHECK).max(now + RECHECK);
+        gate.pause(until);
+        return postpone(until, DeferReason::Budget);
     }
     gate.take(slot_at);
     budget.used += u32::from(!counted);

@@ -68,9 +68,9 @@ fn id_of(ids: &Ids, name: &str) -> Result<Uuid, LedgerError> {
 }
 
 async fn apply_businesses(tx: &mut Tx, configuration: &Configuration) -> Result<Ids, LedgerError> {
-    // A channel that names no business is one of its own, without a budget.
-    let alone = configuration.channels.iter().filter(|channel| channel.business.is_none()).map(|channel| (&channel.name, None));
-    let named = configuration.businesses.iter().map(|business| (&business.name, business.recipients_per_24h));
+    let alone = configuration.channels.iter().filter(|channel| channel.business.is_none());
+    let alone = alone.map(|channel| (own_business(channel), None));
+    let named = configuration.businesses.iter().map(|business| (business.name.clone(), business.recipients_per_24h));
     let mut ids = Ids::new();
     for (name, limit) in alone.chain(named) {
         let row = tx
@@ -79,12 +79,20 @@ async fn apply_businesses(tx: &mut Tx, configuration: &Configuration) -> Result<
                     "INSERT INTO businesses (id, name, recipients_per_24h) VALUES ($1, $2, CAST($3 AS BIGINT))
                      ON CONFLICT (name) DO UPDATE SET recipients_per_24h = excluded.recipients_per_24h RETURNING id"
                 ),
-                values![new_id(), name, limit.map(NonZeroU32::get)],
+                values![new_id(), &name, limit.map(NonZeroU32::get)],
             )
             .await?;
-        ids.insert(name.clone(), row.id("id")?);
+        ids.insert(name, row.id("id")?);
     }
+    // Who waits for a limit that was just raised shall not wait on; a start closes the gate again where it must.
+    tx.execute(sql!("UPDATE gates SET paused_until = NULL, pause_reason = NULL WHERE pause_reason = 'budget'"), vec![]).await?;
     Ok(ids)
+}
+
+/// The business of a channel that names none: one of its own, without a budget. The blank in front keeps it apart from a
+/// business of the channel's name, for no name in a file begins with one.
+fn own_business(channel: &Channel) -> String {
+    format!(" {}", channel.name)
 }
 
 async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result<Ids, LedgerError> {
@@ -142,7 +150,7 @@ async fn apply_channels(
                     id_of(integrations, &channel.integration)?,
                     &channel.id,
                     channel.per_second.map(NonZeroU16::get),
-                    id_of(businesses, channel.business.as_ref().unwrap_or(&channel.name))?
+                    id_of(businesses, &channel.business.clone().unwrap_or_else(|| own_business(channel)))?
                 ],
             )
             .await?;
@@ -271,20 +279,13 @@ fn secret(token: &SecretRef) -> (&'static str, &str) {
 
 async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
     let settings = settings::load(tx).await?;
-    let businesses = tx
-        .fetch(
-            sql!(
-                "SELECT name, recipients_per_24h FROM businesses b WHERE recipients_per_24h IS NOT NULL
-                    OR NOT EXISTS (SELECT 1 FROM channels c WHERE c.business_id = b.id AND c.name = b.name) ORDER BY id"
-            ),
-            vec![],
-        )
-        .await?;
+    let businesses =
+        tx.fetch(sql!("SELECT name, recipients_per_24h FROM businesses WHERE name NOT LIKE ' %' ORDER BY id"), vec![]).await?;
     let integrations = tx.fetch(sql!("SELECT * FROM integrations ORDER BY id"), vec![]).await?;
     let channels = tx
         .fetch(
             sql!(
-                "SELECT c.*, i.name AS integration, CASE WHEN b.name = c.name AND b.recipients_per_24h IS NULL THEN NULL ELSE b.name END AS business
+                "SELECT c.*, i.name AS integration, CASE WHEN b.name LIKE ' %' THEN NULL ELSE b.name END AS business
                  FROM channels c JOIN integrations i ON i.id = c.integration_id JOIN businesses b ON b.id = c.business_id ORDER BY c.id"
             ),
             vec![],

@@ -10,6 +10,7 @@ use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
 use regua_domain::message::{DeferReason, State};
 use regua_domain::settlement::Settlement;
 use serde_json::json;
+use std::collections::HashMap;
 
 /// Attempts that one finish may settle.
 pub const BATCH_MAX: usize = 256;
@@ -36,15 +37,23 @@ pub struct Finished {
 pub enum FinishAnswer {
     /// The message moved.
     Settled,
-    /// The message had moved on: the attempt's record is written, the state stays.
+    /// The message had moved on: the attempt's record is written unless it has a definite result, the state stays.
     Late,
+    /// The attempt has this very result already: a finish whose commit had no known outcome was repeated.
+    Repeated,
     /// The ledger has no such attempt.
     Unknown,
 }
 
 impl Ledger {
     /// Records how attempts ended. Evidence beats doubt: a definite result settles `in_doubt` as it settles `sending`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] for more than [`BATCH_MAX`] results.
     pub async fn finish(&self, batch: Vec<Finished>) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
+        if batch.len() > BATCH_MAX {
+            return Err(LedgerError::Refused(format!("{} results are more than one finish takes: {BATCH_MAX}", batch.len())));
+        }
         self.db
             .write(move |tx| {
                 let batch = batch.clone();
@@ -81,14 +90,15 @@ struct Open {
 }
 
 async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
-    let mut batch: Vec<&Finished> = batch.iter().take(BATCH_MAX).collect();
+    let mut batch: Vec<&Finished> = batch.iter().collect();
     batch.sort_by_key(|finished| finished.message_id);
     let attempts = json_ids(batch.iter().map(|finished| finished.attempt_id.0));
-    lock_businesses_and_recipients(tx, &attempts).await?;
+    lock_what_is_counted(tx, &attempts).await?;
     let ids = json_ids(batch.iter().map(|finished| finished.message_id.0));
     tx.fetch(sql!("SELECT id FROM messages WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
     let now = tx.now().await?;
-    let known = record_attempts(tx, &batch, now).await?;
+    let known = lock_attempts(tx, &attempts).await?;
+    record_attempts(tx, &batch, now).await?;
     let mut answers = Vec::with_capacity(batch.len());
     for group in [true, false] {
         let members: Vec<&Finished> = batch.iter().copied().filter(|finished| proves(finished) == group).collect();
@@ -110,13 +120,25 @@ fn proves(finished: &Finished) -> bool {
     matches!(finished.settlement, Settlement::Sent { .. } | Settlement::Fail { .. })
 }
 
-async fn lock_businesses_and_recipients(tx: &mut Tx, attempts: &str) -> Result<(), LedgerError> {
+/// Locks businesses → the gates that a budget closed → recipients.
+async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerError> {
     tx.fetch(
         sql!(
             "SELECT id FROM businesses WHERE id IN
              (SELECT ch.business_id FROM attempts a JOIN channels ch ON ch.id = a.channel_id WHERE a.id IN ",
             (any 1 uuid),
             ") ORDER BY id",
+            for_update
+        ),
+        values![attempts],
+    )
+    .await?;
+    tx.fetch(
+        sql!(
+            "SELECT channel_id FROM gates WHERE pause_reason = 'budget' AND channel_id IN
+             (SELECT c.id FROM channels c JOIN channels ch ON ch.business_id = c.business_id JOIN attempts a ON a.channel_id = ch.id WHERE a.id IN ",
+            (any 1 uuid),
+            ") ORDER BY channel_id",
             for_update
         ),
         values![attempts],
@@ -138,8 +160,16 @@ async fn lock_businesses_and_recipients(tx: &mut Tx, attempts: &str) -> Result<(
     Ok(())
 }
 
-/// Writes each attempt's result; an attempt that had a definite one keeps it. Returns the attempts that exist.
-async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -> Result<Vec<AttemptId>, LedgerError> {
+/// The attempts that exist, with the outcome that each had before.
+async fn lock_attempts(tx: &mut Tx, attempts: &str) -> Result<HashMap<AttemptId, Option<String>>, LedgerError> {
+    let rows = tx
+        .fetch(sql!("SELECT id, outcome FROM attempts WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![attempts])
+        .await?;
+    rows.iter().map(|row| Ok((AttemptId(row.id("id")?), row.opt_text("outcome")?))).collect()
+}
+
+/// Writes each attempt's result; an attempt that had a definite one keeps it.
+async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -> Result<(), LedgerError> {
     let rows: Vec<_> = batch
         .iter()
         .map(|finished| {
@@ -156,26 +186,25 @@ async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -
             })
         })
         .collect();
-    let rows = tx
-        .fetch(
+    tx.execute(
             sql!(
                 "UPDATE attempts SET outcome = r.outcome, reason = r.reason, provider_id = COALESCE(r.provider_id, attempts.provider_id),
                         http_status = r.http_status, provider_code = r.provider_code, latency_ms = r.latency_ms, finished_at = $2
                  FROM ",
                 (rows 1 r id: uuid, outcome: text, reason: text, provider_id: text, http_status: bigint, provider_code: text, latency_ms: bigint),
-                " WHERE attempts.id = r.id AND (attempts.outcome IS NULL OR attempts.outcome = 'doubt') RETURNING attempts.id AS id"
+                " WHERE attempts.id = r.id AND (attempts.outcome IS NULL OR attempts.outcome = 'doubt')"
             ),
             values![json!(rows).to_string(), now],
         )
         .await?;
-    rows.iter().map(|row| row.id("id").map(AttemptId)).collect()
+    Ok(())
 }
 
 /// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too.
 async fn move_messages(
     tx: &mut Tx,
     batch: &[&Finished],
-    known: &[AttemptId],
+    known: &HashMap<AttemptId, Option<String>>,
     evidence: bool,
     now: DateTime<Utc>,
 ) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
@@ -203,10 +232,11 @@ async fn move_messages(
         .iter()
         .map(|finished| {
             let id = finished.attempt_id;
-            let answer = match (moved.contains(&id), known.contains(&id)) {
-                (true, _) => FinishAnswer::Settled,
-                (false, true) => FinishAnswer::Late,
-                (false, false) => FinishAnswer::Unknown,
+            let answer = match known.get(&id) {
+                _ if moved.contains(&id) => FinishAnswer::Settled,
+                Some(Some(before)) if before == finished.settlement.outcome() => FinishAnswer::Repeated,
+                Some(_) => FinishAnswer::Late,
+                None => FinishAnswer::Unknown,
             };
             (id, answer)
         })
@@ -229,7 +259,8 @@ fn move_json(finished: &Finished) -> serde_json::Value {
     })
 }
 
-/// Puts a recipient's counters back to what the attempt found, while that attempt is still the recipient's last.
+/// Puts a recipient's counters back to what the attempt found, while that attempt is still the recipient's last. The place in the
+/// budget that this frees opens the gates that waited for one.
 async fn put_recipient_back(tx: &mut Tx, attempt: AttemptId) -> Result<(), LedgerError> {
     let Some(open) = open(tx, attempt).await? else { return Ok(()) };
     let Some(phone_key) = open.phone_key else { return Ok(()) };
@@ -260,7 +291,16 @@ async fn put_recipient_back(tx: &mut Tx, attempt: AttemptId) -> Result<(), Ledge
     .await?;
     let mut buckets = BucketChanges::default();
     buckets.move_recipient(open.business_id, row.opt_instant("counted_at")?, before.counted_at.map(from_micros));
-    buckets.store(tx).await
+    buckets.store(tx).await?;
+    tx.execute(
+        sql!(
+            "UPDATE gates SET paused_until = NULL, pause_reason = NULL
+             WHERE pause_reason = 'budget' AND channel_id IN (SELECT id FROM channels WHERE business_id = $1)"
+        ),
+        values![open.business_id],
+    )
+    .await?;
+    Ok(())
 }
 
 async fn open(tx: &mut Tx, attempt: AttemptId) -> Result<Option<Open>, LedgerError> {

@@ -86,7 +86,7 @@ pub struct Started {
 pub struct StartReply {
     /// The ledger's clock, read under the locks.
     pub now: DateTime<Utc>,
-    /// One answer per request.
+    /// One answer per message.
     pub answers: Vec<(MessageId, StartAnswer)>,
 }
 
@@ -114,8 +114,15 @@ impl Ledger {
     /// Starts a batch. An attempt that it reports exists in the ledger before anything is on the wire.
     ///
     /// # Errors
-    /// When the commit's outcome is unknown, [`Ledger::attempts_begun`] tells which attempts exist.
+    /// [`LedgerError::Refused`] for more than [`BATCH_MAX`] requests. When the commit's outcome is unknown,
+    /// [`Ledger::attempts_begun`] tells which attempts exist.
     pub async fn start(&self, batch: StartBatch) -> Result<StartReply, LedgerError> {
+        if batch.requests.len() > BATCH_MAX {
+            return Err(LedgerError::Refused(format!(
+                "{} messages are more than one start takes: {BATCH_MAX}",
+                batch.requests.len()
+            )));
+        }
         self.db
             .write(move |tx| {
                 let batch = batch.clone();
@@ -154,7 +161,7 @@ impl Ledger {
 }
 
 async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerError> {
-    let attempts: BTreeMap<MessageId, AttemptId> = batch.requests.iter().copied().take(BATCH_MAX).collect();
+    let attempts: BTreeMap<MessageId, AttemptId> = batch.requests.iter().copied().collect();
     let ids: Vec<MessageId> = attempts.keys().copied().collect();
     let mut shared = Shared::lock(tx, &ids).await?;
     let now = tx.now().await?;
@@ -188,6 +195,7 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
 #[derive(Default)]
 struct Shared {
     gates: BTreeMap<ChannelId, Gate>,
+    gates_before: BTreeMap<ChannelId, Gate>,
     recipients: BTreeMap<(BusinessId, String), Recipient>,
     before: BTreeMap<(BusinessId, String), Recipient>,
     budgets: BTreeMap<BusinessId, Budget>,
@@ -234,6 +242,7 @@ impl Shared {
             };
             shared.gates.insert(ChannelId(row.id("channel_id")?), gate);
         }
+        shared.gates_before = shared.gates.clone();
         shared.lock_recipients(tx, &json).await?;
         tx.fetch(sql!("SELECT id FROM messages WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
         Ok(shared)
@@ -298,33 +307,49 @@ impl Shared {
 
     /// The verdict on one message, and its recipient as the message found it.
     fn admit(&mut self, message: &Loaded, rules: &Rules<'_>, now: DateTime<Utc>) -> (Verdict, RecipientBefore) {
-        let recipient = self.recipients.entry((message.business_id, message.phone_key.clone())).or_default();
-        let before = RecipientBefore::of(recipient);
         let gate = self.gates.get_mut(&message.channel_id);
+        let recipient = self.recipients.get_mut(&(message.business_id, message.phone_key.clone()));
         let budget = self.budgets.get_mut(&message.business_id);
-        let verdict = match (gate, budget) {
-            (Some(gate), Some(budget)) => admission::admit(&message.snapshot, gate, recipient, budget, rules, now),
-            // The message moved to another channel between the first look and its lock.
-            _ => Verdict::NoSlot { free_at: now },
-        };
-        (verdict, before)
+        if let (Some(gate), Some(recipient), Some(budget)) = (gate, recipient, budget) {
+            let before = RecipientBefore::of(recipient);
+            return (admission::admit(&message.snapshot, gate, recipient, budget, rules, now), before);
+        }
+        // It got another channel or phone between the first look and its lock, so that nobody has locked what it would count
+        // on: ask again. Without a phone it isn't live.
+        let is_live = message.snapshot.state.is_live();
+        let verdict = if is_live { Verdict::NoSlot { free_at: now } } else { Verdict::NotWaiting };
+        (verdict, RecipientBefore::of(&Recipient::default()))
+    }
+
+    /// Writes the gates that gave a slot or were closed by an exhausted budget.
+    async fn store_gates(&self, tx: &mut Tx) -> Result<(), LedgerError> {
+        let changed = self.gates.iter().filter(|(id, gate)| self.gates_before.get(*id) != Some(*gate));
+        let rows: Vec<_> = changed
+            .map(|(id, gate)| {
+                let paused = self.gates_before[id].paused_until != gate.paused_until;
+                let budget_until = gate.paused_until.filter(|_| paused).map(micros);
+                json!({"channel_id": id, "next_free_at": micros(gate.next_free_at), "budget_until": budget_until})
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        tx.execute(
+            sql!(
+                "UPDATE gates SET next_free_at = r.next_free_at, paused_until = COALESCE(r.budget_until, gates.paused_until),
+                        pause_reason = CASE WHEN r.budget_until IS NULL THEN gates.pause_reason ELSE 'budget' END
+                 FROM ",
+                (rows 1 r channel_id: uuid, next_free_at: bigint, budget_until: bigint),
+                " WHERE gates.channel_id = r.channel_id"
+            ),
+            values![json!(rows).to_string()],
+        )
+        .await?;
+        Ok(())
     }
 
     async fn store(&self, tx: &mut Tx, writes: &Writes) -> Result<(), LedgerError> {
-        let changed: BTreeSet<ChannelId> = writes.started.iter().map(|started| started.channel_id).collect();
-        let gates: Vec<_> =
-            changed.iter().map(|id| json!({"channel_id": id, "next_free_at": micros(self.gates[id].next_free_at)})).collect();
-        if !gates.is_empty() {
-            tx.execute(
-                sql!(
-                    "UPDATE gates SET next_free_at = r.next_free_at FROM ",
-                    (rows 1 r channel_id: uuid, next_free_at: bigint),
-                    " WHERE gates.channel_id = r.channel_id"
-                ),
-                values![json!(gates).to_string()],
-            )
-            .await?;
-        }
+        self.store_gates(tx).await?;
         let last: BTreeMap<_, _> = writes.started.iter().map(|started| (started.recipient.clone(), started.attempt_id)).collect();
         let recipients: Vec<_> = self
             .recipients
