@@ -1,0 +1,126 @@
+//! The two databases: an empty one for each test, and SQL past the ledger to prepare and to look at what no function shows.
+
+use chrono::TimeDelta;
+use futures::FutureExt as _;
+use regua_ledger::Ledger;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use uuid::Uuid;
+
+/// Names the PostgreSQL database in which each test makes a schema of its own.
+const VARIABLE: &str = "REGUA_TEST_DATABASE_URL";
+
+/// An empty database.
+pub struct Fixture {
+    /// What `Ledger::open` takes.
+    pub url: String,
+    raw: Raw,
+}
+
+enum Raw {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+/// Tries a rule on a new SQLite file.
+pub async fn on_sqlite<F: Future<Output = ()>>(rule: impl FnOnce(Fixture) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/regua.db", folder.path().display());
+    let raw = SqlitePoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
+    rule(Fixture { url, raw: Raw::Sqlite(raw) }).await;
+}
+
+/// Tries a rule in a new schema, which goes with the test, failed or not.
+pub async fn on_postgres<F: Future<Output = ()>>(rule: impl FnOnce(Fixture) -> F) {
+    let server = std::env::var(VARIABLE).unwrap_or_else(|_| {
+        panic!(
+            "{VARIABLE} must name a PostgreSQL database that the tests may write to; `cargo xtask test` starts one and sets it"
+        )
+    });
+    let schema = format!("regua_test_{}", Uuid::now_v7().simple());
+    let mut owner = PgConnection::connect(&server).await.unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut owner).await.unwrap();
+    let sign = if server.contains('?') { '&' } else { '?' };
+    let url = format!("{server}{sign}options=-c%20search_path%3D{schema}");
+    let raw = PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
+    let fixture = Fixture { url, raw: Raw::Postgres(raw) };
+    let result = AssertUnwindSafe(rule(fixture)).catch_unwind().await;
+    let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut owner).await;
+    if let Err(panic) = result {
+        resume_unwind(panic);
+    }
+    dropped.unwrap();
+}
+
+impl Fixture {
+    /// A ledger over this database, as another process would have it; not migrated.
+    pub async fn open(&self) -> Ledger {
+        Ledger::open(&self.url).await.unwrap()
+    }
+
+    pub const fn is_sqlite(&self) -> bool {
+        matches!(self.raw, Raw::Sqlite(_))
+    }
+
+    /// Runs one statement past the ledger; how many rows it touched.
+    pub async fn try_execute(&self, sql: impl Into<String>) -> Result<u64, sqlx::Error> {
+        let sql = AssertSqlSafe(sql.into());
+        match &self.raw {
+            Raw::Postgres(pool) => sqlx::raw_sql(sql).execute(pool).await.map(|done| done.rows_affected()),
+            Raw::Sqlite(pool) => sqlx::raw_sql(sql).execute(pool).await.map(|done| done.rows_affected()),
+        }
+    }
+
+    /// Runs one statement that must work.
+    pub async fn execute(&self, sql: impl Into<String>) -> u64 {
+        let sql = sql.into();
+        self.try_execute(sql.clone()).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The whole number that a statement returns; nothing for NULL.
+    pub async fn number(&self, sql: impl Into<String>) -> Option<i64> {
+        let sql = AssertSqlSafe(sql.into());
+        match &self.raw {
+            Raw::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Raw::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+
+    /// A count that a statement returns.
+    pub async fn count(&self, what: &str) -> i64 {
+        self.number(format!("SELECT count(*) FROM {what}")).await.unwrap()
+    }
+
+    /// The texts of a statement's one column.
+    pub async fn texts(&self, sql: impl Into<String>) -> Vec<Option<String>> {
+        let sql = AssertSqlSafe(sql.into());
+        match &self.raw {
+            Raw::Postgres(pool) => sqlx::query_scalar(sql).fetch_all(pool).await.unwrap(),
+            Raw::Sqlite(pool) => sqlx::query_scalar(sql).fetch_all(pool).await.unwrap(),
+        }
+    }
+
+    /// The one text of a statement.
+    pub async fn text(&self, sql: impl Into<String>) -> Option<String> {
+        let mut texts = self.texts(sql).await;
+        assert_eq!(texts.len(), 1, "one row");
+        texts.remove(0)
+    }
+
+    /// Moves the ledger's clock.
+    pub async fn advance(&self, by: TimeDelta) {
+        let us = by.num_microseconds().unwrap();
+        assert_eq!(self.execute(format!("UPDATE ledger SET clock_offset_us = clock_offset_us + {us}")).await, 1);
+    }
+
+    /// The pool on PostgreSQL, for what only two connections show.
+    pub const fn postgres(&self) -> Option<&PgPool> {
+        match &self.raw {
+            Raw::Postgres(pool) => Some(pool),
+            Raw::Sqlite(_) => None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Doubt, settled by a person (F1).
+
+use crate::databases::Fixture;
+use crate::world::{LEASE, Setup, World, sent};
+use chrono::TimeDelta;
+use regua_domain::ids::{AttemptId, MessageId};
+use regua_domain::message::{DoubtReason, State};
+use regua_domain::settlement::Settlement;
+use regua_ledger::doubt::{DOUBT_GRACE, Resolution};
+use regua_ledger::finish::FinishAnswer;
+use regua_ledger::{LedgerError, new_id};
+
+/// A message in doubt whose attempt can't report any more.
+async fn doubtful(f: Fixture) -> (World, MessageId, AttemptId) {
+    let w = World::new(f, &Setup { open_windows: 10, max_age: "30d", ..Setup::default() }).await;
+    let id = w.queued(1).await[0];
+    let attempt = w.started(id).await.attempt_id;
+    w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::ConnectionLost }).await;
+    w.f.advance(LEASE + DOUBT_GRACE).await;
+    (w, id, attempt)
+}
+
+async fn resolve(w: &World, id: MessageId, how: Resolution) -> Result<(), LedgerError> {
+    w.ledger.resolve_doubt(id, how, "ana".into(), "conferido no Opa!".into()).await
+}
+
+fn refusal(result: Result<(), LedgerError>) -> String {
+    match result {
+        Err(LedgerError::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn resolutions(w: &World) -> Vec<Option<String>> {
+    w.f.texts("SELECT how || ' ' || resolved_by || ' ' || why FROM resolutions ORDER BY id").await
+}
+
+async fn a_person_may_know_that_it_was_sent(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    resolve(&w, id, Resolution::Sent).await.unwrap();
+    assert_eq!(w.state(id).await, (State::Sent, None));
+    assert_eq!(resolutions(&w).await, [Some("sent ana conferido no Opa!".into())]);
+}
+
+async fn a_person_may_let_it_go(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    resolve(&w, id, Resolution::Drop).await.unwrap();
+    assert_eq!(w.state(id).await, (State::Failed, Some("dropped".into())));
+    assert!(refusal(resolve(&w, id, Resolution::Sent).await).contains("nothing to resolve"), "settled is settled");
+    assert_eq!(resolutions(&w).await.len(), 1);
+}
+
+async fn a_person_may_have_it_sent_again(f: Fixture) {
+    let (w, id, first) = doubtful(f).await;
+    resolve(&w, id, Resolution::Resend).await.unwrap();
+    assert_eq!(w.state(id).await, (State::Scheduled, None));
+    assert_eq!(w.top_up(10).await, [id]);
+    let second = w.started(id).await;
+    assert_eq!(second.number, 2, "the doubtful attempt counts");
+    assert_eq!(w.finish(id, first, sent("late")).await, FinishAnswer::Late, "the first is past settling, but kept");
+    assert_eq!(w.finish(id, second.attempt_id, sent("p")).await, FinishAnswer::Settled);
+    let (_, attempts) = w.ledger.message(id).await.unwrap().unwrap();
+    assert_eq!(attempts.iter().map(|a| a.outcome.as_deref()).collect::<Vec<_>>(), [Some("sent"), Some("sent")]);
+    assert_eq!(w.ledger.conservation().await.unwrap().resent.get(&id), Some(&1));
+}
+
+async fn nothing_is_sent_again_while_its_attempt_may_still_report(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let id = w.queued(1).await[0];
+    let attempt = w.started(id).await.attempt_id;
+    w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::TimedOut }).await;
+    w.f.advance(LEASE + DOUBT_GRACE - TimeDelta::seconds(10)).await;
+    assert!(refusal(resolve(&w, id, Resolution::Resend).await).contains("may still report"));
+    assert_eq!((w.state(id).await.0, resolutions(&w).await.len()), (State::InDoubt, 0));
+    w.f.advance(TimeDelta::seconds(10)).await;
+    resolve(&w, id, Resolution::Resend).await.unwrap();
+}
+
+async fn nothing_is_sent_again_after_its_time(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    w.f.advance(TimeDelta::days(30)).await;
+    assert!(refusal(resolve(&w, id, Resolution::Resend).await).contains("expired"));
+    resolve(&w, id, Resolution::Drop).await.unwrap();
+}
+
+async fn nothing_is_sent_again_that_a_later_stage_overtook(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    w.f.advance(TimeDelta::days(4)).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+    assert!(refusal(resolve(&w, id, Resolution::Resend).await).contains("overtaken"));
+    assert_eq!(w.state(id).await.0, State::InDoubt);
+    w.release().await;
+    let next = w.top_up(10).await[0];
+    w.send(next).await;
+    assert!(refusal(resolve(&w, id, Resolution::Resend).await).contains("overtaken"), "sent counts as live");
+}
+
+async fn a_later_stage_that_was_never_sent_is_in_nobodys_way(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    w.f.advance(TimeDelta::days(4)).await;
+    w.evaluate().await;
+    w.f.execute("UPDATE messages SET state = 'skipped', reason = 'opted_out' WHERE state = 'held'").await;
+    resolve(&w, id, Resolution::Resend).await.unwrap();
+}
+
+async fn only_doubt_can_be_resolved(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let id = w.queued(1).await[0];
+    for how in [Resolution::Sent, Resolution::Resend, Resolution::Drop] {
+        assert!(refusal(resolve(&w, id, how).await).contains("not in_doubt"), "{}", how.as_str());
+        assert!(refusal(resolve(&w, MessageId(new_id()), how).await).contains("no such message"));
+    }
+    assert_eq!(w.state(id).await.0, State::Queued);
+}
+
+async fn evidence_settles_before_a_person_does(f: Fixture) {
+    let (w, id, attempt) = doubtful(f).await;
+    let (report, person) = tokio::join!(w.finish(id, attempt, sent("p")), resolve(&w, id, Resolution::Drop));
+    match report {
+        FinishAnswer::Settled => assert!(person.is_err() && w.state(id).await.0 == State::Sent),
+        FinishAnswer::Late => assert!(person.is_ok() && w.state(id).await.0 == State::Failed),
+        FinishAnswer::Repeated | FinishAnswer::Unknown => panic!("{report:?}"),
+    }
+}
+
+async fn a_resend_and_the_next_stage_never_live_together(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    w.f.advance(TimeDelta::days(4)).await;
+    let batch = w.decide(&w.leased_run().await).await;
+    let (resent, counts) = tokio::join!(resolve(&w, id, Resolution::Resend), w.ledger.commit_evaluation(batch));
+    assert_eq!(counts.unwrap().held, 1);
+    let expected = if resent.is_ok() { State::Skipped } else { State::InDoubt };
+    assert_eq!(w.state(id).await.0, expected, "superseded or refused");
+}
+
+conformance! {
+    a_person_may_know_that_it_was_sent
+    a_person_may_let_it_go
+    a_person_may_have_it_sent_again
+    nothing_is_sent_again_while_its_attempt_may_still_report
+    nothing_is_sent_again_after_its_time
+    nothing_is_sent_again_that_a_later_stage_overtook
+    a_later_stage_that_was_never_sent_is_in_nobodys_way
+    only_doubt_can_be_resolved
+    evidence_settles_before_a_person_does
+    a_resend_and_the_next_stage_never_live_together
+}

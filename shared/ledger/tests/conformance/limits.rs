@@ -1,0 +1,330 @@
+//! The limits: slots per second (F6), spacing per phone (F18), messages per person and day, recipients per 24 hours (F15).
+
+use crate::databases::Fixture;
+use crate::world::{Setup, World, customer, due_for, invoice, sent, skipped};
+use chrono::{DateTime, TimeDelta, Utc};
+use regua_domain::admission::PHONE_SPACING;
+use regua_domain::ids::MessageId;
+use regua_domain::message::{DeferReason, FailReason, SkipReason, State};
+use regua_domain::settlement::Settlement;
+use regua_ledger::start::StartAnswer;
+
+/// One customer with `count` invoices, all queued.
+async fn one_phone(w: &World, count: u32) -> Vec<MessageId> {
+    let invoices: Vec<_> = (1..=count).map(|n| invoice(n, 1, due_for("overdue"))).collect();
+    w.sync(&[customer(1)], &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    let mut ids = w.top_up(1000).await;
+    ids.sort_unstable();
+    assert_eq!(ids.len(), count as usize);
+    ids
+}
+
+/// Starts what is left from several dispatchers at once until all have started; the slots, in order.
+async fn slots_of_concurrent_starters(w: &World, ids: &[MessageId], dispatchers: usize) -> Vec<DateTime<Utc>> {
+    let mut slots = Vec::new();
+    let mut left = ids.to_vec();
+    while !left.is_empty() {
+        let batches: Vec<Vec<MessageId>> =
+            (0..dispatchers).map(|d| left.iter().copied().skip(d).step_by(dispatchers).take(16).collect()).collect();
+        let answers = futures::future::join_all(batches.iter().map(|batch| w.start(batch))).await;
+        for (id, answer) in batches.iter().flatten().zip(answers.into_iter().flatten()) {
+            match answer {
+                StartAnswer::Started(started) => {
+                    slots.push(started.slot_at);
+                    left.retain(|other| other != id);
+                }
+                StartAnswer::NoSlot { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        w.f.advance(TimeDelta::milliseconds(150)).await;
+    }
+    slots.sort_unstable();
+    slots
+}
+
+/// F6: over no second more than the limit, however many ask at once.
+async fn slots_keep_to_the_limit_over_any_second(f: Fixture) {
+    let (per_second, count) = (20_u32, 60_u32);
+    let w = World::new(f, &Setup { per_second, ..Setup::default() }).await;
+    let ids = w.queued(count).await;
+    let slots = slots_of_concurrent_starters(&w, &ids, 4).await;
+    for (place, first) in slots.iter().enumerate() {
+        let within = slots[place..].iter().take_while(|slot| **slot < *first + TimeDelta::seconds(1)).count();
+        assert!(within <= per_second as usize, "{within} starts within a second from {first}");
+    }
+}
+
+async fn an_unlimited_channel_gives_every_slot_at_once(f: Fixture) {
+    let w = World::new(f, &Setup { per_second: 0, ..Setup::default() }).await;
+    let ids = w.queued(100).await;
+    let answers = w.start(&ids).await;
+    assert!(answers.iter().all(|answer| matches!(answer, StartAnswer::Started(_))));
+}
+
+async fn a_changed_limit_holds_from_the_next_start(f: Fixture) {
+    let w = World::new(f, &Setup { per_second: 1, ..Setup::default() }).await;
+    let ids = w.queued(3).await;
+    w.started(ids[0]).await;
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::NoSlot { .. }));
+    w.ledger.apply_configuration(Setup { per_second: 1000, ..Setup::default() }.configuration()).await.unwrap();
+    w.f.advance(TimeDelta::seconds(1)).await;
+    let answers = w.start(&ids[1..]).await;
+    assert!(answers.iter().all(|answer| matches!(answer, StartAnswer::Started(_))), "{answers:?}");
+}
+
+/// F18: each of many messages to one phone gets its own instant, so that each is deferred once.
+async fn messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 50, ..Setup::default() }).await;
+    let ids = one_phone(&w, 8).await;
+    let answers = w.start(&ids).await;
+    let StartAnswer::Started(first) = &answers[0] else { panic!("{:?}", answers[0]) };
+    let mut waits = Vec::new();
+    for (id, answer) in ids.iter().zip(&answers).skip(1) {
+        assert!(matches!(answer, StartAnswer::Postponed { why: DeferReason::PhoneSpacing }), "{answer:?}");
+        waits.push((w.message(*id).await.next_attempt_at.unwrap(), *id));
+    }
+    waits.sort_unstable();
+    let mut last = first.slot_at;
+    for (turn, (due, _)) in (1..).zip(&waits) {
+        assert_eq!(*due, first.slot_at + PHONE_SPACING * turn, "an instant of its own");
+    }
+    for (turn, (due, id)) in (1..).zip(waits) {
+        // Each a little later after its instant than the one before, as its hint may be.
+        let late = TimeDelta::milliseconds(40 * turn);
+        w.f.advance(due + late - w.now().await).await;
+        assert_eq!(w.top_up(1000).await, [id]);
+        let slot_at = w.started(id).await.slot_at;
+        assert!(slot_at >= last + PHONE_SPACING, "{slot_at} after {last}");
+        last = slot_at;
+    }
+}
+
+async fn another_phone_is_not_kept_waiting(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let invoices: Vec<_> = [(1, 1), (2, 1), (3, 2)].map(|(n, c)| invoice(n, c, due_for("overdue"))).into();
+    w.sync(&[customer(1), customer(2)], &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    let mut ids = w.top_up(10).await;
+    ids.sort_unstable();
+    let answers = w.start(&ids).await;
+    assert!(
+        matches!(answers[..], [StartAnswer::Started(_), StartAnswer::Postponed { .. }, StartAnswer::Started(_)]),
+        "{answers:?}"
+    );
+}
+
+async fn doubt_counts_for_the_spacing(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let ids = one_phone(&w, 2).await;
+    let attempt = w.started(ids[0]).await.attempt_id;
+    w.finish(ids[0], attempt, Settlement::Doubt { why: regua_domain::message::DoubtReason::TimedOut }).await;
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::Postponed { why: DeferReason::PhoneSpacing }));
+}
+
+async fn a_person_over_the_days_cap_waits_for_the_next_days_window(f: Fixture) {
+    let w = World::new(f, &Setup { open_windows: 2, max_age: "30d", ..Setup::default() }).await;
+    let ids = one_phone(&w, 3).await;
+    for id in &ids[..2] {
+        w.send(*id).await;
+        w.f.advance(PHONE_SPACING).await;
+    }
+    assert!(matches!(w.start_one(ids[2]).await, StartAnswer::Postponed { why: DeferReason::PersonCap }));
+    let until = w.message(ids[2]).await.next_attempt_at.unwrap();
+    assert_eq!(until, "2026-03-10T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    w.f.advance(until - w.now().await).await;
+    assert_eq!(w.top_up(10).await, [ids[2]]);
+    w.send(ids[2]).await;
+}
+
+/// One jump, not a wait for the phone first: nothing is reserved for what will not go today.
+async fn a_person_over_the_cap_is_not_spaced_before(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 1, open_windows: 2, ..Setup::default() }).await;
+    let ids = one_phone(&w, 2).await;
+    w.send(ids[0]).await;
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::Postponed { why: DeferReason::PersonCap }));
+}
+
+async fn a_person_over_the_cap_to_the_end_of_the_message_is_not_written_to(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 1, ..Setup::default() }).await;
+    let ids = one_phone(&w, 2).await;
+    w.send(ids[0]).await;
+    w.f.advance(PHONE_SPACING).await;
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::Skipped { why: SkipReason::Capped }));
+    assert_eq!(w.state(ids[1]).await, skipped(SkipReason::Capped));
+}
+
+async fn a_given_back_attempt_counts_for_no_cap(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 1, ..Setup::default() }).await;
+    let ids = one_phone(&w, 2).await;
+    let attempt = w.started(ids[0]).await.attempt_id;
+    w.finish(ids[0], attempt, Settlement::GiveBack).await;
+    w.started(ids[1]).await;
+}
+
+fn budget(recipients: &'static str) -> Setup {
+    Setup { recipients_per_24h: recipients, per_day: 50, open_windows: 9, max_age: "30d", ..Setup::default() }
+}
+
+async fn gate_pause(w: &World) -> Option<String> {
+    w.f.text(format!("SELECT pause_reason FROM gates WHERE channel_id = '{}'", w.channel)).await
+}
+
+/// F15: who is over the budget waits at the gate, not message by message.
+async fn an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = w.released(1, 260, "overdue").await;
+    let first_at = w.now().await;
+    let mut postponed = 0;
+    loop {
+        let queued = w.top_up(50).await;
+        if queued.is_empty() {
+            break;
+        }
+        for answer in w.start_in_turns(&queued).await {
+            match answer {
+                StartAnswer::Started(_) => {}
+                StartAnswer::Postponed { why: DeferReason::Budget | DeferReason::Gate } => postponed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let counts = w.ledger.counts().await.unwrap();
+    assert_eq!(counts.of(State::Sending), 250);
+    assert!(postponed <= 50, "only the few that were queued: {postponed}");
+    assert_eq!(gate_pause(&w).await.as_deref(), Some("budget"));
+    w.f.advance(first_at + TimeDelta::hours(23) - w.now().await).await;
+    assert!(w.top_up(50).await.is_empty());
+    w.f.advance(TimeDelta::minutes(66)).await;
+    let next = w.top_up(50).await;
+    assert_eq!(next.len(), 10);
+    assert!(matches!(w.start_in_turns(&next).await[0], StartAnswer::Started(_)));
+    assert_eq!(ids.len(), 260);
+}
+
+async fn a_person_takes_one_place_of_the_budget_in_24_hours(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = one_phone(&w, 3).await;
+    w.fill_budget(249).await;
+    for id in ids {
+        w.send(id).await;
+        w.f.advance(PHONE_SPACING).await;
+    }
+    assert_eq!(w.used_budget().await, 250);
+}
+
+/// Moving: a place is free 24 hours after the *last* message to a person, not after midnight.
+async fn a_place_is_kept_from_the_last_message_on(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = one_phone(&w, 2).await;
+    w.send(ids[0]).await;
+    let first = w.f.number("SELECT MAX(bucket_at) FROM budget_buckets WHERE recipients > 0").await.unwrap();
+    w.f.advance(TimeDelta::minutes(30)).await;
+    w.top_up(10).await;
+    w.send(ids[1]).await;
+    let second = w.f.number("SELECT MAX(bucket_at) FROM budget_buckets WHERE recipients > 0").await.unwrap();
+    assert!(second >= first + 25 * 60 * 1_000_000, "the bucket moved along");
+    assert_eq!(w.used_budget().await, 1);
+}
+
+async fn what_proves_unsent_gives_its_place_back_and_opens_the_gate(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = w.queued(3).await;
+    w.fill_budget(249).await;
+    let attempt = w.started(ids[0]).await.attempt_id;
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::Postponed { why: DeferReason::Budget }));
+    assert_eq!(gate_pause(&w).await.as_deref(), Some("budget"));
+    let at = w.now().await + TimeDelta::minutes(1);
+    w.finish(ids[0], attempt, Settlement::Retry { at }).await;
+    assert_eq!(w.used_budget().await, 249);
+    assert_eq!(gate_pause(&w).await, None, "there is a place again");
+    w.started(ids[2]).await;
+}
+
+async fn a_raised_limit_opens_the_gate(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = w.queued(2).await;
+    w.fill_budget(250).await;
+    assert!(matches!(w.start_one(ids[0]).await, StartAnswer::Postponed { why: DeferReason::Budget }));
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::Postponed { why: DeferReason::Gate }));
+    w.ledger.apply_configuration(budget("2000").configuration()).await.unwrap();
+    assert_eq!(gate_pause(&w).await, None);
+}
+
+async fn what_may_have_arrived_keeps_its_place(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = w.queued(3).await;
+    let settlements = [
+        sent("p"),
+        Settlement::Doubt { why: regua_domain::message::DoubtReason::TimedOut },
+        Settlement::Fail { why: FailReason::Rejected },
+    ];
+    for (id, settlement) in ids.into_iter().zip(settlements) {
+        let attempt = w.started(id).await.attempt_id;
+        w.finish(id, attempt, settlement).await;
+    }
+    assert_eq!(w.used_budget().await, 3);
+}
+
+async fn a_refund_never_shortens_another_pause(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    let ids = w.queued(1).await;
+    let attempt = w.started(ids[0]).await.attempt_id;
+    w.ledger.pause_channel(w.channel, w.now().await + TimeDelta::minutes(1), DeferReason::Throttled).await.unwrap();
+    w.finish(ids[0], attempt, Settlement::GiveBack).await;
+    assert_eq!(gate_pause(&w).await.as_deref(), Some("throttled"));
+}
+
+impl World {
+    /// Starts messages one after another as slots come free; the answers, in order.
+    async fn start_in_turns(&self, ids: &[MessageId]) -> Vec<StartAnswer> {
+        let mut answers = Vec::new();
+        for id in ids {
+            let mut answer = self.start_one(*id).await;
+            while matches!(answer, StartAnswer::NoSlot { .. }) {
+                self.f.advance(TimeDelta::milliseconds(50)).await;
+                answer = self.start_one(*id).await;
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// Takes places of the budget for people whom other messages reached a minute ago.
+    async fn fill_budget(&self, recipients: u32) {
+        let at = (self.now().await - TimeDelta::minutes(1)).timestamp_micros();
+        let bucket = at - at % 300_000_000;
+        let sql = format!(
+            "INSERT INTO budget_buckets (business_id, bucket_at, recipients) VALUES ('{}', {bucket}, {recipients})",
+            self.business
+        );
+        self.f.execute(sql).await;
+    }
+
+    async fn used_budget(&self) -> i64 {
+        self.f.number("SELECT CAST(SUM(recipients) AS BIGINT) FROM budget_buckets").await.unwrap()
+    }
+}
+
+conformance! {
+    slots_keep_to_the_limit_over_any_second
+    an_unlimited_channel_gives_every_slot_at_once
+    a_changed_limit_holds_from_the_next_start
+    messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once
+    another_phone_is_not_kept_waiting
+    doubt_counts_for_the_spacing
+    a_person_over_the_days_cap_waits_for_the_next_days_window
+    a_person_over_the_cap_is_not_spaced_before
+    a_person_over_the_cap_to_the_end_of_the_message_is_not_written_to
+    a_given_back_attempt_counts_for_no_cap
+    an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free
+    a_person_takes_one_place_of_the_budget_in_24_hours
+    a_place_is_kept_from_the_last_message_on
+    what_proves_unsent_gives_its_place_back_and_opens_the_gate
+    a_raised_limit_opens_the_gate
+    what_may_have_arrived_keeps_its_place
+    a_refund_never_shortens_another_pause
+}

@@ -1,0 +1,48 @@
+//! The ledger's conformance suite: every promise of its public functions, tried on SQLite and on PostgreSQL alike.
+//!
+//! A rule is a function over a [`Fixture`](databases::Fixture); `conformance!` makes one test of it for each database. Time is the
+//! ledger's own clock: set when the ledger is empty, moved by SQL later, never waited for.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
+
+/// One test for each rule and database.
+macro_rules! conformance {
+    ($($rule:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                crate::databases::on_sqlite(super::$rule).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                crate::databases::on_postgres(super::$rule).await;
+            })+
+        }
+    };
+}
+
+mod at_random;
+mod clock;
+mod configuration;
+mod conservation;
+mod constraints;
+mod databases;
+mod doubt;
+mod evaluation;
+mod evaluators_at_once;
+mod finish;
+mod limits;
+mod migrations;
+mod mirror;
+mod operators;
+mod release;
+mod restored;
+mod runs;
+mod start;
+mod stops;
+mod sweeps;
+mod top_up;
+mod transitions;
+mod world;

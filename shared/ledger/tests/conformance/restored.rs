@@ -1,0 +1,107 @@
+//! F8: a backup was restored; what was sent since is unknown.
+
+use crate::databases::Fixture;
+use crate::world::{Setup, World, customer, due_for, invoice, today};
+use chrono::TimeDelta;
+use regua_domain::message::{DoubtReason, State};
+use regua_domain::mirror::Customer;
+use regua_domain::settlement::Settlement;
+use regua_domain::stop::StopScope;
+use regua_ledger::LedgerError;
+use regua_ledger::evaluation::EvaluationCounts;
+use regua_ledger::stops::NewStop;
+
+async fn world(f: Fixture) -> World {
+    World::new(f, &Setup { open_windows: 10, max_age: "30d", per_second: 0, ..Setup::default() }).await
+}
+
+const RESTORED: &str = "restored";
+
+async fn whatever_lived_is_in_doubt(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(4).await;
+    let held = w.released(11, 1, "overdue").await[0];
+    w.send(ids[0]).await;
+    w.started(ids[1]).await;
+    let attempt = w.started(ids[2]).await.attempt_id;
+    w.finish(ids[2], attempt, Settlement::GiveBack).await;
+    let since = w.now().await - TimeDelta::hours(2);
+    assert_eq!(w.ledger.restored(since, "ana".into()).await.unwrap(), 4);
+    for id in [held, ids[1], ids[2], ids[3]] {
+        assert_eq!(w.state(id).await, (State::InDoubt, Some(RESTORED.into())));
+    }
+    assert_eq!(w.message(ids[0]).await.state, State::Sent);
+    assert_eq!(w.ledger.restored(since, "ana".into()).await.unwrap(), 0);
+    assert!(w.top_up(100).await.is_empty());
+    let counts = w.ledger.counts().await.unwrap();
+    assert_eq!(counts.evaluated, counts.total());
+}
+
+async fn what_is_decided_later_for_the_lost_time_is_in_doubt(f: Fixture) {
+    let w = world(f).await;
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    w.customers(1, 2, due_for("overdue")).await;
+    let (_, counts) = w.evaluate().await;
+    assert_eq!(counts, EvaluationCounts { held: 2, ..EvaluationCounts::default() }, "it counts as what the run decided to send");
+    let id = w.message_of(1).await.id;
+    assert_eq!(w.state(id).await, (State::InDoubt, Some(DoubtReason::Restored.as_str().into())));
+    w.release().await;
+    assert!(w.top_up(10).await.is_empty());
+    w.ledger.resolve_doubt(id, regua_ledger::doubt::Resolution::Resend, "ana".into(), "não chegou".into()).await.unwrap();
+    assert_eq!(w.top_up(10).await, [id], "a person may still have it sent");
+}
+
+async fn a_stage_after_the_lost_time_is_sent_as_ever(f: Fixture) {
+    let w = world(f).await;
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    w.f.advance(TimeDelta::days(1)).await;
+    let tomorrow = today().succ_opt().unwrap();
+    w.customers(1, 1, tomorrow).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+    assert_eq!(w.message_of(1).await.state, State::Held);
+    w.customers(2, 1, today()).await;
+    w.evaluate().await;
+    assert_eq!(w.message_of(2).await.state, State::InDoubt, "yesterday's stage, caught up");
+}
+
+/// What the backup has as skipped may have come back and been sent in the lost time.
+async fn what_comes_back_for_the_lost_time_is_in_doubt_too(f: Fixture) {
+    let w = world(f).await;
+    w.sync(&[Customer { mobile_phone: String::new(), ..customer(1) }], &[invoice(1, 1, due_for("overdue"))]).await;
+    w.evaluate().await;
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    w.sync(&[customer(1)], &[]).await;
+    assert_eq!(w.evaluate().await.1.revived, 1);
+    assert_eq!(w.state(w.message_of(1).await.id).await, (State::InDoubt, Some(RESTORED.into())));
+    w.release().await;
+    assert!(w.top_up(10).await.is_empty());
+}
+
+async fn a_restoration_lifts_the_stop_that_it_caused_and_no_other(f: Fixture) {
+    let w = world(f).await;
+    for who in ["ledger", "ana"] {
+        let why = "a hint of a message that this ledger doesn't have".into();
+        let stop = NewStop { scope: StopScope::Everything, target: String::new(), raised_by: who.into(), why, until_at: None };
+        w.ledger.raise_stop(stop).await.unwrap();
+    }
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "bia".into()).await.unwrap();
+    let left = w.ledger.stops().await.unwrap();
+    assert_eq!(left.iter().map(|stop| stop.raised_by.as_str()).collect::<Vec<_>>(), ["ana"]);
+}
+
+async fn nothing_is_lost_since_the_future(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(1).await;
+    let error = w.ledger.restored(w.now().await + TimeDelta::hours(1), "ana".into()).await.unwrap_err();
+    assert!(matches!(&error, LedgerError::Refused(why) if why.contains("--lost-since")), "{error:?}");
+    assert_eq!(w.message(ids[0]).await.state, State::Queued);
+}
+
+conformance! {
+    whatever_lived_is_in_doubt
+    what_is_decided_later_for_the_lost_time_is_in_doubt
+    a_stage_after_the_lost_time_is_sent_as_ever
+    what_comes_back_for_the_lost_time_is_in_doubt_too
+    a_restoration_lifts_the_stop_that_it_caused_and_no_other
+    nothing_is_lost_since_the_future
+}

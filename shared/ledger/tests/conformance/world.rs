@@ -1,0 +1,467 @@
+//! A small provider: its configuration, its customers and invoices, and what evaluator, scheduler and dispatcher do with the ledger.
+
+use crate::databases::Fixture;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::admission::HORIZON;
+use regua_domain::configuration::{Configuration, Defaults};
+use regua_domain::decide;
+use regua_domain::ids::{
+    AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, InvoiceId, MessageId, PolicyId, RunId, SourceId,
+};
+use regua_domain::message::{SkipReason, State};
+use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::money::Centavos;
+use regua_domain::schedule::TaskKind;
+use regua_domain::settlement::Settlement;
+use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage};
+use regua_ledger::finish::{FinishAnswer, Finished};
+use regua_ledger::queries::MessageView;
+use regua_ledger::runs::{Cursor, LeaseAnswer, LeasedRun};
+use regua_ledger::start::{StartAnswer, StartBatch, Started};
+use regua_ledger::{Ledger, new_id, no_holiday};
+use std::fmt::Write as _;
+use uuid::Uuid;
+
+/// How far ahead a slot must lie in these tests.
+pub const LEAD: TimeDelta = TimeDelta::milliseconds(20);
+/// The template of the overdue notice, and another one.
+pub const TEMPLATE: &str = "64f1c0de0a1b2c3d4e5f7003";
+pub const OTHER_TEMPLATE: &str = "64f1c0de0a1b2c3d4e5f7009";
+/// How long an attempt may take.
+pub const LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// Monday, 9 March 2026, 10:00 in São Paulo: the window is open.
+pub fn begin() -> DateTime<Utc> {
+    "2026-03-09T13:00:00Z".parse().unwrap()
+}
+
+/// The local date of [`begin`].
+pub fn today() -> NaiveDate {
+    date("2026-03-09")
+}
+
+pub fn date(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+/// What differs between the tests' configurations.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// 0 is unlimited.
+    pub per_second: u32,
+    pub per_day: u32,
+    pub recipients_per_24h: &'static str,
+    pub release: &'static str,
+    pub max_age: &'static str,
+    pub open_windows: u32,
+    /// Lines that take the place of the policy's stages.
+    pub stages: String,
+    /// The template of the overdue notice.
+    pub template: &'static str,
+    /// The channel of the overdue notice.
+    pub channel: &'static str,
+    /// Further sections.
+    pub more: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            per_second: 80,
+            per_day: 2,
+            recipients_per_24h: "\"unlimited\"",
+            release: "on-task",
+            max_age: "6h",
+            open_windows: 1,
+            stages: [
+                ("pre_due", -3, "Lembrete"),
+                ("due_day", 0, "Vence hoje"),
+                ("overdue", 3, "Aviso"),
+                ("pending_query", 7, "Pendência"),
+            ]
+            .iter()
+            .fold(String::new(), |text, (name, days, notice)| text + &stage(name, *days, notice)),
+            template: TEMPLATE,
+            channel: "Cobrança",
+            more: String::new(),
+        }
+    }
+}
+
+/// One stage of the policy, as the file has it.
+pub fn stage(stage: &str, days: i64, notice: &str) -> String {
+    format!("[[policy.stage]]\nstage = \"{stage}\"\ndays = {days}\nnotice = \"{notice}\"\n")
+}
+
+impl Setup {
+    pub fn text(&self) -> String {
+        let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, stages, template, channel, more } =
+            self;
+        let mut text = format!(
+            r#"
+            [[integration]]
+            name = "Opa! Suite"
+            url = "https://opa.example.com/api/v1"
+            token_env = "OPA_TOKEN"
+            release = "{release}"
+            [[business]]
+            name = "Provedor"
+            recipients_per_24h = {recipients_per_24h}
+            [[channel]]
+            name = "Cobrança"
+            id = "64f1c0de0a1b2c3d4e5f6001"
+            per_second = {per_second}
+            business = "Provedor"
+            [[channel]]
+            name = "Vendas"
+            id = "64f1c0de0a1b2c3d4e5f6002"
+            "#
+        );
+        for (name, template, channel) in [
+            ("Lembrete", "64f1c0de0a1b2c3d4e5f7001", "Cobrança"),
+            ("Vence hoje", "64f1c0de0a1b2c3d4e5f7002", "Cobrança"),
+            ("Aviso", template, channel),
+            ("Pendência", "64f1c0de0a1b2c3d4e5f7004", "Cobrança"),
+        ] {
+            write!(
+                text,
+                r##"
+                [[notice]]
+                name = "{name}"
+                channel = "{channel}"
+                template = "{template}"
+                variables = "#cliente_razao#,#areceber_valor_aberto#,#areceber_data_vencimento#"
+                "##
+            )
+            .unwrap();
+        }
+        write!(
+            text,
+            r#"
+            [[policy]]
+            name = "Todos"
+            {stages}
+            [[task]]
+            kind = "update-collections"
+            minute = 0
+            hour = 8
+            [[task]]
+            kind = "send-queued-messages"
+            minute = 30
+            hour = 8
+            [[source]]
+            name = "ERP"
+            kind = "files"
+            max_age = "{max_age}"
+            [caps]
+            per_day = {per_day}
+            [expiry]
+            open_windows = {open_windows}
+            {more}
+            "#
+        )
+        .unwrap();
+        text
+    }
+
+    pub fn configuration(&self) -> Configuration {
+        parse(&self.text())
+    }
+}
+
+/// A configuration file, read as every command reads it.
+pub fn parse(text: &str) -> Configuration {
+    let defaults = Defaults { zone: chrono_tz::America::Sao_Paulo, allow_private_urls: false, now: begin() };
+    Configuration::parse(text, "test.toml", &defaults, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// A customer with a phone of their own.
+pub fn customer(number: u32) -> Customer {
+    Customer {
+        id: CustomerId(format!("c{number:04}")),
+        name: format!("Cliente {number}"),
+        trade_name: String::new(),
+        tax_id: String::new(),
+        person_type: "F".into(),
+        mobile_phone: format!("(11) 9{:08}", 80_000_000 + number),
+        whatsapp: String::new(),
+        city: String::new(),
+        state: String::new(),
+        branch_id: "1".into(),
+        customer_type_id: String::new(),
+        takes_part_in_collection: true,
+        takes_part_in_pre_due: true,
+        days_before_collection: 0,
+    }
+}
+
+/// The key of that customer's phone.
+pub fn phone_key(number: u32) -> String {
+    format!("11{:08}", 80_000_000 + number)
+}
+
+/// An open invoice of a customer over R$100,00.
+pub fn invoice(number: u32, customer: u32, due_on: NaiveDate) -> Invoice {
+    Invoice {
+        id: InvoiceId(format!("i{number:04}")),
+        customer_id: Some(CustomerId(format!("c{customer:04}"))),
+        number: number.to_string(),
+        status: InvoiceStatus::Open,
+        released: true,
+        amount: Centavos(10_000),
+        open_amount: Centavos(10_000),
+        issued_on: None,
+        due_on,
+        paid_on: None,
+        cancelled_on: None,
+        branch_id: "1".into(),
+        portfolio_id: String::new(),
+        contract_id: String::new(),
+        contract_status: String::new(),
+        receipt_type: String::new(),
+        digitable_line: String::new(),
+        pix_code: String::new(),
+        payment_link: String::new(),
+        awaiting_confirmation: false,
+        reversed: false,
+        protested: false,
+        renegotiation_id: String::new(),
+    }
+}
+
+/// The same invoice, paid.
+pub fn paid(invoice: &Invoice) -> Invoice {
+    Invoice { status: InvoiceStatus::Received, open_amount: Centavos(0), paid_on: Some(today()), ..invoice.clone() }
+}
+
+/// The due date of an invoice that is due for a stage of the default policy today.
+pub fn due_for(stage: &str) -> NaiveDate {
+    date(match stage {
+        "pre_due" => "2026-03-12",
+        "due_day" => "2026-03-09",
+        "overdue" => "2026-03-06",
+        "pending_query" => "2026-03-02",
+        other => panic!("the default policy has no {other}"),
+    })
+}
+
+/// A ledger with a configuration, and the ids that its parts got.
+pub struct World {
+    pub f: Fixture,
+    pub ledger: Ledger,
+    pub source: SourceId,
+    pub policy: PolicyId,
+    pub channel: ChannelId,
+    pub other_channel: ChannelId,
+    pub business: BusinessId,
+    pub integration: IntegrationId,
+}
+
+impl World {
+    pub async fn new(f: Fixture, setup: &Setup) -> Self {
+        let ledger = f.open().await;
+        ledger.migrate().await.unwrap();
+        ledger.set_demo_clock(begin()).await.unwrap();
+        ledger.apply_configuration(setup.configuration()).await.unwrap();
+        let routes = ledger.routes().await.unwrap();
+        assert_eq!(routes.len(), 2);
+        let source = ledger.sources().await.unwrap().remove(0).id;
+        let policy = ledger.policies().await.unwrap().first().map_or(PolicyId(Uuid::nil()), |policy| policy.id);
+        let (channel, other_channel) = (routes[0].channel_id, routes[1].channel_id);
+        let (business, integration) = (routes[0].business_id, routes[0].integration_id);
+        Self { f, ledger, source, policy, channel, other_channel, business, integration }
+    }
+
+    pub async fn now(&self) -> DateTime<Utc> {
+        self.ledger.now().await.unwrap()
+    }
+
+    /// A whole sync of exactly these rows.
+    pub async fn sync(&self, customers: &[Customer], invoices: &[Invoice]) {
+        let sync = self.ledger.begin_sync(self.source, new_id()).await.unwrap().expect("nobody else syncs");
+        let now = self.now().await;
+        self.ledger.write_customers(sync, customers.to_vec(), now).await.unwrap();
+        self.ledger.write_invoices(sync, invoices.to_vec(), now).await.unwrap();
+        self.ledger.end_sync(sync, true).await.unwrap();
+    }
+
+    /// `count` customers from `first` on, with an invoice each that is due on `due_on`.
+    pub async fn customers(&self, first: u32, count: u32, due_on: NaiveDate) {
+        let numbers = || first..first + count;
+        let invoices: Vec<_> = numbers().map(|number| invoice(number, number, due_on)).collect();
+        self.sync(&numbers().map(customer).collect::<Vec<_>>(), &invoices).await;
+    }
+
+    /// A run of update-collections in this process's hands, planned now.
+    pub async fn leased_run(&self) -> LeasedRun {
+        let now = self.now().await;
+        let (id, _) = self.ledger.plan_run("update-collections".into(), TaskKind::UpdateCollections, now, None).await.unwrap();
+        match self.ledger.lease_run(id, new_id(), self.local_today().await).await.unwrap() {
+            LeaseAnswer::Leased(leased) => *leased,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The date of the ledger's clock in São Paulo.
+    pub async fn local_today(&self) -> NaiveDate {
+        self.now().await.with_timezone(&chrono_tz::America::Sao_Paulo).date_naive()
+    }
+
+    /// What a run decides about the whole mirror, in one batch.
+    pub async fn decide(&self, run: &LeasedRun) -> EvaluationBatch {
+        let today = run.run.evaluates_on.unwrap();
+        let policies = self.ledger.policies().await.unwrap();
+        let settings = self.ledger.settings().await.unwrap();
+        let window = settings.window().unwrap();
+        let span = decide::due_dates(&policies, today).unwrap();
+        let candidates = self.ledger.candidates(self.source, span, None, 1000).await.unwrap();
+        let mut messages = Vec::new();
+        for candidate in &candidates {
+            let decided = decide::decide(&policies[0], &candidate.invoice, candidate.customer.as_ref(), &candidate.known, today);
+            let Some(decided) = decided else { continue };
+            messages.push(NewMessage {
+                id: decided.revives.unwrap_or_else(|| MessageId(new_id())),
+                revives: decided.revives.is_some(),
+                subject: candidate.invoice.id.clone(),
+                stage: decided.stage.stage,
+                due_on: candidate.invoice.due_on,
+                policy_id: policies[0].id,
+                notice_id: decided.stage.notice.id,
+                channel_id: decided.stage.notice.channel_id,
+                stage_day: decided.stage_day,
+                expires_at: decide::expires_at(&window, no_holiday, decided.day, settings.expiry.open_windows),
+                text: decided.text,
+            });
+        }
+        let last = candidates.last().map(|candidate| &candidate.invoice);
+        let cursor = Cursor {
+            source_id: self.source,
+            due_on: last.map_or(span.1, |invoice| invoice.due_on),
+            invoice_id: last.map_or_else(String::new, |invoice| invoice.id.0.clone()),
+        };
+        let (run_id, owner, planned_at) = (run.run.id, run.owner, run.run.planned_at);
+        EvaluationBatch { run_id, owner, planned_at, source_id: self.source, cursor, messages }
+    }
+
+    /// A whole run of update-collections; its id and what it did.
+    pub async fn evaluate(&self) -> (RunId, EvaluationCounts) {
+        let run = self.leased_run().await;
+        let batch = self.decide(&run).await;
+        let counts = self.ledger.commit_evaluation(batch).await.unwrap();
+        self.ledger.finish_run(run.run.id, run.owner, None).await.unwrap();
+        (run.run.id, counts)
+    }
+
+    /// send-queued-messages: whatever was decided up to now may go.
+    pub async fn release(&self) {
+        self.ledger.release_through(self.now().await).await.unwrap();
+    }
+
+    /// `count` messages of customers from `first` on, each due for `stage`, decided and released; in the order of their invoices.
+    pub async fn released(&self, first: u32, count: u32, stage: &str) -> Vec<MessageId> {
+        self.customers(first, count, due_for(stage)).await;
+        self.evaluate().await;
+        self.release().await;
+        let mut ids = Vec::new();
+        for number in first..first + count {
+            ids.push(self.message_of(number).await.id);
+        }
+        ids
+    }
+
+    /// The same, with their hints published.
+    pub async fn queued(&self, count: u32) -> Vec<MessageId> {
+        let ids = self.released(1, count, "overdue").await;
+        let mut queued = self.top_up(1000).await;
+        queued.sort_unstable();
+        assert_eq!(queued, ids);
+        ids
+    }
+
+    /// Tops the first channel up to `bound`; the hints to publish.
+    pub async fn top_up(&self, bound: u32) -> Vec<MessageId> {
+        self.ledger.top_up(self.channel, Some(bound)).await.unwrap().queued
+    }
+
+    /// Starts messages with attempts of new ids; the answers, in the order of `ids`.
+    pub async fn start(&self, ids: &[MessageId]) -> Vec<StartAnswer> {
+        let requests = ids.iter().map(|id| (*id, AttemptId(new_id()))).collect();
+        let batch = start_batch(requests);
+        let reply = self.ledger.start(batch).await.unwrap();
+        let answer = |id: &MessageId| reply.answers.iter().find(|(answered, _)| answered == id).unwrap().1.clone();
+        ids.iter().map(answer).collect()
+    }
+
+    /// Starts one message.
+    pub async fn start_one(&self, id: MessageId) -> StartAnswer {
+        self.start(&[id]).await.remove(0)
+    }
+
+    /// Starts one message that must start.
+    pub async fn started(&self, id: MessageId) -> Started {
+        match self.start_one(id).await {
+            StartAnswer::Started(started) => *started,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Reports how an attempt ended.
+    pub async fn finish(&self, id: MessageId, attempt: AttemptId, settlement: Settlement) -> FinishAnswer {
+        let answers = self.ledger.finish(vec![finished(id, attempt, settlement)]).await.unwrap();
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].0, attempt);
+        answers[0].1
+    }
+
+    /// Starts a message and has the provider take it.
+    pub async fn send(&self, id: MessageId) -> AttemptId {
+        let attempt = self.started(id).await.attempt_id;
+        assert_eq!(self.finish(id, attempt, sent("p")).await, FinishAnswer::Settled);
+        attempt
+    }
+
+    pub async fn message(&self, id: MessageId) -> MessageView {
+        self.ledger.message(id).await.unwrap().expect("it exists").0
+    }
+
+    /// Where a message is and why.
+    pub async fn state(&self, id: MessageId) -> (State, Option<String>) {
+        let message = self.message(id).await;
+        (message.state, message.reason)
+    }
+
+    /// The one message of an invoice.
+    pub async fn message_of(&self, number: u32) -> MessageView {
+        let mut messages = self.messages_of(number).await;
+        assert_eq!(messages.len(), 1, "messages of invoice {number}");
+        messages.remove(0)
+    }
+
+    /// Every message of an invoice, the earliest stage first.
+    pub async fn messages_of(&self, number: u32) -> Vec<MessageView> {
+        let subject = format!("i{number:04}");
+        let mut messages = self.ledger.messages(None, None, None, 1000).await.unwrap();
+        messages.retain(|message| message.subject == subject);
+        messages.sort_by_key(|message| (message.due_on, message.stage));
+        messages
+    }
+}
+
+/// A start as these tests' dispatcher asks for it.
+pub fn start_batch(requests: Vec<(MessageId, AttemptId)>) -> StartBatch {
+    StartBatch { dispatcher: "d1".into(), requests, lead: LEAD, horizon: HORIZON, lease: LEASE }
+}
+
+/// How an attempt ended, with nothing else known.
+pub fn finished(message_id: MessageId, attempt_id: AttemptId, settlement: Settlement) -> Finished {
+    Finished { message_id, attempt_id, settlement, http_status: None, provider_code: None, latency_ms: 12 }
+}
+
+pub fn sent(provider_id: &str) -> Settlement {
+    Settlement::Sent { provider_id: provider_id.into() }
+}
+
+/// A skip, as [`World::state`] shows it.
+pub fn skipped(why: SkipReason) -> (State, Option<String>) {
+    (State::Skipped, Some(why.as_str().into()))
+}
