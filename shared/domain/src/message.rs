@@ -308,9 +308,9 @@ mod tests {
 
     #[test]
     fn doubt_is_left_only_by_evidence_or_a_person() {
+        use Transition as T;
         let ways: Vec<_> =
             Transition::ALL.iter().filter(|t| State::InDoubt.after(**t).is_some_and(|to| to != State::InDoubt)).collect();
-        use Transition as T;
         let expected = [
             T::Accept,
             T::Fail,
