@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_pair_rate_concerns_only_the_recipient() {
-        let outcome = Outcome::Throttled { why: ThrottleReason::PairRate, retry_after: Some(Duration::from_secs(600)) };
+        let outcome = Outcome::Throttled { why: ThrottleReason::PairRate, retry_after: Some(Duration::from_mins(10)) };
         check(&outcome, 0.0, &Settlement::Defer { until: now() + PHONE_SPACING, why: DeferReason::PhoneSpacing }.into());
     }
 

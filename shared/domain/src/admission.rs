@@ -188,6 +188,13 @@ pub fn admit(
     if slot_at > now + rules.horizon.min(HORIZON).max(rules.lead) {
         return Verdict::NoSlot { free_at: slot_at };
     }
+    // The slot counts, not the moment of asking: the window may close, or the message end, between the two.
+    if slot_at >= snapshot.expires_at {
+        return Verdict::Skip { why: SkipReason::Expired };
+    }
+    if let WindowState::Closed { until } = rules.window.state_at(slot_at, &rules.is_holiday) {
+        return postpone(until, DeferReason::WindowClosed);
+    }
     let today = rules.window.local_date(slot_at);
     let sent_today = if recipient.day == Some(today) { recipient.sent_today } else { 0 };
     if sent_today >= rules.per_day {

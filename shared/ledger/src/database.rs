@@ -1,7 +1,7 @@
 //! The seam between the ledger and its two databases: connections, transactions, SQL text, rows.
 //!
-//! Every statement is written once, with [`sql!`] marking the few places where the dialects differ; a transaction's body
-//! is written once, against [`Tx`]. What differs for good lives in [`postgres`] and [`sqlite`]: how a transaction
+//! Every statement is written once, with `sql!` marking the few places where the dialects differ; a transaction's body
+//! is written once, against [`Tx`]. What differs for good lives in `postgres` and `sqlite`: how a transaction
 //! begins, is repeated and ends.
 
 #[macro_use]

@@ -1,7 +1,7 @@
 //! The HTTP client of Opa! Suite: sends one template to one contact, and lists what an operator configures.
 //!
 //! Wire facts come from the contracts file (§1 Opa! Suite, §3.1 the WhatsApp codes that it relays). There is no idempotency key, so
-//! what one answer means decides whether a person is written to twice. That decision is one pure function, [`classify`]:
+//! what one answer means decides whether a person is written to twice. That decision is one pure function, [`classify()`]:
 //!
 //! | what happened | [`Outcome`] |
 //! |---|---|

@@ -1,6 +1,6 @@
 //! One statement, two dialects. The macros are found by their place in the text: `concat!` can't follow paths to them.
 
-/// A statement in both dialects, made at compile time by [`sql!`].
+/// A statement in both dialects, made at compile time by `sql!`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sql {
     pub(crate) postgres: &'static str,

@@ -21,7 +21,7 @@ async fn answer_to(behaviour: Behaviour, request_timeout: Option<Duration>, requ
     let mut config = server.config();
     if let Some(request_timeout) = request_timeout {
         config.request_timeout = request_timeout;
-        config.connect_timeout = request_timeout - Duration::from_millis(1);
+        config.connect_timeout = request_timeout.saturating_sub(Duration::from_millis(1));
     }
     let answer = OpaClient::new(config).expect("a client").send_template(&message()).await;
     let seen = server.seen();
