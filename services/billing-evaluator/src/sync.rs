@@ -4,6 +4,7 @@
 //! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
 
 use chrono::{Days, NaiveDate};
+use regua_domain::decide::due_dates;
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::Invoice;
 use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Places};
@@ -13,6 +14,7 @@ use regua_ledger::{Ledger, LedgerError};
 use regua_pipeline::{TokenError, token};
 use regua_telemetry::environment::Environment;
 use regua_telemetry::service::Process;
+use regua_telemetry::shutdown::Shutdown;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
@@ -30,6 +32,9 @@ pub enum SyncError {
     /// Another run is syncing it.
     #[error("another run is syncing it")]
     Busy,
+    /// The shutdown began; the sync was given up, so that another may begin at once.
+    #[error("the evaluator shut down")]
+    Shutdown,
     /// Its token isn't there.
     #[error("its token can't be read")]
     Token(#[source] TokenError),
@@ -71,6 +76,7 @@ pub struct Syncer {
     ledger: Ledger,
     environment: Environment,
     allow_private: bool,
+    shutdown: Shutdown,
     readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
 }
 
@@ -105,6 +111,7 @@ impl Syncer {
             ledger,
             environment: process.environment.clone(),
             allow_private: process.config.allow_private_urls,
+            shutdown: process.shutdown.clone(),
             readers: Mutex::default(),
         }
     }
@@ -119,7 +126,10 @@ impl Syncer {
         }
         let reader = self.reader(source).await?;
         let Some(sync) = self.ledger.begin_sync(source.id, owner).await? else { return Err(SyncError::Busy) };
-        let result = self.read_all(&reader, source, sync).await;
+        let result = tokio::select! {
+            result = self.read_all(&reader, source, sync) => result,
+            () = self.shutdown.begun() => Err(SyncError::Shutdown),
+        };
         let ended = self.ledger.end_sync(sync, result.is_ok()).await;
         let tally = result?;
         ended?;
@@ -138,7 +148,10 @@ impl Syncer {
     async fn read_all(&self, reader: &Reader, source: &Source, sync: Sync) -> Result<Tally, SyncError> {
         let window = self.ledger.settings().await?.window()?;
         let today = window.local_date(sync.began_at);
+        // Whatever a stage may speak of is looked at, however long ago it was due.
         let (from, to) = due_window(source, today);
+        let stages = due_dates(&self.ledger.policies().await?, today);
+        let (from, to) = stages.map_or((from, to), |(first, last)| (from.min(first), to.max(last)));
         let mut tally = Tally::default();
         self.list_open(reader, sync, (from, to), &mut tally).await?;
         self.reread_unseen(reader, sync, from, &mut tally).await?;
@@ -215,6 +228,7 @@ impl Syncer {
         let token = token(&source.token, &source.name, &self.environment).map_err(SyncError::Token)?;
         let mut config = IxcConfig::new(source.url.clone(), token);
         config.allow_private = self.allow_private;
+        config.page_size = config.page_size.min(u16::try_from(self.ledger.mirror_batch()).unwrap_or(u16::MAX));
         let client = IxcClient::new(&config).map_err(SyncError::Settings)?;
         let reader = Arc::new(Reader { url: source.url.clone(), client, places: Mutex::default() });
         readers.insert(source.id, Arc::clone(&reader));

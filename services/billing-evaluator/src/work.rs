@@ -78,7 +78,6 @@ impl Worker {
         let outcome = tokio::select! {
             outcome = self.dispatch(&leased) => outcome,
             lost = self.keep_alive(&leased) => Err(lost),
-            () = self.process.shutdown.begun() => Err(Stopped::Shutdown),
         };
         if let Err(error) = self.end(&leased, outcome).await {
             tracing::warn!(run = %run.id, error = %Chain(&error), "run.end_not_written: its lease will expire and it is taken up again");
@@ -98,21 +97,27 @@ impl Worker {
         let resumed = leased.cursor.is_some();
         let mut failed = None;
         for source in self.pipeline.ledger.sources().await? {
-            if resumed {
-                break;
+            // What an earlier try of this run synced is young enough for it.
+            if resumed || source.complete_at.is_some_and(|at| at >= leased.run.planned_at) {
+                continue;
             }
-            if let Err(why) = self.syncer.sync(&source, leased.owner).await {
-                if let SyncError::Ledger(error) = why {
-                    return Err(error.into());
+            match self.syncer.sync(&source, leased.owner).await {
+                Ok(()) => {}
+                Err(SyncError::Shutdown) => return Err(Stopped::Shutdown),
+                Err(SyncError::Ledger(error)) => return Err(error.into()),
+                Err(why) => {
+                    tracing::error!(source = %source.name, error = %Chain(&why), "sync.failed");
+                    failed.get_or_insert(Stopped::Source { name: source.name.clone(), why });
                 }
-                tracing::error!(source = %source.name, error = %Chain(&why), "sync.failed");
-                failed.get_or_insert(Stopped::Source { name: source.name.clone(), why });
             }
         }
         let now = self.pipeline.ledger.now().await?;
         let (fresh, stale): (Vec<Source>, Vec<Source>) =
             self.pipeline.ledger.sources().await?.into_iter().partition(|source| source.is_fresh(now));
-        let counts = evaluate::evaluate(&self.pipeline.ledger, leased, &fresh).await?;
+        let counts = tokio::select! {
+            counts = evaluate::evaluate(&self.pipeline.ledger, leased, &fresh) => counts?,
+            () = self.process.shutdown.begun() => return Err(Stopped::Shutdown),
+        };
         tracing::info!(
             run = %leased.run.id,
             held = counts.held,
