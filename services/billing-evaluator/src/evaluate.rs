@@ -1,6 +1,6 @@
 //! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::decide::{Decided, PolicyPlan, decide, due_dates, expires_at};
 use regua_domain::ids::MessageId;
 use regua_domain::window::Window;
@@ -49,7 +49,8 @@ impl Evaluation<'_> {
     async fn source(&self, source: &Source, mut cursor: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), LedgerError> {
         let limit = self.ledger.evaluation_page();
         loop {
-            let page = self.ledger.candidates(source.id, self.due, cursor.as_ref(), limit).await?;
+            let now = self.ledger.now().await?;
+            let page = self.ledger.candidates(source.id, self.due, now - source.max_age, cursor.as_ref(), limit).await?;
             let Some(last) = page.last() else { return Ok(()) };
             let next = Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() };
             let counts = self
@@ -60,7 +61,7 @@ impl Evaluation<'_> {
                     planned_at: self.leased.run.planned_at,
                     source_id: source.id,
                     cursor: next.clone(),
-                    messages: page.iter().filter_map(|candidate| self.decide(candidate)).collect(),
+                    messages: page.iter().filter_map(|candidate| self.decide(candidate, now)).collect(),
                 })
                 .await?;
             sum.held += counts.held;
@@ -75,7 +76,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn decide(&self, candidate: &Candidate) -> Option<NewMessage> {
+    fn decide(&self, candidate: &Candidate, now: DateTime<Utc>) -> Option<NewMessage> {
         let Candidate { invoice, customer, known } = candidate;
         let Decided { stage, revives, stage_day, day, text } =
             decide(self.policy, invoice, customer.as_ref(), known, self.today)?;
@@ -89,8 +90,13 @@ impl Evaluation<'_> {
             notice_id: stage.notice.id,
             channel_id: stage.notice.channel_id,
             stage_day,
-            expires_at: expires_at(&self.window, no_holiday, day, self.open_windows),
+            expires_at: expires_at(&self.window, no_holiday, day.max(self.first_open_day(now)), self.open_windows),
             text,
         })
+    }
+
+    /// The first day on which anything can still be sent: a run after closing time decides for the next window (F19).
+    fn first_open_day(&self, now: DateTime<Utc>) -> NaiveDate {
+        self.window.local_date(self.window.next_open(now, &no_holiday))
     }
 }

@@ -151,7 +151,7 @@ async fn write<T: Mirrored>(
     tell: &mut (dyn FnMut(&Remark) + Send),
 ) -> Result<Imported, ImportError> {
     let mut imported = Imported { kept: true, ..Imported::default() };
-    while let Some(batch) = rows.next_batch(BATCH_MAX)? {
+    while let Some(batch) = rows.next_batch(ledger.mirror_batch())? {
         imported.good += batch.rows.len();
         imported.bad += batch.problems.len();
         for problem in batch.problems {

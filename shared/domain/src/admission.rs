@@ -6,6 +6,7 @@ use crate::decide::still_called_for;
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
 use crate::render::{NoticePlan, Rendered, render};
+use crate::stage::Stage;
 use crate::window::{Window, WindowState};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -13,6 +14,9 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 pub const HORIZON: TimeDelta = TimeDelta::milliseconds(200);
 /// WhatsApp takes one message per six seconds to the same phone (contracts §3.1, code 131056).
 pub const PHONE_SPACING: TimeDelta = TimeDelta::seconds(6);
+/// The distance of the instants reserved for messages that wait for the same phone: longer than the spacing by what a hint may come
+/// late, so that one that was late doesn't put off the next a second time (F18).
+pub const PHONE_RESERVATION: TimeDelta = TimeDelta::milliseconds(6500);
 /// How long a message waits that meets a stop or a stale source: top-up doesn't queue it again before that is over.
 pub const RECHECK: TimeDelta = TimeDelta::seconds(60);
 /// The moving period of a business's recipient budget.
@@ -21,6 +25,8 @@ pub const BUDGET_PERIOD: TimeDelta = TimeDelta::hours(24);
 /// What the ledger knows of one message at the start.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Its stage.
+    pub stage: Stage,
     /// Where it is.
     pub state: State,
     /// When it may be tried next.
@@ -66,7 +72,8 @@ impl Gate {
 
     /// The next slot, not before `now + lead`.
     pub fn next_slot(&self, now: DateTime<Utc>, lead: TimeDelta) -> DateTime<Utc> {
-        self.next_free_at.max(now + lead)
+        // Never further ahead than a grant can have put it: a ledger whose clock fell back must not make the channel wait for its old time.
+        self.next_free_at.min(now + HORIZON + self.interval()).max(now + lead)
     }
 
     fn take(&mut self, slot_at: DateTime<Utc>) {
@@ -177,7 +184,7 @@ pub fn admit(
         Ok(text) => text,
         Err(why) => return Verdict::Skip { why },
     };
-    let postpone = |until: DateTime<Utc>, why| postponed(snapshot, until, why, None);
+    let postpone = |until: DateTime<Utc>, why| postponed(snapshot, until, why, None, now);
     if let Some((until, why)) = held_back(snapshot, gate, rules, now) {
         return postpone(until, why);
     }
@@ -203,7 +210,7 @@ pub fn admit(
             until => postpone(until, DeferReason::PersonCap),
         };
     }
-    if let Some(verdict) = too_close(snapshot, recipient, slot_at) {
+    if let Some(verdict) = too_close(snapshot, recipient, slot_at, now) {
         return verdict;
     }
     let counted = recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > slot_at);
@@ -237,7 +244,7 @@ pub fn called_for(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Rendered, S
     if snapshot.opted_out {
         return Err(SkipReason::OptedOut);
     }
-    render(notice, snapshot.customer.as_ref(), invoice)
+    render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice)
 }
 
 fn held_back(snapshot: &Snapshot, gate: &Gate, rules: &Rules<'_>, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DeferReason)> {
@@ -255,26 +262,43 @@ fn held_back(snapshot: &Snapshot, gate: &Gate, rules: &Rules<'_>, now: DateTime<
 }
 
 /// Six seconds between two messages to one phone; who comes too early reserves the next free instant, once. `None`: it may go.
-fn too_close(snapshot: &Snapshot, recipient: &mut Recipient, slot_at: DateTime<Utc>) -> Option<Verdict> {
+fn too_close(snapshot: &Snapshot, recipient: &mut Recipient, slot_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Verdict> {
     let earliest = recipient.last_start_at.map(|at| at + PHONE_SPACING);
     if snapshot.phone_slot_at.is_some() {
         let until = earliest.filter(|earliest| *earliest > slot_at)?;
-        return Some(postponed(snapshot, until, DeferReason::PhoneSpacing, snapshot.phone_slot_at));
+        return Some(postponed(snapshot, until, DeferReason::PhoneSpacing, snapshot.phone_slot_at, now));
     }
-    let free = earliest.max(recipient.reserved_at.map(|at| at + PHONE_SPACING));
+    let free = earliest.max(recipient.reserved_at.map(|at| at + PHONE_RESERVATION));
     let until = free.filter(|free| *free > slot_at)?;
-    let verdict = postponed(snapshot, until, DeferReason::PhoneSpacing, Some(until));
+    let verdict = postponed(snapshot, until, DeferReason::PhoneSpacing, Some(until), now);
     if matches!(verdict, Verdict::Postpone { .. }) {
         recipient.reserved_at = Some(until);
     }
     Some(verdict)
 }
 
-/// A wait, unless it would outlast the message.
-fn postponed(snapshot: &Snapshot, until: DateTime<Utc>, why: DeferReason, phone_slot_at: Option<DateTime<Utc>>) -> Verdict {
-    if until >= snapshot.expires_at {
-        let why = if why == DeferReason::PersonCap { SkipReason::Capped } else { SkipReason::Expired };
-        return Verdict::Skip { why };
+/// A wait. One that would outlast the message ends it, but for what a person or an answer may still lift: that is looked at again.
+fn postponed(
+    snapshot: &Snapshot,
+    until: DateTime<Utc>,
+    why: DeferReason,
+    phone_slot_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Verdict {
+    if until < snapshot.expires_at {
+        return Verdict::Postpone { until, why, phone_slot_at };
     }
-    Verdict::Postpone { until, why, phone_slot_at }
+    match why {
+        DeferReason::Budget | DeferReason::Gate | DeferReason::Stopped | DeferReason::StaleSource => {
+            Verdict::Postpone { until: (now + RECHECK).min(snapshot.expires_at), why, phone_slot_at }
+        }
+        DeferReason::PersonCap => Verdict::Skip { why: SkipReason::Capped },
+        DeferReason::WindowClosed
+        | DeferReason::PhoneSpacing
+        | DeferReason::FactsChanged
+        | DeferReason::Throttled
+        | DeferReason::InService
+        | DeferReason::GivenBack
+        | DeferReason::Retry => Verdict::Skip { why: SkipReason::Expired },
+    }
 }

@@ -82,7 +82,7 @@ pub fn decide<'a>(
     if barred {
         return None;
     }
-    let text = render(&stage.notice, customer, invoice);
+    let text = render(&stage.notice, stage.stage, customer, invoice);
     let revives = match of_this_due_date().find(|known| known.stage == stage.stage) {
         None => None,
         Some(before) => Some(revivable(before, &text)?),

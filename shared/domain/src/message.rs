@@ -128,7 +128,8 @@ impl State {
             (T::Queue, Held | Scheduled) => Some(Queued),
             (T::Unqueue, Queued) => Some(Scheduled),
             (T::Start, Queued | Scheduled) => Some(Sending),
-            (T::GiveBack | T::Retry | T::Defer, Sending) => Some(Scheduled),
+            // The proof that nothing was taken settles doubt, as any proof does.
+            (T::GiveBack | T::Retry | T::Defer, Sending | InDoubt) => Some(Scheduled),
             (T::Postpone, Queued | Scheduled) => Some(Scheduled),
             (T::Accept, Sending | InDoubt) => Some(Sent),
             (T::Fail, Sending | InDoubt) => Some(Failed),
@@ -312,6 +313,9 @@ mod tests {
         let ways: Vec<_> =
             Transition::ALL.iter().filter(|t| State::InDoubt.after(**t).is_some_and(|to| to != State::InDoubt)).collect();
         let expected = [
+            T::GiveBack,
+            T::Retry,
+            T::Defer,
             T::Accept,
             T::Fail,
             T::ReceiptSent,

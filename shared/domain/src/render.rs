@@ -4,6 +4,7 @@ use crate::ids::{ChannelId, NoticeId};
 use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
 use crate::phone;
+use crate::stage::Stage;
 use crate::variables::{self, Entry, Facts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -57,13 +58,13 @@ impl Rendered {
     }
 }
 
-/// Renders `notice` for one invoice.
+/// Renders `notice` for one invoice at one stage.
 ///
 /// # Errors
 /// The reason why this customer can't get it: no customer, no part in collection, no valid phone, a variable without a value.
-pub fn render(notice: &NoticePlan, customer: Option<&Customer>, invoice: &Invoice) -> Result<Rendered, SkipReason> {
+pub fn render(notice: &NoticePlan, stage: Stage, customer: Option<&Customer>, invoice: &Invoice) -> Result<Rendered, SkipReason> {
     let customer = customer.ok_or(SkipReason::NoCustomer)?;
-    if !customer.takes_part_in_collection {
+    if !customer.takes_part_in_collection || (stage == Stage::PreDue && !customer.takes_part_in_pre_due) {
         return Err(SkipReason::NotInCollection);
     }
     let phone = phone::choose(&customer.whatsapp, &customer.mobile_phone).map_err(|_| SkipReason::NoValidPhone)?;

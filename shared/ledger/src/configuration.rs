@@ -1,7 +1,7 @@
 //! The configuration in the ledger: applied as a whole, read back as a whole.
 //!
-//! Entries are known by name. What a file no longer names is never deleted, for history refers to it: its policies and tasks
-//! are switched off, the rest stays unused.
+//! Entries are known by name. What a file no longer names is never deleted, for history refers to it: its policies, tasks
+//! and sources are switched off, the rest stays unused.
 
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
@@ -32,6 +32,34 @@ impl Ledger {
             .await
     }
 
+    /// Applies what a file said at a start, unless the same file was the last one applied so: a process that starts again must not undo what
+    /// an operator applied since. Whether it was applied.
+    pub async fn apply_file_once(&self, configuration: Configuration) -> Result<bool, LedgerError> {
+        let text = serde_json::to_string(&configuration)
+            .map_err(|_| LedgerError::unreadable("configuration", "a configuration that is no JSON"))?;
+        self.db
+            .write(move |tx| {
+                let (configuration, text) = (configuration.clone(), text.clone());
+                Box::pin(async move {
+                    let known = tx
+                        .execute(
+                            sql!(
+                                "INSERT INTO settings (name, value) VALUES ('applied_file', $1)
+                                 ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE settings.value <> excluded.value"
+                            ),
+                            values![text],
+                        )
+                        .await?;
+                    if known == 0 {
+                        return Ok(false);
+                    }
+                    apply(tx, &configuration).await?;
+                    Ok(true)
+                })
+            })
+            .await
+    }
+
     /// The configuration in force; `None` while nothing was ever applied.
     pub async fn configuration(&self) -> Result<Option<Configuration>, LedgerError> {
         let mut tx = self.db.read().await?;
@@ -57,6 +85,7 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         apply_policy(tx, policy, &notices, today).await?;
     }
     apply_tasks(tx, &configuration.tasks, now).await?;
+    tx.execute(sql!("UPDATE sources SET enabled = $1"), values![false]).await?;
     for source in &configuration.sources {
         apply_source(tx, source).await?;
     }
@@ -257,14 +286,25 @@ async fn apply_source(tx: &mut Tx, source: &Source) -> Result<(), LedgerError> {
         SourceKind::Files => ("", &nowhere, 0, 0),
     };
     let (kind, reference) = secret(token);
+    // The same ERP under another name stays the same source: its messages are keyed by it, and nobody shall get them again.
     tx.execute(
         sql!(
-            "INSERT INTO sources (id, name, kind, url, token_kind, token_ref, max_age_s, days_back, days_ahead)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, url = excluded.url, token_kind = excluded.token_kind,
-                token_ref = excluded.token_ref, max_age_s = excluded.max_age_s, days_back = excluded.days_back, days_ahead = excluded.days_ahead"
+            "UPDATE sources SET name = $1 WHERE kind = $2 AND url = $3 AND name <> $1
+                AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.name = $1)
+                AND id = (SELECT s.id FROM sources s WHERE s.kind = $2 AND s.url = $3 ORDER BY s.id LIMIT 1)"
         ),
-        values![new_id(), &source.name, source.kind.as_str(), url, kind, reference, source.max_age_s, back, ahead],
+        values![&source.name, source.kind.as_str(), url],
+    )
+    .await?;
+    tx.execute(
+        sql!(
+            "INSERT INTO sources (id, name, kind, url, token_kind, token_ref, max_age_s, days_back, days_ahead, enabled)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, url = excluded.url, token_kind = excluded.token_kind,
+                token_ref = excluded.token_ref, max_age_s = excluded.max_age_s, days_back = excluded.days_back,
+                days_ahead = excluded.days_ahead, enabled = excluded.enabled"
+        ),
+        values![new_id(), &source.name, source.kind.as_str(), url, kind, reference, source.max_age_s, back, ahead, true],
     )
     .await?;
     Ok(())
@@ -301,7 +341,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         )
         .await?;
     let tasks = tx.fetch(sql!("SELECT * FROM tasks ORDER BY id"), vec![]).await?;
-    let sources = tx.fetch(sql!("SELECT * FROM sources ORDER BY id"), vec![]).await?;
+    let sources = tx.fetch(sql!("SELECT * FROM sources WHERE enabled ORDER BY id"), vec![]).await?;
     Ok(Configuration {
         businesses: all(&businesses, read_business)?,
         integrations: all(&integrations, read_integration)?,

@@ -130,11 +130,13 @@ impl Ledger {
         Ok(plans)
     }
 
-    /// A page of open invoices due between two dates, after the cursor, in the order of due date and id.
+    /// A page of open invoices due between two dates, after the cursor, in the order of due date and id. Those that nobody looked at since
+    /// `looked_at_after` are left out: nothing is decided from what no sync confirmed.
     pub async fn candidates(
         &self,
         source_id: SourceId,
         due: (NaiveDate, NaiveDate),
+        looked_at_after: DateTime<Utc>,
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<Vec<Candidate>, LedgerError> {
@@ -149,9 +151,10 @@ impl Ledger {
                     "SELECT i.record AS invoice, c.record AS customer FROM invoices i
                      LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                      WHERE i.source_id = $1 AND i.is_open AND i.due_on >= $2 AND i.due_on <= $3 AND (i.due_on, i.id) > ($4, $5)
+                        AND i.observed_at > $7
                      ORDER BY i.due_on, i.id LIMIT $6"
                 ),
-                values![source_id, due.0, due.1, after_on, after_id, limit],
+                values![source_id, due.0, due.1, after_on, after_id, limit, looked_at_after],
             )
             .await?;
         let mut candidates = rows

@@ -115,9 +115,9 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
     Ok(answers)
 }
 
-/// Whether the result is evidence: then it settles doubt too.
+/// Whether the result is evidence, of the sending or of the opposite: then it settles doubt too.
 fn proves(finished: &Finished) -> bool {
-    matches!(finished.settlement, Settlement::Sent { .. } | Settlement::Fail { .. })
+    !matches!(finished.settlement, Settlement::Doubt { .. })
 }
 
 /// Locks businesses → the gates that a budget closed → recipients.
@@ -212,7 +212,8 @@ async fn move_messages(
         return Ok(Vec::new());
     }
     let rows: Vec<_> = batch.iter().map(|finished| move_json(finished)).collect();
-    let moved = tx
+    let mut moved = skip_overtaken(tx, &rows, now).await?;
+    let settled = tx
         .fetch(
             sql!(
                 "UPDATE messages SET state = r.state, reason = r.reason, next_attempt_at = r.next_attempt_at,
@@ -227,7 +228,9 @@ async fn move_messages(
             values![json!(rows).to_string(), now, i64::from(evidence)],
         )
         .await?;
-    let moved: Vec<AttemptId> = moved.iter().map(|row| row.id("attempt_id").map(AttemptId)).collect::<Result<_, _>>()?;
+    for row in &settled {
+        moved.push(AttemptId(row.id("attempt_id")?));
+    }
     Ok(batch
         .iter()
         .map(|finished| {
@@ -241,6 +244,25 @@ async fn move_messages(
             (id, answer)
         })
         .collect())
+}
+
+/// A doubtful message that turns out unsent would wait again; one that a more advanced stage or a newer due date has overtaken meanwhile ends.
+async fn skip_overtaken(tx: &mut Tx, rows: &[serde_json::Value], now: DateTime<Utc>) -> Result<Vec<AttemptId>, LedgerError> {
+    let skipped = tx
+        .fetch(
+            sql!(
+                "UPDATE messages SET state = 'skipped', reason = 'superseded', updated_at = $2 FROM ",
+                (rows 1 r id: uuid, attempt_id: uuid, state: text),
+                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'in_doubt' AND r.state = 'scheduled'
+                    AND EXISTS (SELECT 1 FROM messages s WHERE s.source_id = messages.source_id AND s.subject = messages.subject
+                        AND s.id <> messages.id AND s.state NOT IN ('skipped', 'failed')
+                        AND (s.due_on > messages.due_on OR (s.due_on = messages.due_on AND s.stage_rank >= messages.stage_rank)))
+                  RETURNING messages.attempt_id AS attempt_id"
+            ),
+            values![json!(rows).to_string(), now],
+        )
+        .await?;
+    skipped.iter().map(|row| row.id("attempt_id").map(AttemptId)).collect()
 }
 
 fn move_json(finished: &Finished) -> serde_json::Value {

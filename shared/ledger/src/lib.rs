@@ -72,6 +72,11 @@ impl Ledger {
         self.db
             .write(move |tx| {
                 Box::pin(async move {
+                    // Several services of a demo start at once: the first one sets the clock.
+                    let row = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger", for_update), vec![]).await?;
+                    if row.int("clock_offset_us")? != 0 {
+                        return Err(LedgerError::Refused("REGUA_DEMO_NOW: this ledger's clock is set already".into()));
+                    }
                     let used = tx
                         .fetch_one(
                             sql!("SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM sources) + (SELECT count(*) FROM messages) AS n"),
@@ -84,7 +89,7 @@ impl Ledger {
                         ));
                     }
                     let ahead = database::micros(instant) - database::micros(tx.now().await?);
-                    tx.execute(sql!("UPDATE ledger SET clock_offset_us = clock_offset_us + $1"), values![ahead]).await?;
+                    tx.execute(sql!("UPDATE ledger SET clock_offset_us = $1"), values![ahead]).await?;
                     Ok(())
                 })
             })

@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// Rows that one write of the mirror may carry.
 pub const BATCH_MAX: usize = 1000;
+/// On SQLite, whose one writer the dispatcher's starts share.
+pub const BATCH_SQLITE: usize = 250;
 /// How long a sync may be silent before another may take its source.
 pub const SYNC_LEASE: TimeDelta = TimeDelta::seconds(60);
 
@@ -87,10 +89,15 @@ fn read_source(row: &Row) -> Result<Source, LedgerError> {
 }
 
 impl Ledger {
-    /// Every source.
+    /// Every source that is switched on.
     pub async fn sources(&self) -> Result<Vec<Source>, LedgerError> {
-        let rows = self.db.read().await?.fetch(sql!("SELECT * FROM sources ORDER BY name"), vec![]).await?;
+        let rows = self.db.read().await?.fetch(sql!("SELECT * FROM sources WHERE enabled ORDER BY name"), vec![]).await?;
         rows.iter().map(read_source).collect()
+    }
+
+    /// Rows that one write of the mirror should carry.
+    pub const fn mirror_batch(&self) -> usize {
+        if self.is_embedded() { BATCH_SQLITE } else { BATCH_MAX }
     }
 
     /// Takes a source for one sync; `None` while another sync has it.

@@ -7,7 +7,7 @@ use crate::snapshot::{self, Loaded, json_ids};
 use crate::stops::Stops;
 use crate::{Ledger, no_holiday, settings};
 use chrono::{DateTime, TimeDelta, Utc};
-use regua_domain::admission::called_for;
+use regua_domain::admission::{RECHECK, called_for};
 use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::render::Rendered;
@@ -20,6 +20,11 @@ pub const BOUND_UNLIMITED: u32 = 1000;
 pub const BOUND_MIN: u32 = 2;
 /// A row that is queued for longer doesn't count towards the bound: its hint may be lost.
 pub const COUNTS_FOR: TimeDelta = TimeDelta::seconds(10);
+
+/// All queued rows of a channel, lost hints or not, are at most this many times its bound.
+pub const FLOOD: u32 = 3;
+/// Messages that move from a stopped channel to another in one top-up.
+const MOVES_MAX: u32 = 200;
 
 /// What a top-up found for one channel.
 #[derive(Clone, Debug, Default)]
@@ -149,17 +154,27 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     let stops = Stops::load(tx, now).await?;
     let settings = settings::load(tx).await?;
     let open = matches!(settings.window()?.state_at(now, &no_holiday), WindowState::Open { .. });
-    if !open || channel.paused || stops.hold_channel(channel.business_id, channel.integration_id, channel_id) {
+    if !open {
         return Ok(TopUp::default());
+    }
+    if channel.paused || stops.hold_channel(channel.business_id, channel.integration_id, channel_id) {
+        // Nothing goes out here; what a person has pointed to another channel meanwhile goes there.
+        let moving = moving_away(tx, channel_id).await?;
+        return queue(tx, channel_id, &moving, &stops, now).await;
     }
     let bound = bound.unwrap_or_else(|| channel.per_second.map_or(BOUND_UNLIMITED, |limit| limit.max(BOUND_MIN)));
     let row = tx
         .fetch_one(
-            sql!("SELECT count(*) AS n FROM messages WHERE channel_id = $1 AND state = 'queued' AND queued_at > $2"),
+            sql!(
+                "SELECT count(*) AS n, count(*) FILTER (WHERE queued_at > $2) AS recent FROM messages
+                 WHERE state = 'queued' AND channel_id = $1"
+            ),
             values![channel_id, now - COUNTS_FOR],
         )
         .await?;
-    let room = bound.saturating_sub(row.small("n")?);
+    // However long nobody takes hints, the broker never holds a flood of them.
+    let flood = bound.saturating_mul(FLOOD).saturating_sub(row.small("n")?);
+    let room = bound.saturating_sub(row.small("recent")?).min(flood);
     if room == 0 {
         return Ok(TopUp { more: true, ..TopUp::default() });
     }
@@ -207,20 +222,22 @@ async fn candidates(
         .fetch(
             sql!(
                 "WITH open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
-                 fresh AS (SELECT id FROM sources WHERE complete_at + max_age_s * 1000000 > $3),
+                 fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3),
                  best AS (
                    SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held'
                        AND ($4 = 1 OR run_planned_at <= $5) AND source_id IN (SELECT id FROM fresh)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
-                                       OR (s.scope = 'template' AND s.target = (SELECT template_id FROM notices n WHERE n.id = m.notice_id)))
+                                       OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
+                                               WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
                        ORDER BY stage_rank DESC, due_on, id LIMIT $2) h
                    UNION ALL
                    SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'scheduled'
                        AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
-                                       OR (s.scope = 'template' AND s.target = (SELECT template_id FROM notices n WHERE n.id = m.notice_id)))
+                                       OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
+                                               WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
                        ORDER BY stage_rank DESC, due_on, id LIMIT $2) d)
                  SELECT id FROM best ORDER BY stage_rank DESC, due_on, id LIMIT $2"
             ),
@@ -238,6 +255,22 @@ async fn candidates(
     Ok(ids.into_iter().filter(|id| locked.contains(id)).collect())
 }
 
+/// Waiting messages of the channel whose stage's notice goes through another one by now, locked.
+async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT m.id FROM messages m JOIN policy_stages ps ON ps.policy_id = m.policy_id AND ps.stage = m.stage
+                 JOIN notices n ON n.id = ps.notice_id
+                 WHERE m.channel_id = $1 AND m.state IN ('held', 'scheduled') AND n.channel_id <> $1 ORDER BY m.id LIMIT $2",
+                { postgres: " FOR UPDATE OF m", sqlite: "" }
+            ),
+            values![channel_id, MOVES_MAX],
+        )
+        .await?;
+    rows.iter().map(|row| row.id("id").map(MessageId)).collect()
+}
+
 /// Looks at each message once more: not called for → skipped; says something else → rendered again; then queued.
 async fn queue(
     tx: &mut Tx,
@@ -252,10 +285,13 @@ async fn queue(
     let loaded = snapshot::load(tx, ids, stops).await?;
     let mut skipped = Vec::new();
     let mut changed: Vec<(&Loaded, Rendered)> = Vec::new();
+    let mut stale = Vec::new();
     let mut queued = std::collections::HashSet::new();
     for message in &loaded {
         match called_for(&message.snapshot, now) {
             Err(why) => skipped.push(json!({"id": message.id, "reason": why})),
+            // Its own row is old though its source is young: nothing is sent from it, and it makes room for others.
+            Ok(_) if message.snapshot.fresh_until.is_none_or(|until| until <= now) => stale.push(message.id),
             Ok(text) if text.facts_version() != message.snapshot.facts_version => changed.push((message, text)),
             Ok(_) => {
                 queued.insert(message.id);
@@ -263,6 +299,7 @@ async fn queue(
         }
     }
     render_again(tx, &changed, now).await?;
+    wait_for_a_look(tx, &stale, now).await?;
     // One that now goes through another channel waits for that channel's top-up.
     queued.extend(changed.iter().filter(|(message, _)| moves_to(message) == Some(channel_id)).map(|(message, _)| message.id));
     let queued: Vec<MessageId> = ids.iter().copied().filter(|id| queued.contains(id)).collect();
@@ -277,6 +314,22 @@ async fn queue(
     .await?;
     let skipped = if skipped.is_empty() { 0 } else { crate::start::skip(tx, &skipped, now).await? };
     Ok(TopUp { queued, skipped, rendered_again: changed.len() as u64, more: false })
+}
+
+async fn wait_for_a_look(tx: &mut Tx, stale: &[MessageId], now: DateTime<Utc>) -> Result<(), LedgerError> {
+    if stale.is_empty() {
+        return Ok(());
+    }
+    tx.execute(
+        sql!(
+            "UPDATE messages SET state = 'scheduled', reason = 'stale_source', next_attempt_at = $2, updated_at = $3
+             WHERE state IN ('held', 'scheduled') AND id IN ",
+            (any 1 uuid)
+        ),
+        values![json_ids(stale.iter().map(|id| id.0)), now + RECHECK, now],
+    )
+    .await?;
+    Ok(())
 }
 
 fn moves_to(message: &Loaded) -> Option<ChannelId> {

@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub const TRIES_MAX: u32 = 3;
 /// How long a lease holds without a heartbeat.
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
+/// How long after its instant a run may still be begun: what it would decide then belongs to a newer one.
+pub const AGE_MAX: TimeDelta = TimeDelta::hours(12);
 /// How far in the ledger's future a run may be planned: the distance of two clocks, not more (F9).
 pub const PLANNED_AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
 
@@ -101,6 +103,11 @@ pub enum LeaseAnswer {
     Held,
     /// It has ended, or isn't to be tried yet.
     NothingToDo,
+    /// It failed just now: it was dropped too often, or its time is long past.
+    Over {
+        /// Which.
+        why: &'static str,
+    },
     /// The ledger has no such run.
     Unknown,
 }
@@ -223,7 +230,7 @@ impl Ledger {
         self.db.write(move |tx| Box::pin(async move { lease_run(tx, id, owner, evaluates_on).await })).await
     }
 
-    /// Prolongs a lease.
+    /// Prolongs a run's lease, and that of the source which it syncs.
     ///
     /// # Errors
     /// [`LedgerError::LeaseLost`] when somebody else has the run: stop working on it.
@@ -240,7 +247,13 @@ impl Ledger {
                             values![id, owner, now + LEASE],
                         )
                         .await?,
+                    )?;
+                    tx.execute(
+                        sql!("UPDATE sources SET lease_expires_at = $2 WHERE lease_owner = $1"),
+                        values![owner, now + crate::mirror::SYNC_LEASE],
                     )
+                    .await?;
+                    Ok(())
                 })
             })
             .await
@@ -279,7 +292,7 @@ impl Ledger {
     }
 
     /// Gives a run back, to be tried again after `wait`. `counts` says whether this was a try: a source that is down, or a
-    /// shutdown, is none. It begins afresh: what was decided already is found and left as it is.
+    /// shutdown, is none, and then it begins afresh: what was decided already is found and left as it is. A try goes on where it stopped.
     pub async fn replan_run(
         &self,
         id: RunId,
@@ -297,7 +310,10 @@ impl Ledger {
                         tx.execute(
                             sql!(
                                 "UPDATE runs SET state = 'planned', lease_owner = NULL, lease_expires_at = NULL, next_try_at = $3, note = $4,
-                                        tries = tries - $5, cursor_source = NULL, cursor_due_on = NULL, cursor_invoice = NULL
+                                        tries = tries - $5,
+                                        cursor_source = CASE WHEN $5 = 1 THEN NULL ELSE cursor_source END,
+                                        cursor_due_on = CASE WHEN $5 = 1 THEN NULL ELSE cursor_due_on END,
+                                        cursor_invoice = CASE WHEN $5 = 1 THEN NULL ELSE cursor_invoice END
                                  WHERE id = $1 AND lease_owner = $2 AND state = 'running'"
                             ),
                             values![id, owner, now + wait, why, i64::from(!counts)],
@@ -342,16 +358,23 @@ async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate)
     if !ours {
         return Ok(LeaseAnswer::NothingToDo);
     }
-    if run.tries >= TRIES_MAX {
+    let over = if run.tries >= TRIES_MAX {
+        Some("dropped three times without progress")
+    } else if run.planned_at + AGE_MAX < now {
+        Some("nobody could do it within 12 hours of its time")
+    } else {
+        None
+    };
+    if let Some(why) = over {
         tx.execute(
             sql!(
                 "UPDATE runs SET state = 'failed', lease_owner = NULL, lease_expires_at = NULL, finished_at = $2,
-                        note = COALESCE(note, 'dropped three times without progress') WHERE id = $1"
+                        note = COALESCE(note, $3) WHERE id = $1"
             ),
-            values![id, now],
+            values![id, now, why],
         )
         .await?;
-        return Ok(LeaseAnswer::NothingToDo);
+        return Ok(LeaseAnswer::Over { why });
     }
     let evaluates_on = run.evaluates_on.unwrap_or(evaluates_on);
     run.evaluates_on = Some(evaluates_on);

@@ -33,7 +33,8 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                         m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id,
                         i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id,
-                        (o.phone_key IS NOT NULL) AS opted_out, s.complete_at, s.max_age_s
+                        (o.phone_key IS NOT NULL) AS opted_out, s.max_age_s,
+                        CASE WHEN s.enabled THEN s.complete_at END AS complete_at, i.observed_at
                  FROM messages m
                  JOIN channels ch ON ch.id = m.channel_id
                  JOIN sources s ON s.id = m.source_id
@@ -61,7 +62,9 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         Some(id) => notices.plan(NoticeId(id), row)?,
         None => None,
     };
-    let fresh_until = row.opt_instant("complete_at")?.zip(TimeDelta::try_seconds(row.int("max_age_s")?));
+    // A row that the last sync didn't confirm is as old as its own look, however young the source is.
+    let looked_at = row.opt_instant("complete_at")?.zip(row.opt_instant("observed_at")?).map(|(source, row)| source.min(row));
+    let fresh_until = looked_at.zip(TimeDelta::try_seconds(row.int("max_age_s")?));
     let belongs = Belongs {
         business: BusinessId(row.id("business_id")?),
         integration: IntegrationId(row.id("integration_id")?),
@@ -78,6 +81,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         business_id: belongs.business,
         integration_id: belongs.integration,
         snapshot: Snapshot {
+            stage,
             state: row.named("state", State::parse)?,
             next_attempt_at: row.opt_instant("next_attempt_at")?,
             expires_at: row.instant("expires_at")?,

@@ -3,7 +3,7 @@
 use crate::watch;
 use chrono::Utc;
 use regua_broker::Broker;
-use regua_domain::configuration::{Configuration, ConfigurationErrors, Defaults, Note};
+use regua_domain::configuration::{Configuration, ConfigurationErrors, Defaults};
 use regua_domain::ids::LedgerId;
 use regua_ledger::{Ledger, LedgerError};
 use regua_telemetry::config::ServiceConfig;
@@ -70,10 +70,7 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
         }
     }
     if let Some(path) = &config.config_file {
-        let notes = apply_file(&ledger, path, config, &process.environment).await.map_err(Failure::configuration)?;
-        for note in notes {
-            tracing::info!(line = note.line, field = %note.field, "{}", note.text);
-        }
+        apply_file(&ledger, path, config, &process.environment).await.map_err(Failure::configuration)?;
     }
     let url = SecretString::from(config.broker_url.expose().to_owned());
     let broker = regua_broker::connect(&url, ledger_id).map_err(Failure::configuration)?;
@@ -110,19 +107,20 @@ async fn migrated(ledger: &Ledger) -> Result<LedgerId, LedgerError> {
     ledger.id().await
 }
 
-/// Reads, checks and applies a configuration file: all of it or nothing. What is worth knowing about it.
-pub async fn apply_file(
-    ledger: &Ledger,
-    path: &Path,
-    config: &ServiceConfig,
-    environment: &Environment,
-) -> Result<Vec<Note>, ApplyError> {
+/// Reads, checks and applies the file of `REGUA_CONFIG`: all of it or nothing, and only if it isn't the one applied last.
+async fn apply_file(ledger: &Ledger, path: &Path, config: &ServiceConfig, environment: &Environment) -> Result<(), ApplyError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| ApplyError::Unreadable { path: name.clone(), why })?;
     let defaults = Defaults { zone: config.timezone, allow_private_urls: config.allow_private_urls, now: Utc::now() };
     let (configuration, notes) =
         Configuration::parse_with_notes(&text, &name, &defaults, &|name| environment.get(name)).map_err(ApplyError::Wrong)?;
-    ledger.apply_configuration(configuration).await?;
-    tracing::info!(file = %name, "configuration.applied");
-    Ok(notes)
+    for note in notes {
+        tracing::info!(line = note.line, field = %note.field, "{}", note.text);
+    }
+    if ledger.apply_file_once(configuration).await? {
+        tracing::info!(file = %name, "configuration.applied");
+    } else {
+        tracing::debug!(file = %name, "configuration.known");
+    }
+    Ok(())
 }

@@ -123,6 +123,7 @@ CREATE TABLE sources (
     max_age_s        BIGINT NOT NULL,
     days_back        BIGINT NOT NULL,
     days_ahead       BIGINT NOT NULL,
+    enabled          BOOLEAN NOT NULL,
     generation       BIGINT NOT NULL DEFAULT 0,
     complete_at      BIGINT,
     lease_owner      UUID,
@@ -231,7 +232,7 @@ CREATE TABLE messages (
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX one_live_dated_message_per_invoice ON messages (source_id, subject)
     WHERE due_on IS NOT NULL AND state IN ('held', 'scheduled', 'queued', 'sending');
-CREATE INDEX live_messages_best_first ON messages (channel_id, state, stage_rank DESC, due_on, id)
+CREATE INDEX live_messages_best_first ON messages (state, channel_id, stage_rank DESC, due_on, id)
     WHERE state IN ('held', 'scheduled', 'queued', 'sending');
 
 -- The cold half: what the customer will read, one row per message that has a text.

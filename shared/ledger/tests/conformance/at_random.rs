@@ -9,7 +9,7 @@ use regua_domain::message::{DeferReason, DoubtReason, FailReason, State};
 use regua_domain::settlement::Settlement;
 use regua_ledger::conservation::compare;
 use regua_ledger::new_id;
-use regua_ledger::start::StartAnswer;
+use regua_ledger::start::{StartAnswer, StartBatch};
 use std::sync::Mutex;
 
 /// Repeat a failed run with its seed.
@@ -19,6 +19,8 @@ const CUSTOMERS: u32 = 25;
 const EACH: u32 = 3;
 const WORKERS: u64 = 6;
 const STEPS: u32 = 60;
+/// Short, so that leases expire while their attempts are in hand.
+const LEASE: TimeDelta = TimeDelta::seconds(12);
 
 /// What lies between the workers: hints on their way, attempts in hand, and what the provider took.
 #[derive(Default)]
@@ -42,7 +44,7 @@ async fn start_some(w: &World, between: &Between, rng: &mut StdRng) {
     hints.sort_unstable();
     hints.dedup();
     let requests = hints.iter().map(|id| (*id, AttemptId(new_id()))).collect();
-    let batch = start_batch(requests);
+    let batch = StartBatch { lease: LEASE, ..start_batch(requests) };
     for (id, answer) in w.ledger.start(batch).await.unwrap().answers {
         match answer {
             StartAnswer::Started(started) => between.open.lock().unwrap().push((id, started.attempt_id)),

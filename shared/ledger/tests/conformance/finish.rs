@@ -103,6 +103,7 @@ async fn a_recipients_counters_go_back_only_while_its_last_attempt_is_this_one(f
     let both = recipient(&w).await;
     assert_eq!(w.finish(ids[0], first, Settlement::GiveBack).await, FinishAnswer::Settled);
     assert_eq!(recipient(&w).await, both, "somebody else counted on it since");
+    assert_eq!(w.f.number("SELECT CAST(SUM(recipients) AS BIGINT) FROM budget_buckets").await, Some(1));
     w.finish(ids[1], second.attempt_id, Settlement::GiveBack).await;
     assert_eq!(recipient(&w).await.1, 1, "as the second found it");
 }
@@ -154,18 +155,17 @@ async fn what_proves_nothing_leaves_doubt_as_it_is(f: Fixture) {
     let w = world(f).await;
     let (id, attempt) = rescued(&w).await;
     let before = recipient(&w).await;
+    assert_eq!(w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::TimedOut }).await, FinishAnswer::Late);
+    assert_eq!(w.state(id).await, (State::InDoubt, Some("lease_expired".into())));
+    assert_eq!((w.message(id).await.attempts, recipient(&w).await), (1, before));
+}
+
+async fn a_late_proof_that_nothing_was_taken_settles_doubt(f: Fixture) {
+    let w = world(f).await;
+    let (id, attempt) = rescued(&w).await;
     let at = w.now().await + TimeDelta::minutes(1);
-    let settlements = [
-        Settlement::Doubt { why: DoubtReason::TimedOut },
-        Settlement::Retry { at },
-        Settlement::Defer { until: at, why: DeferReason::Throttled },
-        Settlement::GiveBack,
-    ];
-    for settlement in settlements {
-        assert_eq!(w.finish(id, attempt, settlement).await, FinishAnswer::Late);
-        assert_eq!(w.state(id).await, (State::InDoubt, Some("lease_expired".into())));
-        assert_eq!((w.message(id).await.attempts, recipient(&w).await), (1, before));
-    }
+    assert_eq!(w.finish(id, attempt, Settlement::Retry { at }).await, FinishAnswer::Settled);
+    assert_eq!(w.state(id).await, (State::Scheduled, Some("retry".into())));
 }
 
 /// Evidence that comes after a person's word is kept on its attempt, whatever the message became.
@@ -223,6 +223,7 @@ conformance! {
     a_late_definite_answer_settles_doubt
     a_late_refusal_settles_doubt_too
     what_proves_nothing_leaves_doubt_as_it_is
+    a_late_proof_that_nothing_was_taken_settles_doubt
     a_late_answer_is_never_discarded
     a_batch_settles_each_by_itself
     nothing_and_no_more_than_a_batch_may_be_reported

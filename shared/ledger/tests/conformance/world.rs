@@ -314,7 +314,7 @@ impl World {
         let settings = self.ledger.settings().await.unwrap();
         let window = settings.window().unwrap();
         let span = decide::due_dates(&policies, today).unwrap();
-        let candidates = self.ledger.candidates(self.source, span, None, 1000).await.unwrap();
+        let candidates = self.ledger.candidates(self.source, span, chrono::DateTime::UNIX_EPOCH, None, 1000).await.unwrap();
         let mut messages = Vec::new();
         for candidate in &candidates {
             let decided = decide::decide(&policies[0], &candidate.invoice, candidate.customer.as_ref(), &candidate.known, today);

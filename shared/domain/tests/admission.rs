@@ -1,0 +1,463 @@
+//! The decision inside *start*: which verdict, in which order of reasons, and what the limits promise over time.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono_tz::America::Sao_Paulo;
+use proptest::prelude::*;
+use regua_domain::admission::{
+    BUDGET_PERIOD, Budget, Gate, HORIZON, PHONE_SPACING, RECHECK, Recipient, Rules, Snapshot, Verdict, admit, called_for,
+};
+use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
+use regua_domain::message::{DeferReason, SkipReason, State};
+use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::money::Centavos;
+use regua_domain::render::{NoticePlan, render};
+use regua_domain::variables;
+use regua_domain::window::Window;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+const LEAD: TimeDelta = TimeDelta::milliseconds(20);
+
+fn at(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).expect("an instant").to_utc()
+}
+
+/// A Monday, 10:00 in São Paulo.
+fn now() -> DateTime<Utc> {
+    at("2026-03-09T13:00:00Z")
+}
+
+fn closes() -> DateTime<Utc> {
+    at("2026-03-09T21:00:00Z")
+}
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().expect("a date")
+}
+
+fn no_holiday(_: NaiveDate) -> bool {
+    false
+}
+
+fn customer() -> Customer {
+    Customer {
+        id: CustomerId("1".into()),
+        name: "Maria".into(),
+        trade_name: String::new(),
+        tax_id: String::new(),
+        person_type: "F".into(),
+        mobile_phone: "11 98000-0001".into(),
+        whatsapp: String::new(),
+        city: String::new(),
+        state: String::new(),
+        branch_id: "1".into(),
+        customer_type_id: String::new(),
+        takes_part_in_collection: true,
+        takes_part_in_pre_due: true,
+        days_before_collection: 0,
+    }
+}
+
+fn invoice() -> Invoice {
+    Invoice {
+        id: InvoiceId("1".into()),
+        customer_id: Some(CustomerId("1".into())),
+        number: "1".into(),
+        status: InvoiceStatus::Open,
+        released: true,
+        amount: Centavos(10_000),
+        open_amount: Centavos(10_000),
+        issued_on: None,
+        due_on: day("2026-03-06"),
+        paid_on: None,
+        cancelled_on: None,
+        branch_id: "1".into(),
+        portfolio_id: String::new(),
+        contract_id: String::new(),
+        contract_status: String::new(),
+        receipt_type: String::new(),
+        digitable_line: String::new(),
+        pix_code: String::new(),
+        payment_link: String::new(),
+        awaiting_confirmation: false,
+        reversed: false,
+        protested: false,
+        renegotiation_id: String::new(),
+    }
+}
+
+fn notice() -> NoticePlan {
+    NoticePlan {
+        id: NoticeId(Uuid::nil()),
+        channel_id: ChannelId(Uuid::nil()),
+        provider_channel_id: "64f1c0de0a1b2c3d4e5f6001".into(),
+        template_id: "64f1c0de0a1b2c3d4e5f7001".into(),
+        entries: variables::parse("#cliente_razao#,#areceber_valor_aberto#").expect("variables"),
+    }
+}
+
+/// A queued message that may go at once.
+fn ready() -> Snapshot {
+    Snapshot {
+        state: State::Queued,
+        next_attempt_at: None,
+        expires_at: closes() + TimeDelta::days(30),
+        due_on: Some(invoice().due_on),
+        facts_version: render(&notice(), Some(&customer()), &invoice()).expect("it can be sent").facts_version(),
+        phone_slot_at: None,
+        invoice: Some(invoice()),
+        customer: Some(customer()),
+        notice: Some(notice()),
+        opted_out: false,
+        stopped: false,
+        fresh_until: Some(closes()),
+    }
+}
+
+/// All that a message is held against, open and unused.
+struct World {
+    gate: Gate,
+    recipient: Recipient,
+    budget: Budget,
+    window: Window,
+    per_day: u32,
+    horizon: TimeDelta,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), paused_until: None },
+            recipient: Recipient::default(),
+            budget: Budget { limit: Some(250), used: 0, frees_at: None },
+            window: Window::business_hours(Sao_Paulo),
+            per_day: 2,
+            horizon: HORIZON,
+        }
+    }
+
+    fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
+        let rules =
+            Rules { window: &self.window, is_holiday: no_holiday, per_day: self.per_day, lead: LEAD, horizon: self.horizon };
+        admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.budget, &rules, now)
+    }
+
+    fn admit(&mut self, snapshot: &Snapshot) -> Verdict {
+        self.admit_at(snapshot, now())
+    }
+}
+
+fn postpone(until: DateTime<Utc>, why: DeferReason) -> Verdict {
+    Verdict::Postpone { until, why, phone_slot_at: None }
+}
+
+#[test]
+fn a_start_charges_gate_recipient_and_budget() {
+    let mut world = World::new();
+    let Verdict::Start { slot_at, text } = world.admit(&ready()) else { panic!("it may go") };
+    assert_eq!((slot_at, text.variables), (now() + LEAD, vec!["Maria".to_owned(), "R$100,00".to_owned()]));
+    assert_eq!(world.gate.next_free_at, slot_at + world.gate.interval());
+    let charged = Recipient {
+        last_start_at: Some(slot_at),
+        reserved_at: None,
+        day: Some(day("2026-03-09")),
+        sent_today: 1,
+        counted_at: Some(slot_at),
+    };
+    assert_eq!((world.recipient, world.budget.used), (charged, 1));
+}
+
+#[test]
+fn whatever_does_not_start_charges_nothing() {
+    let mut world = World::new();
+    let (gate, recipient) = (world.gate.clone(), world.recipient.clone());
+    for snapshot in [
+        Snapshot { state: State::Held, ..ready() },
+        Snapshot { opted_out: true, ..ready() },
+        Snapshot { stopped: true, ..ready() },
+        Snapshot { facts_version: "old".into(), ..ready() },
+    ] {
+        world.admit(&snapshot);
+        assert_eq!((&world.gate, &world.recipient, world.budget.used), (&gate, &recipient, 0));
+    }
+}
+
+#[test]
+fn only_a_queued_or_a_due_scheduled_message_waits_for_its_hint() {
+    for &state in State::ALL {
+        let due = matches!(state, State::Queued | State::Scheduled);
+        let verdict = World::new().admit(&Snapshot { state, next_attempt_at: Some(now()), ..ready() });
+        assert_eq!(matches!(verdict, Verdict::Start { .. }), due, "{state}");
+        assert_eq!(verdict == Verdict::NotWaiting, !due, "{state}");
+    }
+    let later = Some(now() + TimeDelta::microseconds(1));
+    for next_attempt_at in [None, later] {
+        let verdict = World::new().admit(&Snapshot { state: State::Scheduled, next_attempt_at, ..ready() });
+        assert_eq!(verdict, Verdict::NotWaiting);
+    }
+}
+
+#[track_caller]
+fn skips(snapshot: &Snapshot, why: SkipReason) {
+    assert_eq!(World::new().admit(snapshot), Verdict::Skip { why });
+    assert_eq!(called_for(snapshot, now()), Err(why), "top-up says the same");
+}
+
+#[test]
+fn a_message_that_is_not_called_for_is_skipped_with_its_reason() {
+    let with = |change: fn(&mut Invoice)| {
+        let mut changed = invoice();
+        change(&mut changed);
+        Snapshot { invoice: Some(changed), ..ready() }
+    };
+    skips(&Snapshot { expires_at: now(), ..ready() }, SkipReason::Expired);
+    skips(&Snapshot { invoice: None, ..ready() }, SkipReason::NotChargeable);
+    skips(&with(|i| i.status = InvoiceStatus::Received), SkipReason::Paid);
+    skips(&with(|i| i.status = InvoiceStatus::Cancelled), SkipReason::Cancelled);
+    skips(&with(|i| i.renegotiation_id = "9".into()), SkipReason::Renegotiated);
+    skips(&with(|i| i.reversed = true), SkipReason::NotChargeable);
+    skips(&with(|i| i.due_on = day("2026-03-07")), SkipReason::DueDateMoved);
+    skips(&Snapshot { notice: None, ..ready() }, SkipReason::StageOff);
+    skips(&Snapshot { opted_out: true, ..ready() }, SkipReason::OptedOut);
+    skips(&Snapshot { customer: None, ..ready() }, SkipReason::NoCustomer);
+    skips(&Snapshot { customer: Some(Customer { mobile_phone: "1".into(), ..customer() }), ..ready() }, SkipReason::NoValidPhone);
+}
+
+#[test]
+fn the_customers_state_comes_before_every_hold_up() {
+    let mut world = World::new();
+    world.gate.paused_until = Some(closes());
+    let paid = Invoice { status: InvoiceStatus::Received, ..invoice() };
+    let snapshot = Snapshot { stopped: true, fresh_until: None, invoice: Some(paid), ..ready() };
+    assert_eq!(world.admit(&snapshot), Verdict::Skip { why: SkipReason::Paid });
+}
+
+#[test]
+fn what_holds_a_message_back_says_until_when() {
+    let recheck = now() + RECHECK;
+    assert_eq!(World::new().admit(&Snapshot { stopped: true, ..ready() }), postpone(recheck, DeferReason::Stopped));
+    for fresh_until in [None, Some(now())] {
+        assert_eq!(World::new().admit(&Snapshot { fresh_until, ..ready() }), postpone(recheck, DeferReason::StaleSource));
+    }
+    let mut world = World::new();
+    world.gate.paused_until = Some(now() + TimeDelta::minutes(3));
+    assert_eq!(world.admit(&ready()), postpone(now() + TimeDelta::minutes(3), DeferReason::Gate));
+    let stopped = Snapshot { stopped: true, ..ready() };
+    assert_eq!(world.admit(&stopped), postpone(now() + TimeDelta::minutes(3), DeferReason::Stopped), "the longer of both");
+    world.gate.paused_until = Some(now());
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "a pause that is over holds nothing");
+    let evening = World::new().admit_at(&Snapshot { fresh_until: None, ..ready() }, closes());
+    assert_eq!(evening, postpone(at("2026-03-10T12:00:00Z"), DeferReason::WindowClosed));
+    assert_eq!(
+        World::new().admit(&Snapshot { facts_version: "old".into(), ..ready() }),
+        postpone(now(), DeferReason::FactsChanged)
+    );
+}
+
+#[test]
+fn no_slot_lies_behind_the_windows_end_or_the_messages_own() {
+    let asked = closes() - TimeDelta::milliseconds(10);
+    let verdict = World::new().admit_at(&Snapshot { fresh_until: Some(closes() + TimeDelta::days(1)), ..ready() }, asked);
+    assert_eq!(verdict, postpone(at("2026-03-10T12:00:00Z"), DeferReason::WindowClosed));
+    let ends = Snapshot { expires_at: now() + LEAD, ..ready() };
+    assert_eq!(World::new().admit(&ends), Verdict::Skip { why: SkipReason::Expired });
+    let later = Snapshot { expires_at: now() + LEAD + TimeDelta::microseconds(1), ..ready() };
+    assert!(matches!(World::new().admit(&later), Verdict::Start { .. }));
+}
+
+#[test]
+fn a_slot_is_at_least_the_lead_and_at_most_the_horizon_away() {
+    for (free_in_ms, horizon_ms, expected_ms) in
+        [(-500, 200, Some(20)), (20, 200, Some(20)), (199, 200, Some(199)), (200, 200, Some(200)), (201, 200, None)]
+            .into_iter()
+            .chain([(100, 50, None), (50, 50, Some(50)), (201, 9000, None), (20, 5, Some(20))])
+    {
+        let mut world = World::new();
+        world.gate.next_free_at = now() + TimeDelta::milliseconds(free_in_ms);
+        world.horizon = TimeDelta::milliseconds(horizon_ms);
+        match (world.admit(&ready()), expected_ms) {
+            (Verdict::Start { slot_at, .. }, Some(ms)) => assert_eq!(slot_at, now() + TimeDelta::milliseconds(ms)),
+            (Verdict::NoSlot { free_at }, None) => assert_eq!(free_at, world.gate.next_free_at),
+            (verdict, _) => panic!("free in {free_in_ms} ms, horizon {horizon_ms} ms: {verdict:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_person_over_the_cap_waits_for_the_next_open_day_or_not_at_all() {
+    let mut world = World::new();
+    world.recipient =
+        Recipient { day: Some(day("2026-03-09")), sent_today: 2, last_start_at: Some(now()), ..Recipient::default() };
+    let tomorrow = at("2026-03-10T12:00:00Z");
+    assert_eq!(world.admit(&ready()), postpone(tomorrow, DeferReason::PersonCap), "not spaced first");
+    assert_eq!(world.recipient.reserved_at, None);
+    let ends_today = Snapshot { expires_at: closes(), ..ready() };
+    assert_eq!(world.admit(&ends_today), Verdict::Skip { why: SkipReason::Capped });
+    world.recipient.day = Some(day("2026-03-08"));
+    world.recipient.last_start_at = None;
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "yesterday's messages don't count");
+    assert_eq!(world.recipient.sent_today, 1);
+}
+
+#[test]
+fn a_friday_over_the_cap_waits_for_monday() {
+    let friday = at("2026-03-13T14:00:00Z");
+    let mut world = World::new();
+    world.recipient = Recipient { day: Some(day("2026-03-13")), sent_today: 2, ..Recipient::default() };
+    let snapshot = Snapshot { fresh_until: Some(friday + TimeDelta::hours(1)), ..ready() };
+    assert_eq!(world.admit_at(&snapshot, friday), postpone(at("2026-03-16T12:00:00Z"), DeferReason::PersonCap));
+}
+
+#[test]
+fn an_exhausted_budget_closes_the_gate_but_for_nobody_new_costs_nothing() {
+    let frees_at = now() + TimeDelta::hours(7);
+    let mut world = World::new();
+    world.budget = Budget { limit: Some(250), used: 250, frees_at: Some(frees_at) };
+    world.recipient.counted_at = Some(now() - TimeDelta::hours(23));
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "this person has a place");
+    assert_eq!(world.budget.used, 250);
+    world.recipient = Recipient { counted_at: Some(now() + LEAD - BUDGET_PERIOD), ..Recipient::default() };
+    world.gate.next_free_at = now();
+    assert_eq!(world.admit(&ready()), postpone(frees_at, DeferReason::Budget), "24 hours to the microsecond");
+    assert_eq!(world.gate.paused_until, Some(frees_at));
+    assert_eq!(world.admit(&ready()), postpone(frees_at, DeferReason::Gate), "the next one waits at the gate");
+}
+
+#[test]
+fn an_unlimited_channel_and_business_hold_nothing_back() {
+    let mut world = World::new();
+    world.gate.per_second = None;
+    world.budget = Budget { limit: None, used: u32::MAX - 1000, frees_at: None };
+    for _ in 0..1000 {
+        world.recipient = Recipient::default();
+        assert!(matches!(world.admit(&ready()), Verdict::Start { .. }));
+    }
+}
+
+proptest! {
+    /// F6: whoever asks whenever, no half-open second holds more slots than the limit.
+    #[test]
+    fn no_second_holds_more_slots_than_the_limit(limit in 1_u32..1000, waits in prop::collection::vec(0_i64..60_000, 150)) {
+        let mut world = World::new();
+        world.gate.per_second = Some(limit);
+        let (mut asked, mut slots) = (now(), Vec::new());
+        for wait in waits {
+            asked += TimeDelta::microseconds(wait);
+            world.recipient = Recipient::default();
+            world.budget.used = 0;
+            if let Verdict::Start { slot_at, .. } = world.admit_at(&ready(), asked) {
+                prop_assert!(slot_at >= asked + LEAD && slot_at <= asked + HORIZON);
+                slots.push(slot_at);
+            }
+        }
+        for (place, first) in slots.iter().enumerate() {
+            let within = slots[place..].iter().take_while(|slot| **slot < *first + TimeDelta::seconds(1)).count();
+            prop_assert!(within <= limit as usize, "{within} within a second at {limit} per second");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// … and while somebody asks often enough, the slots of ten seconds are at least 98% of it.
+    #[test]
+    fn waiting_work_gets_98_percent_of_the_limit(limit in 20_u32..300, every_ms in 5_i64..150) {
+        let mut world = World::new();
+        world.gate.per_second = Some(limit);
+        let (mut asked, mut started) = (now(), 0_u32);
+        while asked < now() + TimeDelta::seconds(10) {
+            loop {
+                world.recipient = Recipient::default();
+                world.budget.used = 0;
+                match world.admit_at(&ready(), asked) {
+                    Verdict::Start { .. } => started += 1,
+                    _ => break,
+                }
+            }
+            asked += TimeDelta::milliseconds(every_ms);
+        }
+        prop_assert!(started >= limit * 10 * 98 / 100, "{started} of {}", limit * 10);
+    }
+
+    /// F18, F11: any mix of phones keeps spacing, cap and budget, and each message is put off for its phone at most once.
+    #[test]
+    fn spacing_cap_and_budget_hold_for_any_mix_of_phones(
+        phones in prop::collection::vec(0_usize..5, 1..40),
+        per_day in 1_u32..12,
+        limit in 1_u32..6,
+        step_ms in 50_i64..400,
+    ) {
+        let mut run = Mix::new(per_day, limit, phones);
+        run.go(TimeDelta::milliseconds(step_ms));
+        run.check()?;
+    }
+}
+
+/// Messages of several phones, asked for again and again while minutes pass.
+struct Mix {
+    per_day: u32,
+    limit: u32,
+    /// Of each message: its phone, its snapshot, how often it was put off for the spacing.
+    waiting: Vec<(usize, Snapshot, u32)>,
+    recipients: BTreeMap<usize, Recipient>,
+    started: Vec<(usize, DateTime<Utc>)>,
+    put_off_most: u32,
+}
+
+impl Mix {
+    fn new(per_day: u32, limit: u32, phones: Vec<usize>) -> Self {
+        let waiting = phones.into_iter().map(|phone| (phone, ready(), 0)).collect();
+        Self { per_day, limit, waiting, recipients: BTreeMap::new(), started: Vec::new(), put_off_most: 0 }
+    }
+
+    fn go(&mut self, step: TimeDelta) {
+        let mut world = World { per_day: self.per_day, ..World::new() };
+        let mut asked = now();
+        while asked < now() + TimeDelta::minutes(5) {
+            let due =
+                |snapshot: &Snapshot| snapshot.state != State::Sent && snapshot.next_attempt_at.is_none_or(|at| at <= asked);
+            for (phone, snapshot, put_off) in self.waiting.iter_mut().filter(|(_, snapshot, _)| due(snapshot)) {
+                world.recipient = self.recipients.get(phone).cloned().unwrap_or_default();
+                world.budget = Budget { limit: Some(self.limit), used: used(&self.recipients, asked), frees_at: None };
+                world.gate.paused_until = None;
+                match world.admit_at(snapshot, asked) {
+                    Verdict::Start { slot_at, .. } => {
+                        self.started.push((*phone, slot_at));
+                        snapshot.state = State::Sent;
+                    }
+                    Verdict::Postpone { until, why, phone_slot_at } => {
+                        *put_off += u32::from(why == DeferReason::PhoneSpacing);
+                        self.put_off_most = self.put_off_most.max(*put_off);
+                        snapshot.state = State::Scheduled;
+                        snapshot.next_attempt_at = Some(until);
+                        snapshot.phone_slot_at = phone_slot_at;
+                    }
+                    Verdict::NoSlot { .. } | Verdict::Skip { .. } | Verdict::NotWaiting => {}
+                }
+                self.recipients.insert(*phone, world.recipient.clone());
+            }
+            asked += step;
+        }
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        let mut last: BTreeMap<usize, (DateTime<Utc>, u32)> = BTreeMap::new();
+        let mut started = self.started.clone();
+        started.sort_by_key(|(_, slot_at)| *slot_at);
+        for (phone, slot_at) in started {
+            let (before, sent) = last.get(&phone).copied().unwrap_or((slot_at - PHONE_SPACING, 0));
+            prop_assert!(slot_at >= before + PHONE_SPACING, "{before} {slot_at}");
+            prop_assert!(sent < self.per_day);
+            last.insert(phone, (slot_at, sent + 1));
+        }
+        prop_assert!(last.len() <= self.limit as usize, "{} people", last.len());
+        prop_assert!(self.put_off_most <= 1, "put off {} times", self.put_off_most);
+        Ok(())
+    }
+}
+
+fn used(recipients: &BTreeMap<usize, Recipient>, now: DateTime<Utc>) -> u32 {
+    let counted = recipients.values().filter(|recipient| recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > now));
+    u32::try_from(counted.count()).expect("a few")
+}
