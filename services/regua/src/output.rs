@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-/// What an empty ledger says.
-pub const NOTHING_CONFIGURED: &str =
-    "nothing is configured yet: write a file like ops/examples/demo.toml and run `regua config apply FILE`";
+pub use regua_pipeline::NOTHING_CONFIGURED;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

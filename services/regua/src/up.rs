@@ -1,8 +1,8 @@
 //! `regua up`: everything in this process.
 
+use crate::embedded;
 use crate::lock::{LedgerLock, LockAnswer};
 use crate::status_page::StatusPage;
-use crate::{embedded, output};
 use regua_telemetry::config::{Hosting, Service};
 use regua_telemetry::environment::Environment;
 use regua_telemetry::service::{self, Failure, Process};
@@ -33,9 +33,6 @@ async fn run(process: Process, page: StatusPage) -> Result<(), Failure> {
     }
     embedded::take_over(&pipeline, lock.is_some(), owns_broker).await.map_err(Failure::fault)?;
     page.show(pipeline.ledger.clone());
-    if pipeline.ledger.configuration().await.map_err(Failure::fault)?.is_none() {
-        tracing::info!("{}", output::NOTHING_CONFIGURED);
-    }
     let ended = Box::pin(embedded::run(pipeline, process)).await;
     drop((lock, only_memory));
     ended

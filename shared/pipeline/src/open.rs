@@ -20,6 +20,10 @@ use std::time::Duration;
 /// How a ledger that can't be reached is waited for.
 const WAIT: RetryPolicy = RetryPolicy { initial: Duration::from_millis(200), multiplier: 2.0, max: Duration::from_secs(5) };
 
+/// What every process says that finds an empty ledger: it is up, ready and idle.
+pub const NOTHING_CONFIGURED: &str =
+    "nothing is configured yet: write a file like ops/examples/demo.toml and run `regua config apply FILE`";
+
 /// A ledger and a broker that work together. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline {
@@ -71,6 +75,9 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     }
     if let Some(path) = &config.config_file {
         apply_file(&ledger, path, config, &process.environment).await.map_err(Failure::configuration)?;
+    }
+    if ledger.configuration().await.map_err(Failure::fault)?.is_none() {
+        tracing::info!("{NOTHING_CONFIGURED}");
     }
     let url = SecretString::from(config.broker_url.expose().to_owned());
     let broker = regua_broker::connect(&url, ledger_id).map_err(Failure::configuration)?;

@@ -1,8 +1,9 @@
-//! Says in `/readyz` how the ledger and the broker are, and in `/metrics` what invariant 2 counts.
+//! Says in `/readyz` how the ledger and the broker are and what is stopped, and in `/metrics` what invariant 2 counts.
 
 use regua_broker::Broker;
 use regua_domain::message::State;
 use regua_ledger::Ledger;
+use regua_ledger::stops::Stop;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::MetricFamily;
@@ -14,6 +15,9 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(1);
 /// How far this host's clock may be off the ledger's (invariant 9).
 const SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// Who raises the stop of a ledger that went back in time (invariant 3).
+const RAISED_BY_LEDGER: &str = "ledger";
 
 pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>) {
     let counts = ledger.clone();
@@ -27,6 +31,9 @@ pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>
         while !process.shutdown.has_begun() {
             every.tick().await;
             process.health.set("ledger", ledger_readiness(&ledger).await);
+            if let Ok(stops) = ledger.stops().await {
+                process.health.set("stops", stops_readiness(&stops));
+            }
             process.health.set(
                 "broker",
                 match broker.status().problem() {
@@ -48,6 +55,23 @@ async fn ledger_readiness(ledger: &Ledger) -> Readiness {
         )),
         Ok(_) => Readiness::Ready,
     }
+}
+
+/// A stop is no fault of the process: it goes on with whatever isn't stopped, and says what is.
+fn stops_readiness(stops: &[Stop]) -> Readiness {
+    if stops.is_empty() {
+        return Readiness::Ready;
+    }
+    let told: Vec<String> = stops
+        .iter()
+        .map(|stop| {
+            let what = if stop.target.is_empty() { stop.scope.to_string() } else { format!("{} {}", stop.scope, stop.target) };
+            // Who stops because the ledger went back in time says itself what to do.
+            let mend = if stop.raised_by == RAISED_BY_LEDGER { "" } else { "; lift it with `regua resume`" };
+            format!("{what} is stopped by {}: {}{mend}", stop.raised_by, stop.why)
+        })
+        .collect();
+    Readiness::degraded(told.join(". "))
 }
 
 async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, regua_ledger::LedgerError> {
