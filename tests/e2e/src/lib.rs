@@ -10,6 +10,7 @@
 mod broker;
 mod cli;
 mod database;
+mod house;
 pub mod memory;
 mod process;
 mod provider;
@@ -20,6 +21,7 @@ mod world;
 pub use broker::Queues;
 pub use cli::{Cli, Done};
 pub use database::{Count, Database};
+pub use house::House;
 pub use process::{Program, Service};
 pub use provider::{Rate, Request};
 pub use servers::{own_postgres, own_rabbitmq};

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Lines of a service's log that a failed test prints.
 const TAIL: usize = 40;
+/// Names a folder that keeps every service's log, whatever becomes of its test.
+const KEEP_LOGS: &str = "REGUA_E2E_LOGS";
 
 /// A binary of Régua.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,12 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        if let Some(folder) = std::env::var_os(KEEP_LOGS)
+            && let Some(name) = self.log.file_name()
+            && let Err(error) = fs::copy(&self.log, Path::new(&folder).join(name))
+        {
+            eprintln!("{} can't be kept: {error}", self.log.display());
+        }
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();

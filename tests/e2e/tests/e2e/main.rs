@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
 
+mod changes;
 mod demo;
 mod embedded;
+mod hints;
+mod import;
 mod separate;
 mod shutdown;
+mod trouble;
