@@ -1,10 +1,11 @@
 //! One attempt: wait for the slot, look once more at the time, send, decide, hand the result over.
 
 use crate::Dispatcher;
-use crate::config::{DOUBTS_IN_A_ROW_MAX, LATE_MAX, REST, START_BUDGET};
+use crate::config::{LATE_MAX, REST, START_BUDGET};
 use crate::decide::{AttemptFacts, Decision, Effect, decide};
 use crate::finisher::Finisher;
-use crate::lane::{Asked, Pulse, not_begun};
+use crate::lane::{Asked, not_begun};
+use crate::pulse::Pulse;
 use crate::routes::Way;
 use chrono::{DateTime, Utc};
 use regua_broker::AckTag;
@@ -129,10 +130,9 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     if order.asked.elapsed() > START_BUDGET {
         return give_back(&dispatcher, order, &finisher, "suspended");
     }
-    pulse.sends();
+    let on_wire = pulse.send();
     let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
-    let in_doubt = matches!(answer.outcome, Outcome::Doubt { .. });
-    let doubts = pulse.answered(in_doubt);
+    let needs_rest = on_wire.ended(matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. }));
     let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at };
     let now = dispatcher.clock.now();
     let decision = decide(facts, &answer.outcome, now, rand::random());
@@ -140,7 +140,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     if let Some(effect) = &decision.effect {
         apply(&dispatcher, &order, effect).await;
     }
-    if doubts >= DOUBTS_IN_A_ROW_MAX {
+    if needs_rest {
         pause(&dispatcher, &order, now + REST, DeferReason::Gate).await;
     }
     let result = Finished {

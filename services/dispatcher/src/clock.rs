@@ -98,7 +98,7 @@ impl Latencies {
         drop(durations);
         sorted.sort_unstable();
         let left_out = (sorted.len() / 100).max(1);
-        sorted.get(sorted.len().saturating_sub(left_out + 1)).copied().unwrap_or_default()
+        sorted.len().checked_sub(left_out + 1).map(|place| sorted[place]).unwrap_or_default()
     }
 }
 
@@ -148,8 +148,9 @@ mod tests {
         (1..=200).for_each(|ms| latencies.add(start, Duration::from_millis(ms)));
         assert_eq!(latencies.p99(start), Duration::from_millis(198));
         let later = start + LATENCY_AGE_MAX + Duration::from_millis(1);
-        latencies.add(later, Duration::from_millis(7));
         latencies.add(later, Duration::from_millis(900));
+        assert_eq!(latencies.p99(later), Duration::ZERO, "nor is the first start of a process");
+        latencies.add(later, Duration::from_millis(7));
         assert_eq!(latencies.p99(later), Duration::from_millis(7), "one hiccup of a quiet channel is no percentile");
     }
 }

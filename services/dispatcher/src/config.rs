@@ -9,6 +9,8 @@ pub const PREFETCH: u16 = 2000;
 pub const IN_FLIGHT_MAX: usize = 32;
 /// How long a hint waits in its lane before it is settled in the ledger instead.
 pub const LANE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long it waits in a lane that can't start now (no token, a ledger too slow, a silent provider): others may be able to.
+pub const LANE_WAIT_STUCK: Duration = Duration::from_secs(1);
 /// Messages that one start of a lane takes.
 pub const START_MAX: usize = 64;
 /// The least lead of a slot.
@@ -25,7 +27,7 @@ pub const START_BUDGET: Duration = Duration::from_secs(2);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a result that the ledger doesn't take is tried again before the lease may decide.
+/// What a ledger that is slow may take to get the result before the lease runs out. A result is never given up, but after that it settles a doubt.
 pub const FINISH_RETRY: Duration = Duration::from_secs(20);
 /// What is left between the sum of these and the lease.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -35,8 +37,8 @@ const LEASE_S: u64 = 60;
 
 /// Attempts of one message that use one up.
 pub const ATTEMPTS_MAX: u32 = 5;
-/// Doubtful answers in a row after which a channel rests.
-pub const DOUBTS_IN_A_ROW_MAX: u32 = 5;
+/// Attempts in a row that were doubtful, or never reached the provider, after which a channel rests; then one at a time is tried.
+pub const FAILURES_IN_A_ROW_MAX: u32 = 5;
 /// How long it rests then.
 pub const REST: TimeDelta = TimeDelta::seconds(60);
 /// No answer at all for this long, with [`BRAKE_FROM`] requests on the wire: nothing more is started.

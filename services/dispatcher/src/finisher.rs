@@ -1,13 +1,14 @@
 //! Writes results in batches, then acks their hints and frees their places. A result is kept until the ledger has it (K4).
 
-use crate::Dispatcher;
-use crate::config::FINISH_RETRY;
+use crate::{Dispatcher, alarm};
 use regua_broker::{AckTag, Acker};
+use regua_domain::ids::AttemptId;
+use regua_domain::settlement::Settlement;
 use regua_ledger::finish::{BATCH_MAX, FinishAnswer, Finished};
 use regua_telemetry::logging::Chain;
 use regua_telemetry::retry::RetryPolicy;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
@@ -45,7 +46,6 @@ async fn run(dispatcher: Arc<Dispatcher>, mut results: mpsc::UnboundedReceiver<R
     while results.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let finished: Vec<Finished> = batch.iter().map(|result| result.finished.clone()).collect();
         write(&dispatcher, finished).await;
-        // Also when it could not be written: the lease decides then, and the hint has nothing left to say.
         for result in batch.drain(..) {
             acker.ack(result.ack);
             drop(result.place);
@@ -53,27 +53,30 @@ async fn run(dispatcher: Arc<Dispatcher>, mut results: mpsc::UnboundedReceiver<R
     }
 }
 
-/// Writes a batch, for as long as the attempts' leases allow.
+/// Writes a batch, for as long as it takes: a definite answer is the only proof there is, and it settles doubt however late (F1). The places
+/// bound what waits here; only the end of the shutdown's grace drops it.
 async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) {
-    let began = Instant::now();
     for attempt in 1.. {
         match dispatcher.pipeline.ledger.finish(finished.clone()).await {
-            Ok(answers) => {
-                for (attempt, answer) in answers {
-                    if answer == FinishAnswer::Late {
-                        tracing::error!(%attempt, "attempt.late: its message had been settled otherwise; see `regua message`");
-                    }
-                }
-                return;
-            }
-            Err(error) if began.elapsed() > FINISH_RETRY => {
-                tracing::error!(attempts = finished.len(), error = %Chain(&error), "finish.given_up: they will be in doubt when their leases expire");
-                return;
-            }
+            Ok(answers) => return tell(dispatcher, &finished, &answers).await,
             Err(error) => {
-                tracing::warn!(attempts = finished.len(), error = %Chain(&error), "finish.failed");
+                tracing::warn!(attempts = finished.len(), attempt, error = %Chain(&error), "finish.failed");
                 tokio::time::sleep(AGAIN.delay(attempt, rand::random())).await;
             }
+        }
+    }
+}
+
+async fn tell(dispatcher: &Dispatcher, finished: &[Finished], answers: &[(AttemptId, FinishAnswer)]) {
+    for (attempt, answer) in answers {
+        // What was never begun may never have been committed either.
+        let was_begun = finished.iter().any(|f| f.attempt_id == *attempt && f.settlement != Settlement::GiveBack);
+        match answer {
+            FinishAnswer::Late => {
+                tracing::error!(%attempt, "attempt.late: its message had been settled otherwise; see `regua message`");
+            }
+            FinishAnswer::Unknown if was_begun => alarm::ledger_went_back(dispatcher, &format!("attempt {attempt}")).await,
+            FinishAnswer::Settled | FinishAnswer::Repeated | FinishAnswer::Unknown => {}
         }
     }
 }

@@ -1,12 +1,10 @@
 //! From the broker's queue into the lanes.
 
-use crate::Dispatcher;
 use crate::finisher::Finisher;
 use crate::lane::{Lane, Waiting};
+use crate::{Dispatcher, alarm};
 use regua_broker::{Acker, Consumer, Delivery, Hint};
 use regua_domain::ids::{ChannelId, MessageId};
-use regua_domain::stop::StopScope;
-use regua_ledger::stops::NewStop;
 use regua_telemetry::logging::Chain;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,9 +62,12 @@ impl Lanes<'_> {
         }
         let Some(channels) = self.locate(&ours).await else { return };
         for hint in ours {
-            match channels.get(&hint.body.message) {
-                Some(channel) => self.enter(*channel, hint),
-                None => self.unknown(hint).await,
+            if let Some(channel) = channels.get(&hint.body.message) {
+                self.enter(*channel, hint);
+            } else {
+                // Our own ledger doesn't have a message that it once committed.
+                alarm::ledger_went_back(self.dispatcher, &format!("message {}", hint.body.message)).await;
+                self.acker.ack([hint.ack]);
             }
         }
     }
@@ -87,42 +88,24 @@ impl Lanes<'_> {
     }
 
     fn enter(&mut self, channel: ChannelId, hint: Delivery<Hint>) {
-        let (dispatcher, finisher, acker, tasks) = (self.dispatcher, self.finisher, self.acker, &mut self.tasks);
-        let sender = self.senders.entry(channel).or_insert_with(|| {
-            // Unbounded in type: the prefetch bounds what all lanes hold together.
-            let (sender, receiver) = mpsc::unbounded_channel();
-            tasks.spawn(Lane::new(Arc::clone(dispatcher), channel, receiver, finisher.clone(), acker.clone()).run());
-            sender
-        });
         let waiting = Waiting { message: hint.body.message, trace: hint.trace, ack: hint.ack, since: Instant::now() };
-        if sender.send(waiting).is_err() {
+        let Err(mpsc::error::SendError(waiting)) = self.lane(channel).send(waiting) else { return };
+        // The lane has panicked, which was logged where it was joined; its messages are found as lost hints.
+        self.senders.remove(&channel);
+        if self.lane(channel).send(waiting).is_err() {
             tracing::error!(%channel, "lane.gone: the hint goes back to the queue when this dispatcher ends");
         }
     }
 
-    /// Our own ledger doesn't have a message that it once committed: it has gone back in time. Nothing may be sent until a person says so
-    /// (invariant 3, F8).
-    async fn unknown(&self, hint: Delivery<Hint>) {
-        let message = hint.body.message;
-        let stop = NewStop {
-            scope: StopScope::Everything,
-            target: String::new(),
-            raised_by: "ledger".into(),
-            why: format!(
-                "hint for message {message}, which the ledger doesn't have: was a backup restored? see `regua restored`"
-            ),
-            until_at: None,
-        };
-        match self.dispatcher.pipeline.ledger.raise_stop(stop).await {
-            Ok(is_new) => {
-                if is_new {
-                    tracing::error!(%message, "stop.raised: the ledger doesn't have a message that it hinted at; sending stops");
-                }
-                self.acker.ack([hint.ack]);
-            }
-            // Left unacked: it comes again and raises the stop then.
-            Err(error) => tracing::error!(%message, error = %Chain(&error), "stop.not_raised"),
-        }
+    /// The lane of a channel, begun with its first hint.
+    fn lane(&mut self, channel: ChannelId) -> &mpsc::UnboundedSender<Waiting> {
+        let (dispatcher, finisher, acker, tasks) = (self.dispatcher, self.finisher, self.acker, &mut self.tasks);
+        self.senders.entry(channel).or_insert_with(|| {
+            // Unbounded in type: the prefetch bounds what all lanes hold together.
+            let (sender, receiver) = mpsc::unbounded_channel();
+            tasks.spawn(Lane::new(Arc::clone(dispatcher), channel, receiver, finisher.clone(), acker.clone()).run());
+            sender
+        })
     }
 
     /// Lets the lanes give back what they hold and end.

@@ -2,8 +2,9 @@
 
 use crate::Dispatcher;
 use crate::attempt::{self, Order};
-use crate::config::{AHEAD, BRAKE_AFTER, BRAKE_FROM, IN_FLIGHT_MAX, LANE_WAIT_MAX, LEAD_MAX, LEAD_MIN, LEASE, START_MAX};
+use crate::config::{AHEAD, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, START_MAX};
 use crate::finisher::Finisher;
+use crate::pulse::Pulse;
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_broker::{AckTag, Acker};
 use regua_domain::ids::{AttemptId, ChannelId, MessageId};
@@ -14,8 +15,7 @@ use regua_ledger::{LedgerError, new_id};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -33,48 +33,6 @@ pub struct Waiting {
     pub trace: Option<String>,
     pub ack: AckTag,
     pub since: Instant,
-}
-
-/// What the attempts of one channel tell its lane.
-pub struct Pulse {
-    on_wire: AtomicUsize,
-    last_answer: Mutex<Instant>,
-    doubts_in_a_row: AtomicU32,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self { on_wire: AtomicUsize::new(0), last_answer: Mutex::new(Instant::now()), doubts_in_a_row: AtomicU32::new(0) }
-    }
-
-    /// A request goes out.
-    pub fn sends(&self) {
-        if self.on_wire.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.note_answer();
-        }
-    }
-
-    /// It has ended; how many doubtful ends there were in a row now.
-    pub fn answered(&self, in_doubt: bool) -> u32 {
-        self.on_wire.fetch_sub(1, Ordering::Relaxed);
-        self.note_answer();
-        if in_doubt {
-            self.doubts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1
-        } else {
-            self.doubts_in_a_row.store(0, Ordering::Relaxed);
-            0
-        }
-    }
-
-    /// Whether the provider has gone silent with requests on the wire: then nothing more is started, so that doubt stays bounded (F3).
-    fn brakes(&self) -> bool {
-        self.on_wire.load(Ordering::Relaxed) >= BRAKE_FROM
-            && self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > BRAKE_AFTER
-    }
-
-    fn note_answer(&self) {
-        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
 }
 
 /// One channel's lane.
@@ -104,7 +62,7 @@ impl Lane {
             hints,
             queue: VecDeque::new(),
             places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-            pulse: Arc::new(Pulse::new()),
+            pulse: Pulse::new(),
             finisher,
             acker,
             attempts: JoinSet::new(),
@@ -146,7 +104,8 @@ impl Lane {
 
     /// Hints that waited too long are settled in the ledger: they wait there, and are hinted at again when there is room.
     async fn settle_overdue(&mut self) {
-        let overdue = self.queue.iter().take_while(|hint| hint.since.elapsed() > LANE_WAIT_MAX).count();
+        let wait_max = if self.can_start() { LANE_WAIT_MAX } else { LANE_WAIT_STUCK };
+        let overdue = self.queue.iter().take_while(|hint| hint.since.elapsed() > wait_max).count();
         if overdue == 0 {
             return;
         }
@@ -165,9 +124,9 @@ impl Lane {
 
     /// Starts one batch; how long to wait before the next, if there is no reason to start at once.
     async fn start(&mut self) -> Option<Duration> {
-        let lead = (self.dispatcher.clock.starts().p99(Instant::now()) * 2).max(LEAD_MIN);
+        let lead = self.lead();
         self.tell_lead(lead);
-        if lead > LEAD_MAX || self.pulse.brakes() || self.dispatcher.routes.of(self.channel).is_none() {
+        if !self.can_start() {
             return Some(NAP_MAX);
         }
         let batch = self.take_batch();
@@ -199,16 +158,30 @@ impl Lane {
     /// Every place is taken: waits until one comes free, or long enough to see a shutdown.
     async fn wait_for_place(&self) -> Option<Duration> {
         tokio::select! {
-            place = self.places.acquire() => drop(place),
+            place = self.places.acquire(), if !self.pulse.is_tripped() => drop(place),
             () = tokio::time::sleep(NAP_MAX) => {}
         }
         None
     }
 
-    /// Takes hints for as many places as are free, each message once, each with the id that its attempt shall have.
+    /// How far ahead a slot must lie for this dispatcher.
+    fn lead(&self) -> Duration {
+        (self.dispatcher.clock.starts().p99(Instant::now()) * 2).max(LEAD_MIN)
+    }
+
+    /// Whether anything can be started at all just now.
+    fn can_start(&self) -> bool {
+        self.lead() <= LEAD_MAX && !self.pulse.brakes() && self.dispatcher.routes.of(self.channel).is_some()
+    }
+
+    /// Takes hints for as many places as are free, and for one alone while the breaker is tripped; each message once, each with the id that its attempt shall have.
     fn take_batch(&mut self) -> HashMap<MessageId, Taken> {
         let mut batch = HashMap::new();
-        while batch.len() < START_MAX {
+        let probes = self.pulse.is_tripped();
+        if probes && self.places.available_permits() < IN_FLIGHT_MAX {
+            return batch;
+        }
+        while batch.len() < if probes { 1 } else { START_MAX } {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { break };
             let Some(hint) = self.queue.pop_front() else { break };
             if batch.contains_key(&hint.message) {

@@ -3,6 +3,7 @@
 //! A hint waits unacked in the lane of its channel, so no channel blocks another. An attempt exists in the ledger before anything is on
 //! the wire, and its hint is acked after its result is in the ledger. No transaction is open across HTTP.
 
+mod alarm;
 mod attempt;
 mod clock;
 mod config;
@@ -10,6 +11,7 @@ mod decide;
 mod finisher;
 mod intake;
 mod lane;
+mod pulse;
 mod routes;
 
 use clock::LedgerClock;

@@ -7,6 +7,7 @@ use regua_ledger::release::Route;
 use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Way {
     pub route: Route,
     /// The integration's client.
     pub client: OpaClient,
+    /// The token that it was built with: another one in the file or the environment asks for another client.
+    token: SecretString,
 }
 
 /// The ways of all channels, as of the last look.
@@ -48,19 +51,15 @@ pub async fn keep_fresh(dispatcher: Arc<Dispatcher>) {
 
 fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>) {
     let mut fresh = HashMap::new();
-    let mut clients: HashMap<_, Result<OpaClient, String>> = HashMap::new();
+    let mut clients: HashMap<_, Result<(OpaClient, SecretString), String>> = HashMap::new();
     for route in routes {
-        let known = dispatcher.routes.of(route.channel_id).filter(|way| way.route == route).map(|way| way.client);
-        let client = clients.entry(route.integration_id).or_insert_with(|| match known {
-            Some(client) => Ok(client),
-            None => build(dispatcher, &route),
-        });
+        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route));
         let check = format!("integration {}", route.integration);
         let health = dispatcher.process.health.scoped("dispatcher");
         match client {
-            Ok(client) => {
+            Ok((client, token)) => {
                 health.set(&check, Readiness::Ready);
-                fresh.insert(route.channel_id, Way { client: client.clone(), route });
+                fresh.insert(route.channel_id, Way { client: client.clone(), token: token.clone(), route });
             }
             Err(why) => health.set(&check, Readiness::degraded(why.clone())),
         }
@@ -68,13 +67,19 @@ fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>) {
     *dispatcher.routes.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
 }
 
-fn build(dispatcher: &Dispatcher, route: &Route) -> Result<OpaClient, String> {
+/// The client of a route's integration: the known one, unless its address or token changed.
+fn client(dispatcher: &Dispatcher, route: &Route) -> Result<(OpaClient, SecretString), String> {
     let token = regua_pipeline::token(&route.token, &route.integration, &dispatcher.process.environment)
         .map_err(|error| Chain(&error).to_string())?;
+    let known = dispatcher.routes.of(route.channel_id);
+    if let Some(way) = known.filter(|way| way.route == *route && way.token.expose_secret() == token.expose_secret()) {
+        return Ok((way.client, token));
+    }
     let (base, _) = BaseUrl::parse(&route.url, dispatcher.process.config.allow_private_urls)
         .map_err(|error| format!("its url can't be used: {error}"))?;
-    let mut config = OpaClientConfig::new(base, token);
+    let mut config = OpaClientConfig::new(base, token.clone());
     config.connect_timeout = CONNECT_TIMEOUT;
     config.request_timeout = REQUEST_TIMEOUT;
-    OpaClient::new(config).map_err(|error| Chain(&error).to_string())
+    let client = OpaClient::new(config).map_err(|error| Chain(&error).to_string())?;
+    Ok((client, token))
 }

@@ -1,0 +1,38 @@
+//! The ledger has gone back in time: nothing may be sent until a person says what was lost (invariant 3, F8).
+
+use crate::Dispatcher;
+use regua_domain::stop::StopScope;
+use regua_ledger::stops::NewStop;
+use regua_telemetry::logging::Chain;
+use std::time::Duration;
+
+/// How often a ledger that doesn't take the stop is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Stops everything because the ledger doesn't have `what`, which it once committed. Returns when the stop is in the ledger, or the shutdown
+/// has begun: then the next dispatcher meets the same sign.
+pub async fn ledger_went_back(dispatcher: &Dispatcher, what: &str) {
+    let stop = NewStop {
+        scope: StopScope::Everything,
+        target: String::new(),
+        raised_by: "ledger".into(),
+        why: format!("the ledger doesn't have {what}: was a backup restored? see `regua restored`"),
+        until_at: None,
+    };
+    while !dispatcher.process.shutdown.has_begun() {
+        match dispatcher.pipeline.ledger.raise_stop(stop.clone()).await {
+            Ok(true) => {
+                tracing::error!(
+                    what,
+                    "stop.raised: the ledger has gone back in time; nothing is sent until `regua restored` says what was lost"
+                );
+                return;
+            }
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(what, error = %Chain(&error), "stop.not_raised");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}

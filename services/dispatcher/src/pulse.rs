@@ -1,0 +1,99 @@
+//! What the attempts of one channel tell its lane: brake and breaker.
+
+use crate::config::{BRAKE_AFTER, BRAKE_FROM, FAILURES_IN_A_ROW_MAX};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// How the provider answers on one channel.
+pub struct Pulse {
+    on_wire: AtomicUsize,
+    last_answer: Mutex<Instant>,
+    failures_in_a_row: AtomicU32,
+}
+
+impl Pulse {
+    /// Of a channel that was quiet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            on_wire: AtomicUsize::new(0),
+            last_answer: Mutex::new(Instant::now()),
+            failures_in_a_row: AtomicU32::new(0),
+        })
+    }
+
+    /// A request goes out; it is on the wire until the result is dropped.
+    pub fn send(self: &Arc<Self>) -> OnWire {
+        if self.on_wire.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.note_answer();
+        }
+        OnWire(Arc::clone(self))
+    }
+
+    /// Whether the provider has gone silent with requests on the wire: then nothing more is started, so that doubt stays bounded (F3).
+    pub fn brakes(&self) -> bool {
+        self.on_wire.load(Ordering::Relaxed) >= BRAKE_FROM
+            && self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > BRAKE_AFTER
+    }
+
+    /// Whether so many attempts in a row were doubtful, or never reached the provider, that only one at a time is tried.
+    pub fn is_tripped(&self) -> bool {
+        self.failures_in_a_row.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX
+    }
+
+    fn note_answer(&self) {
+        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// A request on the wire. Dropped without an end (a panic), it counts no more.
+pub struct OnWire(Arc<Pulse>);
+
+impl OnWire {
+    /// The request has ended; whether the channel needs a rest now.
+    pub fn ended(self, failed: bool) -> bool {
+        self.0.note_answer();
+        if !failed {
+            self.0.failures_in_a_row.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.0.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_IN_A_ROW_MAX
+    }
+}
+
+impl Drop for OnWire {
+    fn drop(&mut self) {
+        self.0.on_wire.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_failures_in_a_row_trip_the_breaker_and_one_success_closes_it() {
+        let pulse = Pulse::new();
+        let asks: Vec<bool> = (0..FAILURES_IN_A_ROW_MAX).map(|_| pulse.send().ended(true)).collect();
+        assert_eq!(asks, [false, false, false, false, true]);
+        assert!(pulse.is_tripped());
+        assert!(!pulse.send().ended(false));
+        assert!(!pulse.is_tripped());
+    }
+
+    #[test]
+    fn a_success_between_failures_starts_the_count_again() {
+        let pulse = Pulse::new();
+        for failed in [true, true, true, true, false, true] {
+            assert!(!pulse.send().ended(failed));
+        }
+        assert!(!pulse.is_tripped());
+    }
+
+    #[test]
+    fn a_request_that_never_ended_is_not_on_the_wire_for_ever() {
+        let pulse = Pulse::new();
+        drop(pulse.send());
+        assert_eq!(pulse.on_wire.load(Ordering::Relaxed), 0);
+    }
+}
