@@ -76,12 +76,17 @@ impl Ledger {
     ///
     /// How many messages are in doubt now because of it.
     pub async fn restored(&self, lost_since: DateTime<Utc>, by: String) -> Result<u64, LedgerError> {
-        self.db
-            .write(move |tx| {
-                let by = by.clone();
-                Box::pin(async move { restored(tx, lost_since, &by).await })
-            })
-            .await
+        self.db.write(move |tx| Box::pin(async move { note_lost_period(tx, lost_since).await })).await?;
+        let mut doubtful = 0;
+        loop {
+            let swept = self.db.write(|tx| Box::pin(doubt_live_messages(tx))).await?;
+            doubtful += swept;
+            if swept == 0 {
+                break;
+            }
+        }
+        self.db.write(move |tx| Box::pin(lift(tx, by.clone()))).await?;
+        Ok(doubtful)
     }
 }
 
@@ -157,32 +162,57 @@ async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now:
     Ok(())
 }
 
-async fn restored(tx: &mut Tx, lost_since: DateTime<Utc>, by: &str) -> Result<u64, LedgerError> {
+/// Writes down what is lost, and holds everything while the messages are gone through.
+async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), LedgerError> {
     let now = tx.now().await?;
     if lost_since > now {
         return Err(LedgerError::Refused(format!("--lost-since {lost_since} lies in the future: the ledger's clock says {now}")));
     }
     let window = crate::settings::load(tx).await?.window()?;
-    let period = LostPeriod { since_on: window.local_date(lost_since), until_on: window.local_date(now) };
-    let text = serde_json::to_string(&period).map_err(|_| LedgerError::unreadable("settings", "a period that is no JSON"))?;
+    let (since_on, until_on) = (window.local_date(lost_since), window.local_date(now));
+    // A second restoration loses no less than the first.
+    let since_on = lost_period(tx).await?.map_or(since_on, |known| known.since_on.min(since_on));
+    let text = serde_json::to_string(&LostPeriod { since_on, until_on })
+        .map_err(|_| LedgerError::unreadable("settings", "a period that is no JSON"))?;
     tx.execute(
         sql!("INSERT INTO settings (name, value) VALUES ('lost_period', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"),
         values![text],
     )
     .await?;
-    let doubtful = tx
-        .execute(
-            sql!(
-                "UPDATE messages SET state = 'in_doubt', reason = 'restored', queued_at = NULL, next_attempt_at = NULL, lease_expires_at = NULL,
-                        updated_at = $1 WHERE state IN ('held', 'scheduled', 'queued', 'sending')"
-            ),
-            values![now],
-        )
-        .await?;
+    tx.execute(
+        sql!(
+            "INSERT INTO stops (id, scope, target, raised_by, why, since_at) VALUES ($1, 'everything', '', 'ledger', 'a backup was restored', $2)
+             ON CONFLICT DO NOTHING"
+        ),
+        values![new_id(), now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Puts some of the live messages in doubt; how many.
+async fn doubt_live_messages(tx: &mut Tx) -> Result<u64, LedgerError> {
+    let now = tx.now().await?;
+    tx.execute(
+        sql!(
+            "UPDATE messages SET state = 'in_doubt', reason = 'restored', queued_at = NULL, next_attempt_at = NULL, lease_expires_at = NULL,
+                    updated_at = $1
+             WHERE id IN (SELECT id FROM messages WHERE state IN ('held', 'scheduled', 'queued', 'sending') ORDER BY id LIMIT $2",
+            for_update,
+            ")"
+        ),
+        values![now, crate::sweeps::SWEEP_MAX],
+    )
+    .await
+}
+
+/// Lifts the ledger's own stop; a person's stays.
+async fn lift(tx: &mut Tx, by: String) -> Result<(), LedgerError> {
+    let now = tx.now().await?;
     tx.execute(
         sql!("UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE lifted_at IS NULL AND scope = $3 AND raised_by = 'ledger'"),
         values![now, by, StopScope::Everything.as_str()],
     )
     .await?;
-    Ok(doubtful)
+    Ok(())
 }

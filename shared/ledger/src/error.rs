@@ -31,6 +31,9 @@ pub enum LedgerError {
     /// The transaction took longer than its bound.
     #[error("the transaction took too long and was given up")]
     TimedOut,
+    /// The transaction's body panicked: a fault of ours, logged where it happened.
+    #[error("the transaction panicked and was rolled back")]
+    Panicked,
     /// The ledger was written by a newer Régua.
     #[error("the ledger is at migration {found}, this binary knows {known}: start the newer Régua")]
     Newer {

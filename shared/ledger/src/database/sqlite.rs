@@ -6,6 +6,7 @@
 
 use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
 use crate::error::LedgerError;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -101,8 +102,11 @@ struct Transaction<T> {
 impl<T: Send + 'static> Job for Transaction<T> {
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, bool> {
         Box::pin(async move {
-            let result = match tokio::time::timeout(TRANSACTION_TIMEOUT, (self.body)(tx)).await {
-                Ok(result) => result,
+            // A panic in one body must not end the writing of all.
+            let body = std::panic::AssertUnwindSafe((self.body)(tx)).catch_unwind();
+            let result = match tokio::time::timeout(TRANSACTION_TIMEOUT, body).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(LedgerError::Panicked),
                 Err(_) => Err(LedgerError::TimedOut),
             };
             let keep = result.is_ok();
