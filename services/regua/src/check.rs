@@ -13,6 +13,11 @@ use std::time::Duration;
 /// How far this host's clock may be off the ledger's.
 const SKEW_MAX: Duration = Duration::from_secs(2);
 
+/// How long the broker may take to answer.
+const BROKER_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked.
+const BROKER_AGAIN: Duration = Duration::from_millis(200);
+
 /// One thing looked at.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
@@ -48,6 +53,7 @@ pub async fn check(ledger: &Ledger, config: &ServiceConfig, environment: &Enviro
     } else {
         Finding::good("ledger", "reached, clocks agree")
     }];
+    findings.push(check_broker(ledger, config).await?);
     let Some(configuration) = ledger.configuration().await? else {
         findings.push(Finding::bad(
             "configuration",
@@ -94,6 +100,29 @@ pub async fn check(ledger: &Ledger, config: &ServiceConfig, environment: &Enviro
         ));
     }
     Ok(findings)
+}
+
+/// Whether the broker can be reached; the in-process one always can.
+async fn check_broker(ledger: &Ledger, config: &ServiceConfig) -> anyhow::Result<Finding> {
+    let url = secrecy::SecretString::from(config.broker_url.expose().to_owned());
+    if regua_broker::is_memory(&url) {
+        return Ok(Finding::good("broker", "in the process of `regua up`"));
+    }
+    let broker = regua_broker::connect(&url, ledger.id().await?)?;
+    let reached = tokio::time::timeout(BROKER_WITHIN, async {
+        while broker.ready_hints().await.is_err() {
+            tokio::time::sleep(BROKER_AGAIN).await;
+        }
+    })
+    .await;
+    let finding = if reached.is_ok() {
+        Finding::good("broker", "reached")
+    } else {
+        let why = broker.status().problem().unwrap_or_else(|| "it doesn't answer".into());
+        Finding::bad("broker", why, "check REGUA_BROKER_URL, its user and password, and that RabbitMQ runs")
+    };
+    broker.close().await;
+    Ok(finding)
 }
 
 async fn check_ixc(what: String, url: &str, token: secrecy::SecretString, allow_private: bool) -> Finding {

@@ -104,7 +104,7 @@ struct DemoArgs {
     /// One JSON object instead of bars and a table
     #[arg(long)]
     json: bool,
-    /// Keep the ledger and the logs in this folder
+    /// Keep the ledger and the configuration file in this folder
     #[arg(long)]
     keep: Option<PathBuf>,
 }

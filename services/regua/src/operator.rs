@@ -1,5 +1,6 @@
 //! What an operator changes: one request, carried out here or, while `regua up` holds the SQLite file, by that process.
 
+use crate::output::NOTHING_CONFIGURED;
 use billing_evaluator::import::{Import, ImportKind, Remark, import};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::configuration::Configuration;
@@ -199,6 +200,9 @@ async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<
     let Some(kind) = TaskKind::parse(kind).filter(|kind| *kind != TaskKind::Reserved) else {
         return Ok(Answer::refused(format!("{kind} is no task: update-collections or send-queued-messages")));
     };
+    if ledger.configuration().await?.is_none() {
+        return Ok(Answer::refused(NOTHING_CONFIGURED));
+    }
     let tasks = ledger.tasks().await?;
     let name = tasks.into_iter().find(|task| task.kind == kind).map_or_else(|| kind.as_str().to_owned(), |task| task.name);
     let now = ledger.now().await?;

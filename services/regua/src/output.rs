@@ -1,8 +1,24 @@
 //! What the command line prints: tables for people, one JSON object a line for programs.
 
 use serde::Serialize;
+use std::fmt::Display;
+use std::io::Write as _;
 
 pub use regua_pipeline::NOTHING_CONFIGURED;
+
+/// Prints a line. Whoever closes the pipe (`| head`) has seen enough: the process ends without a word.
+pub fn line(text: impl Display) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}") {
+        std::process::exit(i32::from(error.kind() != std::io::ErrorKind::BrokenPipe));
+    }
+}
+
+/// Prints a formatted line with [`line`].
+macro_rules! say {
+    ($($part:tt)*) => { $crate::output::line(format_args!($($part)*)) };
+}
+pub(crate) use say;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +39,10 @@ pub fn list<T: Serialize>(
     match format {
         Format::Json => {
             for item in items {
-                println!("{}", serde_json::to_string(item)?);
+                line(serde_json::to_string(item)?);
             }
         }
-        Format::Human => print!("{}", table(headings, &items.iter().map(cells).collect::<Vec<_>>())),
+        Format::Human => line(table(headings, &items.iter().map(cells).collect::<Vec<_>>()).trim_end()),
     }
     Ok(())
 }

@@ -3,26 +3,34 @@
 use crate::embedded;
 use crate::lock::{LedgerLock, LockAnswer};
 use crate::status_page::StatusPage;
-use regua_telemetry::config::{Hosting, Service};
+use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
 use regua_telemetry::service::{self, Failure, Process};
 use std::process::ExitCode;
 
 /// Runs until a signal. A second one on the same SQLite file is refused.
 pub fn up() -> ExitCode {
+    // Before anything else is said, a taken port say: two of them on one file is what a person has to hear about.
+    let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &Environment::process());
+    let lock = match config.map(|config| (LedgerLock::take(config.database_url.expose()), config.database_url)) {
+        Ok((Ok(Some(LockAnswer::Held)), url)) => {
+            eprintln!("regua: another `regua up` already runs on {url}: stop it, or set REGUA_DATABASE_URL to another file");
+            return ExitCode::from(2);
+        }
+        Ok((Err(error), url)) => {
+            eprintln!("regua: the lock beside {url} can't be taken: {error}");
+            return ExitCode::from(1);
+        }
+        Ok((Ok(lock), _)) => lock,
+        // What is wrong with the variables is told below.
+        Err(_) => None,
+    };
     let page = StatusPage::default();
     let routes = page.router();
-    service::run(Service::Regua, Hosting::Embedded, Environment::process(), routes, |process| run(process, page))
+    service::run(Service::Regua, Hosting::Embedded, Environment::process(), routes, |process| run(process, page, lock))
 }
 
-async fn run(process: Process, page: StatusPage) -> Result<(), Failure> {
-    let lock = LedgerLock::take(process.config.database_url.expose()).map_err(Failure::fault)?;
-    if let Some(LockAnswer::Held) = lock {
-        return Err(Failure::configuration(format!(
-            "another `regua up` already runs on {}: stop it, or set REGUA_DATABASE_URL to another file",
-            process.config.database_url
-        )));
-    }
+async fn run(process: Process, page: StatusPage, lock: Option<LockAnswer>) -> Result<(), Failure> {
     let Some(pipeline) = regua_pipeline::open(&process).await? else { return Ok(()) };
     let owns_broker = process.config.broker_url.scheme() == "memory";
     let only_memory = if owns_broker { pipeline.ledger.hold_memory_broker().await.map_err(Failure::fault)? } else { None };

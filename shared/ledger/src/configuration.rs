@@ -86,8 +86,9 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
     }
     apply_tasks(tx, &configuration.tasks, now).await?;
     tx.execute(sql!("UPDATE sources SET enabled = $1"), values![false]).await?;
+    let names = serde_json::json!(configuration.sources.iter().map(|source| &source.name).collect::<Vec<_>>()).to_string();
     for source in &configuration.sources {
-        apply_source(tx, source).await?;
+        apply_source(tx, source, &names).await?;
     }
     Ok(())
 }
@@ -279,7 +280,8 @@ async fn apply_tasks(tx: &mut Tx, tasks: &[Task], now: DateTime<Utc>) -> Result<
     Ok(())
 }
 
-async fn apply_source(tx: &mut Tx, source: &Source) -> Result<(), LedgerError> {
+/// Applies one source; `names` are those of all, as a JSON array.
+async fn apply_source(tx: &mut Tx, source: &Source, names: &str) -> Result<(), LedgerError> {
     let nowhere = SecretRef::Env(String::new());
     let (url, token, back, ahead) = match &source.kind {
         SourceKind::Ixc { url, token, days_back, days_ahead } => (url.as_str(), token, *days_back, *days_ahead),
@@ -289,11 +291,12 @@ async fn apply_source(tx: &mut Tx, source: &Source) -> Result<(), LedgerError> {
     // The same ERP under another name stays the same source: its messages are keyed by it, and nobody shall get them again.
     tx.execute(
         sql!(
-            "UPDATE sources SET name = $1 WHERE kind = $2 AND url = $3 AND name <> $1
-                AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.name = $1)
-                AND id = (SELECT s.id FROM sources s WHERE s.kind = $2 AND s.url = $3 ORDER BY s.id LIMIT 1)"
+            "UPDATE sources SET name = $2 WHERE NOT EXISTS (SELECT 1 FROM sources s WHERE s.name = $2)
+                AND id = (SELECT s.id FROM sources s WHERE s.kind = $3 AND s.url = $4 AND s.name NOT IN ",
+            (any 1 text),
+            " ORDER BY s.id LIMIT 1)"
         ),
-        values![&source.name, source.kind.as_str(), url],
+        values![names, &source.name, source.kind.as_str(), url],
     )
     .await?;
     tx.execute(

@@ -14,8 +14,8 @@ use tracing_subscriber::{Layer, Registry};
 pub use crate::otlp::Guard;
 
 /// Libraries that never log, whatever `REGUA_LOG` asks: at trace lapin prints the login frame with its password, and it logs an error at each
-/// reconnect, which the broker tells in its own words.
-const SILENCED: &str = "lapin=off,amq_protocol=off,amq_protocol_tcp=off";
+/// reconnect, which the broker tells in its own words. PostgreSQL's notices of what exists already are no news.
+const SILENCED: &str = "lapin=off,amq_protocol=off,amq_protocol_tcp=off,sqlx::postgres::notice=warn";
 
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use crate::commands::session::tell;
 use crate::commands::{Outcome, Session, lists};
 use crate::embedded;
 use crate::operator::Request;
-use crate::output::Format;
+use crate::output::{self, Format, say};
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::ids::{MessageId, RunId};
@@ -68,8 +68,8 @@ impl Session {
             let run = self.ledger.run(id).await?.context("the run is gone")?;
             if matches!(run.state.as_str(), "done" | "failed") {
                 match format {
-                    Format::Json => println!("{}", lists::run_json(&run)),
-                    Format::Human => println!(
+                    Format::Json => output::line(lists::run_json(&run)),
+                    Format::Human => say!(
                         "{} {}: {} messages written ({} held, {} skipped), {} revived, {} superseded, {} left for the next run{}",
                         run.kind,
                         run.state,

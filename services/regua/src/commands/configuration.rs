@@ -2,7 +2,7 @@
 
 use crate::commands::{Outcome, Session};
 use crate::operator::Request;
-use crate::output::{Format, NOTHING_CONFIGURED};
+use crate::output::{self, Format, NOTHING_CONFIGURED, say};
 use chrono::Utc;
 use regua_domain::configuration::{ChangeKind, Configuration, Defaults, diff, export};
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Session {
     pub fn config_check(&self, file: &Path) -> Outcome {
         match self.read_configuration(file) {
             Ok(_) => {
-                println!("{} is in order", file.display());
+                say!("{} is in order", file.display());
                 Outcome::Done
             }
             Err(outcome) => outcome,
@@ -45,7 +45,7 @@ impl Session {
 
     async fn tell_changes(&self, new: &Configuration) -> anyhow::Result<()> {
         let Some(old) = self.ledger.configuration().await? else {
-            println!("everything is new: nothing was configured yet");
+            say!("everything is new: nothing was configured yet");
             return Ok(());
         };
         for change in diff(&old, new) {
@@ -54,9 +54,9 @@ impl Session {
                 ChangeKind::Changed => "changed",
                 ChangeKind::Removed => "removed",
             };
-            println!("{kind} {} {:?}", change.section, change.name);
+            say!("{kind} {} {:?}", change.section, change.name);
             for field in &change.fields {
-                println!("  {}: {} -> {}", field.field, field.old.as_deref().unwrap_or("-"), field.new.as_deref().unwrap_or("-"));
+                say!("  {}: {} -> {}", field.field, field.old.as_deref().unwrap_or("-"), field.new.as_deref().unwrap_or("-"));
             }
         }
         Ok(())
@@ -67,7 +67,7 @@ impl Session {
             eprintln!("{NOTHING_CONFIGURED}");
             return Ok(Outcome::DidNotHold);
         };
-        print!("{}", export(&configuration));
+        output::line(export(&configuration).trim_end());
         Ok(Outcome::Done)
     }
 }

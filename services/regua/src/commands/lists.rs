@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::commands::{Outcome, Session};
-use crate::output::{self, Format, NOTHING_CONFIGURED};
+use crate::output::{self, Format, NOTHING_CONFIGURED, say};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
 use regua_ledger::queries::MessageView;
@@ -47,7 +47,7 @@ impl Session {
             return Ok(Outcome::DidNotHold);
         };
         if format == Format::Json {
-            println!("{}", json!({ "message": message, "attempts": attempts }));
+            output::line(json!({ "message": message, "attempts": attempts }));
             return Ok(Outcome::Done);
         }
         output::list(
@@ -92,24 +92,24 @@ impl Session {
             .collect();
         let runs: Vec<_> = runs.iter().map(run_json).collect();
         if format == Format::Json {
-            println!(
+            say!(
                 "{}",
                 json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs })
             );
             return Ok(Outcome::Done);
         }
         if self.ledger.configuration().await?.is_none() {
-            println!("{NOTHING_CONFIGURED}");
+            say!("{NOTHING_CONFIGURED}");
         }
-        println!("ledger time  {}", now.to_rfc3339());
+        say!("ledger time  {}", now.to_rfc3339());
         for (state, n) in &states {
-            println!("{state:<12} {n}");
+            say!("{state:<12} {n}");
         }
         for (reason, n) in &counts.skipped {
-            println!("  {reason:<18} {n}");
+            say!("  {reason:<18} {n}");
         }
         for stop in &stopped {
-            println!(
+            say!(
                 "STOPPED      {} {} by {}: {}",
                 cell(&stop["scope"]),
                 cell(&stop["target"]),
@@ -119,10 +119,10 @@ impl Session {
         }
         for source in &sources {
             let fresh = if source["fresh"] == true { "fresh" } else { "STALE: nothing is decided or sent from it" };
-            println!("source       {} synced {} ({fresh})", cell(&source["source"]), cell(&source["synced_at"]));
+            say!("source       {} synced {} ({fresh})", cell(&source["source"]), cell(&source["synced_at"]));
         }
         for run in &runs {
-            println!("run          {} {} {}", cell(&run["task"]), cell(&run["planned_at"]), cell(&run["state"]));
+            say!("run          {} {} {}", cell(&run["task"]), cell(&run["planned_at"]), cell(&run["state"]));
         }
         Ok(Outcome::Done)
     }

@@ -1,6 +1,7 @@
 //! Commands that need no ledger.
 
 use crate::commands::Outcome;
+use crate::output::{self, say};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use regua_domain::phone;
@@ -19,7 +20,7 @@ pub fn phone(numbers: &[String]) -> anyhow::Result<Outcome> {
                 ("-".to_owned(), format!("{}{meant}", refusal.as_str()))
             }
         };
-        println!("{input}\t{number}\t{reason}");
+        say!("{input}\t{number}\t{reason}");
     };
     if numbers.is_empty() {
         for line in std::io::stdin().lock().lines() {
@@ -42,7 +43,7 @@ pub fn schedule_next(schedule: &str, zone: Tz, from: Option<DateTime<Utc>>, coun
     let mut at = from.unwrap_or_else(Utc::now);
     for _ in 0..count {
         let Some(next) = schedule.next_after(zone, at) else { break };
-        println!("{}", next.with_timezone(&zone).to_rfc3339());
+        output::line(next.with_timezone(&zone).to_rfc3339());
         at = next;
     }
     Outcome::Done

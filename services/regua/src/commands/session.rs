@@ -3,7 +3,7 @@
 use crate::commands::Outcome;
 use crate::lock::{LedgerLock, LockAnswer};
 use crate::operator::{self, Answer, Request};
-use crate::output::Format;
+use crate::output::{self, Format};
 use anyhow::Context as _;
 use regua_ledger::Ledger;
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
@@ -64,8 +64,8 @@ impl Session {
 
 pub(super) fn tell(answer: &Answer, format: Format) {
     match format {
-        Format::Json => println!("{}", answer.data),
-        Format::Human if answer.done => println!("{}", answer.text),
+        Format::Json => output::line(&answer.data),
+        Format::Human if answer.done => output::line(&answer.text),
         Format::Human => eprintln!("{}", answer.text),
     }
 }

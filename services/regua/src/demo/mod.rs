@@ -25,7 +25,7 @@ pub struct DemoOptions {
     pub once: bool,
     /// One JSON object instead of bars and a table.
     pub json: bool,
-    /// Keep the ledger and the logs there.
+    /// Keep the ledger and the configuration file there.
     pub keep: Option<PathBuf>,
 }
 

@@ -48,8 +48,8 @@ impl Report {
     /// Prints it.
     pub fn print(&self, format: Format) {
         match format {
-            Format::Json => println!("{}", self.json()),
-            Format::Human => print!("{}", self.text()),
+            Format::Json => output::line(self.json()),
+            Format::Human => output::line(self.text().trim_end()),
         }
         for violation in self.verdict.violations.iter().take(VIOLATIONS_TOLD) {
             eprintln!("NOT CONSERVED: {violation}");

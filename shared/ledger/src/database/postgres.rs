@@ -5,7 +5,7 @@ use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
 use crate::error::LedgerError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Executor as _, query::Query};
+use sqlx::{ConnectOptions as _, Executor as _, query::Query};
 use std::{str::FromStr as _, time::Duration};
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ impl Postgres {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| LedgerError::Url { expected: "postgres://user@host:port/database" })?
             .application_name("regua")
+            .disable_statement_logging()
             .options([("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "5s"), ("statement_timeout", "30s")]);
         let pool =
             PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
