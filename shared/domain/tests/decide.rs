@@ -1,0 +1,367 @@
+//! Which stage an invoice is due for, what brings a message back, and when one ends.
+
+use chrono::{DateTime, Days, NaiveDate, Utc, Weekday};
+use chrono_tz::America::Sao_Paulo;
+use proptest::prelude::*;
+use regua_domain::decide::{
+    CATCH_UP_DAYS, Decided, Known, PolicyPlan, StagePlan, day_of, decide, due_dates, expires_at, still_called_for,
+};
+use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, MessageId, NoticeId, PolicyId};
+use regua_domain::message::{SkipReason, State};
+use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::money::Centavos;
+use regua_domain::render::NoticePlan;
+use regua_domain::stage::{Stage, StageKind};
+use regua_domain::window::Window;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().expect("a date")
+}
+
+fn due_on() -> NaiveDate {
+    day("2026-03-10")
+}
+
+/// `due_on` and so many days.
+fn plus(days: i64) -> NaiveDate {
+    day_of(due_on(), days).expect("a date")
+}
+
+fn customer() -> Customer {
+    Customer {
+        id: CustomerId("1".into()),
+        name: "Maria".into(),
+        trade_name: String::new(),
+        tax_id: String::new(),
+        person_type: "F".into(),
+        mobile_phone: "11 98000-0001".into(),
+        whatsapp: String::new(),
+        city: String::new(),
+        state: String::new(),
+        branch_id: "1".into(),
+        customer_type_id: String::new(),
+        takes_part_in_collection: true,
+        takes_part_in_pre_due: true,
+        days_before_collection: 0,
+    }
+}
+
+fn invoice() -> Invoice {
+    Invoice {
+        id: InvoiceId("1".into()),
+        customer_id: Some(CustomerId("1".into())),
+        number: "1".into(),
+        status: InvoiceStatus::Open,
+        released: true,
+        amount: Centavos(10_000),
+        open_amount: Centavos(10_000),
+        issued_on: None,
+        due_on: due_on(),
+        paid_on: None,
+        cancelled_on: None,
+        branch_id: "1".into(),
+        portfolio_id: String::new(),
+        contract_id: String::new(),
+        contract_status: String::new(),
+        receipt_type: String::new(),
+        digitable_line: String::new(),
+        pix_code: String::new(),
+        payment_link: String::new(),
+        awaiting_confirmation: false,
+        reversed: false,
+        protested: false,
+        renegotiation_id: String::new(),
+    }
+}
+
+fn policy(stages: &[(Stage, Option<i64>)]) -> PolicyPlan {
+    let notice = NoticePlan {
+        id: NoticeId(Uuid::nil()),
+        channel_id: ChannelId(Uuid::nil()),
+        provider_channel_id: "64f1c0de0a1b2c3d4e5f6001".into(),
+        template_id: "64f1c0de0a1b2c3d4e5f7001".into(),
+        entries: Vec::new(),
+    };
+    let stages = stages.iter().map(|(stage, days)| StagePlan { stage: *stage, days: *days, notice: notice.clone() }).collect();
+    PolicyPlan { id: PolicyId(Uuid::nil()), stages }
+}
+
+/// Reminder, due day, two stages of which the second comes within the catch-up of the first, a late one, and an event.
+fn usual() -> PolicyPlan {
+    policy(&[
+        (Stage::PreDue, Some(-5)),
+        (Stage::DueDay, Some(0)),
+        (Stage::Overdue, Some(5)),
+        (Stage::PendingQuery, Some(7)),
+        (Stage::CreditBureau, Some(45)),
+        (Stage::Settled, None),
+    ])
+}
+
+fn known(stage: Stage, is: State) -> Known {
+    let skip_reason = (is == State::Skipped).then_some(SkipReason::NoValidPhone);
+    Known { id: MessageId(Uuid::from_u128(7)), stage, due_on: Some(due_on()), state: is, skip_reason }
+}
+
+/// The stage that is decided so many days after the due date, and its own day.
+fn stage_on(days: i64, known: &[Known]) -> Option<(Stage, NaiveDate)> {
+    let plan = usual();
+    decide(&plan, &invoice(), Some(&customer()), known, plus(days)).map(|decided| (decided.stage.stage, decided.stage_day))
+}
+
+#[track_caller]
+fn check(days: i64, expected: Option<(Stage, i64)>) {
+    assert_eq!(stage_on(days, &[]), expected.map(|(stage, days)| (stage, plus(days))), "{days} days after the due date");
+}
+
+#[test]
+fn each_stage_is_due_from_its_day_until_it_is_caught_up() {
+    check(-6, None);
+    for days in -5..=-2 {
+        check(days, Some((Stage::PreDue, -5)));
+    }
+    check(-1, None);
+    for days in 0..=3 {
+        check(days, Some((Stage::DueDay, 0)));
+    }
+    check(4, None);
+    for days in 5..=6 {
+        check(days, Some((Stage::Overdue, 5)));
+    }
+    for days in 7..=10 {
+        check(days, Some((Stage::PendingQuery, 7)));
+    }
+    check(11, None);
+    for days in 45..=48 {
+        check(days, Some((Stage::CreditBureau, 45)));
+    }
+    check(49, None);
+}
+
+#[test]
+fn a_reminder_never_comes_after_the_due_date() {
+    let plan = policy(&[(Stage::PreDue, Some(-1))]);
+    let stage = |days| decide(&plan, &invoice(), Some(&customer()), &[], plus(days)).is_some();
+    assert_eq!([-2, -1, 0, 1, 2].map(stage), [false, true, true, false, false]);
+}
+
+#[test]
+fn what_was_missed_may_be_sent_from_today_on() {
+    let plan = usual();
+    let decided = |days| {
+        let invoice = invoice();
+        let Decided { stage_day, day, .. } = decide(&plan, &invoice, Some(&customer()), &[], plus(days)).expect("it is due");
+        (stage_day, day)
+    };
+    assert_eq!(decided(0), (plus(0), plus(0)));
+    assert_eq!(decided(2), (plus(0), plus(2)));
+}
+
+#[test]
+fn only_an_open_invoice_is_due_for_anything() {
+    let closed: [fn(&mut Invoice); 6] = [
+        |i| i.status = InvoiceStatus::Received,
+        |i| i.status = InvoiceStatus::Cancelled,
+        |i| i.released = false,
+        |i| i.open_amount = Centavos(0),
+        |i| i.awaiting_confirmation = true,
+        |i| i.reversed = true,
+    ];
+    for close in closed {
+        let mut invoice = invoice();
+        close(&mut invoice);
+        assert!(decide(&usual(), &invoice, Some(&customer()), &[], due_on()).is_none(), "{invoice:?}");
+    }
+    let partly = Invoice { status: InvoiceStatus::Partial, open_amount: Centavos(1), ..invoice() };
+    assert!(decide(&usual(), &partly, Some(&customer()), &[], due_on()).is_some());
+}
+
+#[test]
+fn a_message_that_lives_or_may_have_arrived_bars_its_stage_and_every_earlier_one() {
+    for &state in State::ALL {
+        let bars = state.is_live() || state.may_have_arrived();
+        assert_eq!(stage_on(7, &[known(Stage::CreditBureau, state)]).is_none(), bars, "a later stage, {state}");
+        let same = stage_on(7, &[known(Stage::PendingQuery, state)]).is_none();
+        assert_eq!(same, state != State::Skipped, "the same stage, {state}: a failed one stays so");
+        assert!(stage_on(7, &[known(Stage::Overdue, state)]).is_some(), "an earlier stage, {state}");
+    }
+}
+
+#[test]
+fn a_message_of_another_due_date_or_of_an_event_bars_nothing() {
+    let other = Known { due_on: Some(plus(-30)), ..known(Stage::CreditBureau, State::Sent) };
+    let event = Known { due_on: None, ..known(Stage::Settled, State::Sent) };
+    assert!(stage_on(7, &[other, event]).is_some());
+}
+
+#[test]
+fn a_skip_comes_back_when_it_could_be_sent_now() {
+    let plan = usual();
+    let invoice = invoice();
+    let skipped = [known(Stage::DueDay, State::Skipped)];
+    let back = decide(&plan, &invoice, Some(&customer()), &skipped, due_on()).expect("it comes back");
+    assert_eq!((back.revives, back.text.is_ok()), (Some(skipped[0].id), true));
+    let without_phone = Customer { mobile_phone: String::new(), ..customer() };
+    assert!(decide(&plan, &invoice, Some(&without_phone), &skipped, due_on()).is_none(), "still without a phone");
+    let unknown = [Known { skip_reason: None, ..skipped[0].clone() }];
+    assert!(decide(&plan, &invoice, Some(&customer()), &unknown, due_on()).is_none(), "for a reason that nobody knows");
+    for &reason in SkipReason::ALL {
+        let known = [Known { skip_reason: Some(reason), ..skipped[0].clone() }];
+        assert_eq!(decide(&plan, &invoice, Some(&customer()), &known, due_on()).is_some(), reason.is_revivable(), "{reason}");
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_is_decided_with_its_reason() {
+    let reason = |customer: Option<Customer>| {
+        let plan = usual();
+        decide(&plan, &invoice(), customer.as_ref(), &[], plus(-5)).expect("it is due").text.err()
+    };
+    assert_eq!(reason(None), Some(SkipReason::NoCustomer));
+    assert_eq!(reason(Some(Customer { mobile_phone: String::new(), ..customer() })), Some(SkipReason::NoValidPhone));
+    assert_eq!(reason(Some(Customer { takes_part_in_collection: false, ..customer() })), Some(SkipReason::NotInCollection));
+    assert_eq!(reason(Some(Customer { takes_part_in_pre_due: false, ..customer() })), Some(SkipReason::NotInCollection));
+    assert_eq!(reason(Some(customer())), None);
+}
+
+#[test]
+fn a_message_is_called_for_while_its_invoice_is_open_and_due_on_its_day() {
+    type Row = (fn(&mut Invoice), Result<(), SkipReason>);
+    let table: [Row; 10] = [
+        (|_| {}, Ok(())),
+        (|i| i.status = InvoiceStatus::Partial, Ok(())),
+        (|i| i.status = InvoiceStatus::Received, Err(SkipReason::Paid)),
+        (|i| i.status = InvoiceStatus::Cancelled, Err(SkipReason::Cancelled)),
+        (|i| i.renegotiation_id = "9".into(), Err(SkipReason::Renegotiated)),
+        (
+            |i| {
+                i.renegotiation_id = "9".into();
+                i.status = InvoiceStatus::Received;
+            },
+            Err(SkipReason::Paid),
+        ),
+        (|i| i.released = false, Err(SkipReason::NotChargeable)),
+        (|i| i.open_amount = Centavos(0), Err(SkipReason::NotChargeable)),
+        (|i| i.awaiting_confirmation = true, Err(SkipReason::NotChargeable)),
+        (|i| i.due_on = plus(1), Err(SkipReason::DueDateMoved)),
+    ];
+    for (change, expected) in table {
+        let mut invoice = invoice();
+        change(&mut invoice);
+        assert_eq!(still_called_for(&invoice, due_on()), expected, "{invoice:?}");
+    }
+}
+
+fn no_holiday(_: NaiveDate) -> bool {
+    false
+}
+
+fn ends(day: &str, open_windows: u16) -> DateTime<Utc> {
+    expires_at(&Window::business_hours(Sao_Paulo), no_holiday, day.parse().expect("a date"), open_windows)
+}
+
+/// F19: a message of a Sunday is sent on Monday, not expired by then.
+#[test]
+fn a_message_ends_with_the_windows_on_or_after_its_day() {
+    let at = |text: &str| DateTime::parse_from_rfc3339(text).expect("an instant").to_utc();
+    assert_eq!(ends("2026-03-11", 1), at("2026-03-11T21:00:00Z"), "a Wednesday");
+    assert_eq!(ends("2026-03-15", 1), at("2026-03-16T21:00:00Z"), "a Sunday");
+    assert_eq!(ends("2026-03-13", 2), at("2026-03-16T21:00:00Z"), "a Friday, two windows");
+    assert_eq!(ends("2026-03-13", 6), at("2026-03-20T21:00:00Z"));
+}
+
+#[test]
+fn no_stage_no_due_dates() {
+    assert_eq!(due_dates(&[], due_on()), None);
+    assert_eq!(due_dates(&[policy(&[(Stage::Settled, None)])], due_on()), None);
+    let span = due_dates(&[policy(&[(Stage::DueDay, Some(0))]), policy(&[(Stage::PreDue, Some(-3))])], due_on());
+    assert_eq!(span, Some((plus(-3), plus(3))));
+}
+
+/// A policy whose offsets grow from stage to stage, as the configuration asks for.
+fn any_policy() -> impl Strategy<Value = PolicyPlan> {
+    let dated: Vec<_> = Stage::ALL.into_iter().filter(|stage| stage.kind() == StageKind::Dated).collect();
+    (prop::sample::subsequence(dated, 1..=7), prop::collection::vec(1_i64..12, 7)).prop_map(|(stages, gaps)| {
+        let mut days = -6;
+        let mut stages: Vec<_> = stages.into_iter().zip(gaps).collect();
+        let plan: Vec<_> = stages
+            .drain(..)
+            .map(|(stage, gap)| {
+                days += gap;
+                let offset = if stage == Stage::PreDue { days.min(-1) } else { days };
+                days = offset;
+                (stage, Some(offset))
+            })
+            .collect();
+        policy(&plan)
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_due_lies_within_the_span_that_is_paged_through(plan in any_policy(), offset in -60_i64..60) {
+        let today = plus(offset);
+        let span = due_dates(std::slice::from_ref(&plan), today).expect("it has stages");
+        if let Some(decided) = decide(&plan, &invoice(), Some(&customer()), &[], today) {
+            prop_assert!(span.0 <= due_on() && due_on() <= span.1);
+            prop_assert!(decided.stage_day <= today && today <= decided.stage_day + Days::new(CATCH_UP_DAYS));
+            prop_assert!(decided.day >= today);
+        }
+    }
+
+    /// With a run each day, each stage is decided exactly once, on its own day, in the order of advance.
+    #[test]
+    fn daily_runs_decide_each_stage_once_on_its_day(plan in any_policy()) {
+        let decided = run(&plan, |_| true);
+        let days: Vec<_> = plan.stages.iter().map(|stage| (stage.stage, plus(stage.days.expect("dated")))).collect();
+        prop_assert_eq!(decided, days);
+    }
+
+    /// However many days are missed, never the same stage twice and never backwards; a stage is lost only to a more advanced
+    /// one or to more days without a run than are caught up.
+    #[test]
+    fn missed_days_repeat_nothing_and_lose_nothing_within_the_catch_up(plan in any_policy(), missed in prop::collection::vec(any::<bool>(), 200)) {
+        let runs = |days: i64| !missed[usize::try_from(days + 60).expect("not before")];
+        let decided = run(&plan, runs);
+        prop_assert!(decided.windows(2).all(|pair| pair[0].0 < pair[1].0), "{decided:?}");
+        for stage in &plan.stages {
+            let from = stage.days.expect("dated");
+            let until = from + i64::try_from(CATCH_UP_DAYS).expect("small");
+            let until = if stage.stage == Stage::PreDue { until.min(0) } else { until };
+            let next = plan.stages.iter().filter(|other| other.stage > stage.stage).filter_map(|other| other.days).min().unwrap_or(i64::MAX);
+            let had_a_run = (from..=until.min(next - 1)).any(runs);
+            let sent = decided.iter().any(|(decided, _)| *decided == stage.stage);
+            prop_assert_eq!(sent, had_a_run, "{} in {:?}", stage.stage, decided);
+        }
+    }
+
+    #[test]
+    fn a_message_ends_after_a_window_that_opens_on_or_after_its_day(offset in 0_u64..400, open_windows in 1_u16..30) {
+        let window = Window::business_hours(Sao_Paulo);
+        let day = day("2026-01-01") + Days::new(offset);
+        let end = expires_at(&window, no_holiday, day, open_windows);
+        let closes = end.with_timezone(&Sao_Paulo);
+        prop_assert_eq!(closes.time(), chrono::NaiveTime::from_hms_opt(18, 0, 0).expect("an hour"));
+        let windows = day.iter_days().take_while(|day| *day <= closes.date_naive());
+        let open = windows.filter(|day| !matches!(chrono::Datelike::weekday(day), Weekday::Sat | Weekday::Sun)).count();
+        prop_assert_eq!(open, usize::from(open_windows));
+    }
+}
+
+/// Runs of a policy from 60 days before to 130 after the due date, each message sent at once; what was decided and when.
+fn run(plan: &PolicyPlan, runs: impl Fn(i64) -> bool) -> Vec<(Stage, NaiveDate)> {
+    let mut messages: BTreeMap<Stage, Known> = BTreeMap::new();
+    let mut decided = Vec::new();
+    for days in (-60..130).filter(|days| runs(*days)) {
+        let known: Vec<_> = messages.values().cloned().collect();
+        let invoice = invoice();
+        if let Some(message) = decide(plan, &invoice, Some(&customer()), &known, plus(days)) {
+            let stage = message.stage.stage;
+            messages.insert(stage, Known { id: MessageId(Uuid::from_u128(1)), ..self::known(stage, State::Sent) });
+            decided.push((stage, plus(days)));
+        }
+    }
+    decided
+}
