@@ -1,7 +1,8 @@
 //! Dispatchers, schedulers and a clock at random: whatever happens, nothing is sent twice and the sums hold.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, customer, due_for, finished, invoice, sent, start_batch};
+use crate::setup::Setup;
+use crate::world::{World, customer, due_for, finished, invoice, sent, start_batch};
 use chrono::TimeDelta;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use regua_domain::ids::{AttemptId, MessageId};

@@ -1,7 +1,8 @@
 //! The configuration in the ledger.
 
 use crate::databases::Fixture;
-use crate::world::{OTHER_TEMPLATE, Setup, TEMPLATE, World, begin, parse, stage};
+use crate::setup::{OTHER_TEMPLATE, Setup, TEMPLATE, parse, stage};
+use crate::world::{World, begin};
 use chrono::TimeDelta;
 use regua_domain::configuration::{Configuration, Release};
 use regua_ledger::LedgerError;
@@ -306,6 +307,66 @@ async fn a_file_that_no_longer_has_settings_has_the_defaults(f: Fixture) {
     assert_eq!(ledger.settings().await.unwrap(), Settings::new(chrono_tz::America::Sao_Paulo));
 }
 
+/// Whoever starts again must not undo what an operator applied since.
+async fn a_starts_file_is_applied_once_until_it_changes(f: Fixture) {
+    let ledger = migrated(&f).await;
+    let (file, by_hand) = (Setup::default().configuration(), Setup { per_day: 7, ..Setup::default() }.configuration());
+    let mut wrong = file.clone();
+    wrong.policies[0].stages[0].notice = "Inexistente".into();
+    assert!(ledger.apply_file_once(wrong).await.is_err());
+    assert!(ledger.apply_file_once(file.clone()).await.unwrap(), "one that failed was not applied");
+    ledger.apply_configuration(by_hand.clone()).await.unwrap();
+    assert!(!ledger.apply_file_once(file).await.unwrap());
+    assert_eq!(applied(&ledger).await, by_hand);
+    let changed = Setup { per_day: 3, ..Setup::default() }.configuration();
+    assert!(ledger.apply_file_once(changed.clone()).await.unwrap());
+    assert_eq!(applied(&ledger).await, changed);
+}
+
+async fn source_ids(ledger: &regua_ledger::Ledger) -> Vec<(String, regua_domain::ids::SourceId)> {
+    ledger.sources().await.unwrap().into_iter().map(|source| (source.name, source.id)).collect()
+}
+
+async fn a_renamed_source_stays_the_same(f: Fixture) {
+    let ledger = migrated(&f).await;
+    let mut configuration = parse(FULL);
+    ledger.apply_configuration(configuration.clone()).await.unwrap();
+    let before = source_ids(&ledger).await;
+    configuration.sources[0].name = "IXC".into();
+    ledger.apply_configuration(configuration.clone()).await.unwrap();
+    let after = source_ids(&ledger).await;
+    assert_eq!(after.iter().map(|(_, id)| id).collect::<Vec<_>>(), before.iter().map(|(_, id)| id).collect::<Vec<_>>());
+    assert_eq!(applied(&ledger).await, configuration);
+}
+
+async fn two_sources_of_one_kind_stay_two(f: Fixture) {
+    let ledger = migrated(&f).await;
+    let mut configuration = Setup::default().configuration();
+    let more = configuration.sources[0].clone();
+    for name in ["Filial", "Antes"] {
+        configuration.sources.insert(0, regua_domain::configuration::Source { name: name.into(), ..more.clone() });
+        ledger.apply_configuration(configuration.clone()).await.unwrap();
+    }
+    let first = source_ids(&ledger).await;
+    assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Antes", "ERP", "Filial"]);
+    configuration.sources.reverse();
+    ledger.apply_configuration(configuration).await.unwrap();
+    assert_eq!(source_ids(&ledger).await, first);
+}
+
+async fn a_source_that_a_file_no_longer_names_is_switched_off(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    w.released(1, 1, "overdue").await;
+    let mut without = Setup::default().configuration();
+    without.sources.clear();
+    w.ledger.apply_configuration(without).await.unwrap();
+    assert!(w.ledger.sources().await.unwrap().is_empty());
+    assert!(w.top_up(10).await.is_empty(), "nothing is sent from it");
+    w.ledger.apply_configuration(Setup::default().configuration()).await.unwrap();
+    assert_eq!(source_ids(&w.ledger).await, [("ERP".to_owned(), w.source)]);
+    assert_eq!(w.top_up(10).await.len(), 1);
+}
+
 async fn settings_that_cannot_be_read_are_an_error(f: Fixture) {
     let ledger = migrated(&f).await;
     f.execute("INSERT INTO settings (name, value) VALUES ('provider', '{}')").await;
@@ -327,5 +388,9 @@ conformance! {
     a_channel_without_a_business_shares_no_budget_with_a_business_of_its_name
     a_route_says_where_a_channels_messages_go
     a_file_that_no_longer_has_settings_has_the_defaults
+    a_starts_file_is_applied_once_until_it_changes
+    a_renamed_source_stays_the_same
+    two_sources_of_one_kind_stay_two
+    a_source_that_a_file_no_longer_names_is_switched_off
     settings_that_cannot_be_read_are_an_error
 }

@@ -1,7 +1,8 @@
 //! Invariant 2: a law that can fail. Each part is broken once, on purpose, and seen.
 
 use crate::databases::Fixture;
-use crate::world::{LEASE, Setup, World, sent};
+use crate::setup::Setup;
+use crate::world::{LEASE, World, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::MessageId;
 use regua_domain::message::{DoubtReason, FailReason, State};

@@ -1,7 +1,8 @@
 //! Every named CHECK and UNIQUE of the schema, violated once on purpose.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World};
+use crate::setup::Setup;
+use crate::world::World;
 use std::collections::BTreeSet;
 
 const POSTGRES: &str = include_str!("../../migrations/postgres/0001_initial.sql");
@@ -163,7 +164,7 @@ fn of_configuration() -> Vec<Violation> {
         unique(
             "a_source_has_its_own_name",
             "sources.name",
-            named("sources", &["kind", "url", "token_kind", "token_ref", "max_age_s", "days_back", "days_ahead"]),
+            named("sources", &["kind", "url", "token_kind", "token_ref", "max_age_s", "days_back", "days_ahead", "enabled"]),
         ),
     ]
 }

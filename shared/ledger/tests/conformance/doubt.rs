@@ -1,7 +1,8 @@
 //! Doubt, settled by a person (F1).
 
 use crate::databases::Fixture;
-use crate::world::{LEASE, Setup, World, sent};
+use crate::setup::Setup;
+use crate::world::{LEASE, World, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::{AttemptId, MessageId};
 use regua_domain::message::{DoubtReason, State};

@@ -1,7 +1,8 @@
 //! What a run writes: messages with its own counters and cursor, in one transaction under its lease.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, TEMPLATE, World, customer, date, due_for, invoice, paid, sent, skipped, stage, today};
+use crate::setup::{Setup, TEMPLATE, stage};
+use crate::world::{World, customer, date, due_for, invoice, paid, sent, skipped, today};
 use chrono::TimeDelta;
 use regua_domain::ids::{MessageId, PolicyId};
 use regua_domain::message::{SkipReason, State};

@@ -1,7 +1,8 @@
 //! F11: evaluators of two runs meet at the same invoices.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, customer, due_for, invoice};
+use crate::setup::Setup;
+use crate::world::{World, customer, due_for, invoice};
 use chrono::TimeDelta;
 use regua_domain::message::State;
 use regua_domain::mirror::Customer;

@@ -1,7 +1,8 @@
 //! *finish*: attempt, state and counters in one transaction, fenced by the attempt's id (K4).
 
 use crate::databases::Fixture;
-use crate::world::{LEASE, Setup, World, finished, sent};
+use crate::setup::Setup;
+use crate::world::{LEASE, World, finished, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::{AttemptId, MessageId};
 use regua_domain::message::{DeferReason, DoubtReason, FailReason, State};
@@ -168,6 +169,17 @@ async fn a_late_proof_that_nothing_was_taken_settles_doubt(f: Fixture) {
     assert_eq!(w.state(id).await, (State::Scheduled, Some("retry".into())));
 }
 
+/// F1: what moves back into the queue asks first whether something took its place.
+async fn a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overtaken(f: Fixture) {
+    let w = World::new(f, &Setup { open_windows: 10, max_age: "30d", ..Setup::default() }).await;
+    let (id, attempt) = rescued(&w).await;
+    w.f.advance(TimeDelta::days(4)).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+    let at = w.now().await + TimeDelta::minutes(1);
+    assert_eq!(w.finish(id, attempt, Settlement::Retry { at }).await, FinishAnswer::Settled);
+    assert_eq!(w.state(id).await, (State::Skipped, Some("superseded".into())));
+}
+
 /// Evidence that comes after a person's word is kept on its attempt, whatever the message became.
 async fn a_late_answer_is_never_discarded(f: Fixture) {
     let w = world(f).await;
@@ -224,6 +236,7 @@ conformance! {
     a_late_refusal_settles_doubt_too
     what_proves_nothing_leaves_doubt_as_it_is
     a_late_proof_that_nothing_was_taken_settles_doubt
+    a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overtaken
     a_late_answer_is_never_discarded
     a_batch_settles_each_by_itself
     nothing_and_no_more_than_a_batch_may_be_reported

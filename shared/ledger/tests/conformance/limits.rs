@@ -1,7 +1,8 @@
 //! The limits: slots per second (F6), spacing per phone (F18), messages per person and day, recipients per 24 hours (F15).
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, customer, due_for, invoice, sent, skipped};
+use crate::setup::Setup;
+use crate::world::{World, customer, due_for, invoice, sent, skipped};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{PHONE_RESERVATION, PHONE_SPACING};
 use regua_domain::ids::MessageId;
@@ -229,14 +230,12 @@ async fn two_channels_of_a_business_share_its_budget_even_at_once(f: Fixture) {
         configuration.channels[1].per_second = None;
         configuration
     };
-    let here = Setup { per_second: 0, ..budget("5") };
-    w.ledger.apply_configuration(shared(here.clone())).await.unwrap();
-    let one = w.queued(10).await;
-    w.ledger.apply_configuration(shared(Setup { channel: "Vendas", ..here })).await.unwrap();
+    // The overdue notice goes through the second channel, the next stage's through the first.
+    w.ledger.apply_configuration(shared(Setup { per_second: 0, channel: "Vendas", ..budget("5") })).await.unwrap();
+    w.released(1, 10, "pending_query").await;
     w.released(11, 10, "overdue").await;
+    let one = w.top_up(10).await;
     let other = w.ledger.top_up(w.other_channel, Some(10)).await.unwrap().queued;
-    // The notice moved, so those of the first channel are looked at again there.
-    w.ledger.apply_configuration(shared(Setup { per_second: 0, ..budget("5") })).await.unwrap();
     assert_eq!((one.len(), other.len()), (10, 10));
     let (one, other) = tokio::join!(w.start(&one), w.start(&other));
     let started = one.iter().chain(&other).filter(|answer| matches!(answer, StartAnswer::Started(_))).count();

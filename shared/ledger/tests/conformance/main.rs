@@ -40,6 +40,7 @@ mod operators;
 mod release;
 mod restored;
 mod runs;
+mod setup;
 mod start;
 mod stops;
 mod sweeps;

@@ -49,6 +49,24 @@ async fn a_ledger_knows_which_database_it_is(f: Fixture) {
     let ledger = f.open().await;
     assert_eq!(ledger.is_embedded(), f.is_sqlite());
     assert_eq!(ledger.evaluation_page(), if f.is_sqlite() { 250 } else { 1000 });
+    assert_eq!(ledger.mirror_batch(), if f.is_sqlite() { 250 } else { 1000 });
+}
+
+/// A SQLite file has one process anyway; what holds it is the file's own lock.
+async fn one_process_at_a_time_has_its_broker_inside(f: Fixture) {
+    let (one, other) = (f.open().await, f.open().await);
+    let held = one.hold_memory_broker().await.unwrap();
+    assert!(held.is_some());
+    if f.is_sqlite() {
+        return;
+    }
+    assert!(other.hold_memory_broker().await.unwrap().is_none());
+    drop(held);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while other.hold_memory_broker().await.unwrap().is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "it was never let go");
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn a_closed_ledger_answers_nothing_and_says_so(f: Fixture) {
@@ -86,6 +104,7 @@ conformance! {
     a_second_migration_changes_nothing
     a_ledger_of_a_newer_regua_is_refused
     a_ledger_knows_which_database_it_is
+    one_process_at_a_time_has_its_broker_inside
     a_closed_ledger_answers_nothing_and_says_so
     an_unmigrated_database_is_an_error_and_not_unreachable
 }

@@ -1,7 +1,8 @@
 //! The mirror: one sync per source at a time, rows that never go backwards, events between two looks (F7, F10).
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, customer, date, due_for, invoice, paid, today};
+use crate::setup::Setup;
+use crate::world::{World, customer, date, due_for, invoice, paid, today};
 use chrono::TimeDelta;
 use regua_domain::ids::{CustomerId, InvoiceId};
 use regua_domain::mirror::{Invoice, InvoiceStatus};

@@ -1,7 +1,8 @@
 //! What operators ask and leave: counts, lists, opt-outs, commands.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, due_for, paid, phone_key};
+use crate::setup::Setup;
+use crate::world::{World, due_for, paid, phone_key};
 use regua_domain::ids::RunId;
 use regua_domain::message::State;
 use regua_domain::phone::PhoneKey;

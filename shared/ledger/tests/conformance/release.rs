@@ -1,7 +1,8 @@
 //! The watermark (F13): whatever runs planned up to it decided may go, whenever it is inserted.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, due_for};
+use crate::setup::Setup;
+use crate::world::{World, due_for};
 use chrono::TimeDelta;
 
 async fn nothing_goes_until_the_task_ran(f: Fixture) {

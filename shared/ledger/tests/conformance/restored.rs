@@ -1,7 +1,8 @@
 //! F8: a backup was restored; what was sent since is unknown.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, customer, due_for, invoice, today};
+use crate::setup::Setup;
+use crate::world::{World, customer, due_for, invoice, today};
 use chrono::TimeDelta;
 use regua_domain::message::{DoubtReason, State};
 use regua_domain::mirror::Customer;

@@ -1,11 +1,12 @@
 //! Runs: planned once, leased by one, ended once (F9).
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, date, due_for, today};
+use crate::setup::Setup;
+use crate::world::{World, date, due_for, today};
 use chrono::TimeDelta;
 use regua_domain::ids::RunId;
 use regua_domain::schedule::TaskKind;
-use regua_ledger::runs::{LEASE, LeaseAnswer, LeasedRun, TRIES_MAX};
+use regua_ledger::runs::{AGE_MAX, LEASE, LeaseAnswer, LeasedRun, TRIES_MAX};
 use regua_ledger::{LedgerError, new_id};
 use uuid::Uuid;
 
@@ -98,9 +99,10 @@ async fn a_run_dropped_three_times_without_progress_fails(f: Fixture) {
         assert_eq!(leased(&w, id).await.run.tries, tries);
         w.f.advance(LEASE).await;
     }
-    assert!(matches!(lease(&w, id, new_id()).await, LeaseAnswer::NothingToDo));
+    assert!(matches!(lease(&w, id, new_id()).await, LeaseAnswer::Over { .. }));
     let run = w.ledger.run(id).await.unwrap().unwrap();
     assert_eq!((run.state.as_str(), run.note.is_some(), run.finished_at.is_some()), ("failed", true, true));
+    assert!(matches!(lease(&w, id, new_id()).await, LeaseAnswer::NothingToDo), "it is said once");
 }
 
 async fn progress_gives_a_run_its_tries_back(f: Fixture) {
@@ -138,8 +140,33 @@ async fn a_fault_of_ours_is_a_try(f: Fixture) {
         let run = leased(&w, id).await;
         w.ledger.replan_run(id, run.owner, TimeDelta::zero(), true, "erro".into()).await.unwrap();
     }
-    assert!(matches!(lease(&w, id, new_id()).await, LeaseAnswer::NothingToDo));
+    assert!(matches!(lease(&w, id, new_id()).await, LeaseAnswer::Over { .. }));
     assert_eq!(state(&w, id).await, ("failed".into(), 3));
+}
+
+async fn a_run_whose_time_is_long_past_is_not_begun(f: Fixture) {
+    let w = world(f).await;
+    let (late, over) = (planned(&w).await, planned(&w).await);
+    let run = leased(&w, late).await;
+    w.f.advance(AGE_MAX - TimeDelta::seconds(5)).await;
+    w.ledger.heartbeat(late, run.owner).await.unwrap();
+    w.f.advance(TimeDelta::seconds(6)).await;
+    assert!(matches!(lease(&w, over, new_id()).await, LeaseAnswer::Over { .. }));
+    assert_eq!(state(&w, over).await, ("failed".into(), 0));
+    w.ledger.finish_run(late, run.owner, None).await.unwrap();
+}
+
+/// A run that reads a slow source shows that it lives: nobody else takes the source meanwhile.
+async fn a_heartbeat_keeps_the_source_that_the_run_syncs(f: Fixture) {
+    let w = world(f).await;
+    let run = leased(&w, planned(&w).await).await;
+    let sync = w.ledger.begin_sync(w.source, run.owner).await.unwrap().unwrap();
+    for _ in 0..3 {
+        w.f.advance(TimeDelta::seconds(25)).await;
+        w.ledger.heartbeat(run.run.id, run.owner).await.unwrap();
+    }
+    assert!(w.ledger.begin_sync(w.source, new_id()).await.unwrap().is_none());
+    w.ledger.end_sync(sync, true).await.unwrap();
 }
 
 async fn a_run_that_nobody_holds_gets_its_tick_again(f: Fixture) {
@@ -193,7 +220,7 @@ async fn the_date_is_pinned_at_the_first_start(f: Fixture) {
     assert_eq!(leased(&w, id).await.run.evaluates_on, asked, "the date that a person asked for");
 }
 
-async fn a_crashed_run_goes_on_at_its_cursor_and_a_replanned_one_begins_afresh(f: Fixture) {
+async fn a_try_goes_on_at_its_cursor_and_a_run_that_waited_begins_afresh(f: Fixture) {
     let w = world(f).await;
     w.customers(1, 3, due_for("overdue")).await;
     let id = planned(&w).await;
@@ -204,7 +231,10 @@ async fn a_crashed_run_goes_on_at_its_cursor_and_a_replanned_one_begins_afresh(f
     w.ledger.commit_evaluation(batch).await.unwrap();
     w.f.advance(LEASE).await;
     let again = leased(&w, id).await;
-    assert_eq!(again.cursor, Some(cursor));
+    assert_eq!(again.cursor, Some(cursor.clone()), "after a crash");
+    w.ledger.replan_run(id, again.owner, TimeDelta::zero(), true, "erro".into()).await.unwrap();
+    let again = leased(&w, id).await;
+    assert_eq!(again.cursor, Some(cursor), "after a fault of ours");
     w.ledger.replan_run(id, again.owner, TimeDelta::zero(), false, "encerrando".into()).await.unwrap();
     assert_eq!(leased(&w, id).await.cursor, None);
 }
@@ -230,9 +260,11 @@ conformance! {
     progress_gives_a_run_its_tries_back
     a_source_that_is_down_or_a_shutdown_is_no_try
     a_fault_of_ours_is_a_try
+    a_run_whose_time_is_long_past_is_not_begun
+    a_heartbeat_keeps_the_source_that_the_run_syncs
     a_run_that_nobody_holds_gets_its_tick_again
     a_heartbeat_keeps_a_lease_and_tells_who_lost_it
     the_date_is_pinned_at_the_first_start
-    a_crashed_run_goes_on_at_its_cursor_and_a_replanned_one_begins_afresh
+    a_try_goes_on_at_its_cursor_and_a_run_that_waited_begins_afresh
     the_newest_runs_are_listed_first
 }

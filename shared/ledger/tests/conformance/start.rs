@@ -1,7 +1,8 @@
 //! *start*: everything is checked at that moment, in one transaction.
 
 use crate::databases::Fixture;
-use crate::world::{LEAD, LEASE, Setup, TEMPLATE, World, customer, due_for, invoice, paid, phone_key, skipped, start_batch};
+use crate::setup::{Setup, TEMPLATE};
+use crate::world::{LEAD, LEASE, World, customer, due_for, invoice, paid, phone_key, skipped, start_batch};
 use chrono::TimeDelta;
 use regua_domain::admission::{HORIZON, RECHECK};
 use regua_domain::ids::{AttemptId, MessageId};
@@ -196,10 +197,24 @@ async fn changed_facts_go_back_to_be_rendered_again(f: Fixture) {
 }
 
 async fn no_wait_outlasts_a_message(f: Fixture) {
-    let w = world(f).await;
+    let w = World::new(f, &Setup { max_age: "30d", ..Setup::default() }).await;
     let id = w.queued(1).await[0];
     let expires_at = w.message(id).await.expires_at;
+    w.f.advance(expires_at - TimeDelta::seconds(30) - w.now().await).await;
     w.ledger.pause_channel(w.channel, expires_at, DeferReason::Throttled).await.unwrap();
+    assert!(matches!(w.start_one(id).await, StartAnswer::Postponed { why: DeferReason::Gate }), "somebody may lift it");
+    assert_eq!(w.message(id).await.next_attempt_at, Some(expires_at));
+    assert_eq!(w.ledger.expire().await.unwrap(), 0);
+    w.f.advance(TimeDelta::seconds(30)).await;
+    assert_eq!(w.ledger.expire().await.unwrap(), 1);
+}
+
+async fn a_window_that_opens_only_after_the_message_ends_it(f: Fixture) {
+    let w = World::new(f, &Setup { max_age: "30d", ..Setup::default() }).await;
+    let id = w.queued(1).await[0];
+    let expires_at = w.message(id).await.expires_at;
+    w.f.execute(format!("UPDATE messages SET expires_at = expires_at + 60000000 WHERE id = '{id}'")).await;
+    w.f.advance(expires_at - w.now().await).await;
     assert!(matches!(w.start_one(id).await, StartAnswer::Skipped { why: SkipReason::Expired }));
 }
 
@@ -252,6 +267,7 @@ conformance! {
     a_paused_gate_postpones_to_its_end
     changed_facts_go_back_to_be_rendered_again
     no_wait_outlasts_a_message
+    a_window_that_opens_only_after_the_message_ends_it
     a_slot_too_far_away_writes_nothing
     a_message_that_changed_between_two_locks_asks_again
 }

@@ -1,7 +1,8 @@
 //! Pauses of a gate and stops of any scope.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, TEMPLATE, World};
+use crate::setup::{Setup, TEMPLATE};
+use crate::world::World;
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::message::DeferReason;
 use regua_domain::stop::StopScope;

@@ -1,7 +1,8 @@
 //! What time drives: expired leases, expired messages, lost hints.
 
 use crate::databases::Fixture;
-use crate::world::{LEASE, Setup, World, skipped};
+use crate::setup::Setup;
+use crate::world::{LEASE, World, skipped};
 use chrono::TimeDelta;
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::settlement::Settlement;

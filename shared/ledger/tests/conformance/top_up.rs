@@ -1,16 +1,18 @@
 //! The bounded top-up: the only maker of hints.
 
 use crate::databases::Fixture;
-use crate::world::{OTHER_TEMPLATE, Setup, TEMPLATE, World, customer, due_for, invoice, paid, phone_key, skipped};
+use crate::setup::{OTHER_TEMPLATE, Setup, TEMPLATE};
+use crate::world::{World, customer, due_for, invoice, paid, phone_key, skipped};
 use chrono::TimeDelta;
+use regua_domain::admission::RECHECK;
 use regua_domain::ids::ChannelId;
-use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::money::Centavos;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::new_id;
-use regua_ledger::release::{BOUND_MIN, BOUND_UNLIMITED, COUNTS_FOR};
+use regua_ledger::release::{BOUND_MIN, BOUND_UNLIMITED, COUNTS_FOR, FLOOD};
 use regua_ledger::stops::NewStop;
 
 async fn world(f: Fixture) -> World {
@@ -123,8 +125,53 @@ async fn a_stale_source_queues_nothing(f: Fixture) {
     w.released(1, 1, "overdue").await;
     w.f.advance(TimeDelta::minutes(61)).await;
     assert!(w.top_up(10).await.is_empty());
-    w.sync(&[], &[]).await;
+    w.customers(1, 1, due_for("overdue")).await;
     assert_eq!(w.top_up(10).await.len(), 1);
+}
+
+/// A title that the newest sync didn't look at is as old as its own look; it keeps no place from others.
+async fn a_row_that_no_sync_confirmed_waits_for_a_look(f: Fixture) {
+    let w = World::new(f, &Setup { max_age: "1h", ..Setup::default() }).await;
+    let ids = w.released(1, 2, "overdue").await;
+    w.f.advance(TimeDelta::minutes(61)).await;
+    w.customers(2, 1, due_for("overdue")).await;
+    assert!(w.top_up(1).await.is_empty(), "the first one had the only place");
+    assert_eq!(w.state(ids[0]).await, (State::Scheduled, Some("stale_source".into())));
+    assert_eq!(w.top_up(1).await, ids[1..]);
+    w.customers(1, 1, due_for("overdue")).await;
+    w.f.advance(RECHECK).await;
+    assert_eq!(w.top_up(2).await, ids[..1]);
+}
+
+async fn hints_that_nobody_takes_never_become_a_flood(f: Fixture) {
+    let w = World::new(f, &Setup { per_second: 4, ..Setup::default() }).await;
+    w.released(1, 30, "overdue").await;
+    for _ in 0..6 {
+        w.ledger.top_up(w.channel, None).await.unwrap();
+        w.f.advance(COUNTS_FOR + TimeDelta::seconds(1)).await;
+    }
+    assert_eq!(w.ledger.queued().await.unwrap(), u64::from(4 * FLOOD));
+}
+
+/// Whoever points a notice away from a stopped channel wants its messages to go the other way.
+async fn messages_leave_a_stopped_channel_with_their_notice(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.released(1, 3, "overdue").await;
+    let stop = NewStop {
+        scope: StopScope::Channel,
+        target: w.channel.to_string(),
+        raised_by: "answer".into(),
+        why: "368".into(),
+        until_at: None,
+    };
+    w.ledger.raise_stop(stop).await.unwrap();
+    assert_eq!(w.ledger.top_up(w.channel, None).await.unwrap().rendered_again, 0);
+    w.ledger.apply_configuration(Setup { channel: "Vendas", ..Setup::default() }.configuration()).await.unwrap();
+    let here = w.ledger.top_up(w.channel, None).await.unwrap();
+    assert_eq!((here.queued.len(), here.rendered_again), (0, 3));
+    let mut there = w.ledger.top_up(w.other_channel, None).await.unwrap().queued;
+    there.sort_unstable();
+    assert_eq!(there, ids);
 }
 
 async fn a_stop_of_any_scope_queues_nothing(f: Fixture) {
@@ -246,6 +293,9 @@ conformance! {
     a_closed_window_queues_nothing
     a_paused_gate_queues_nothing
     a_stale_source_queues_nothing
+    a_row_that_no_sync_confirmed_waits_for_a_look
+    hints_that_nobody_takes_never_become_a_flood
+    messages_leave_a_stopped_channel_with_their_notice
     a_stop_of_any_scope_queues_nothing
     what_is_not_called_for_any_more_is_skipped
     a_stage_or_policy_that_was_switched_off_is_skipped

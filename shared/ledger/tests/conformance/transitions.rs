@@ -1,7 +1,8 @@
 //! The diagram as a table against the ledger: every transition tried from every state.
 
 use crate::databases::Fixture;
-use crate::world::{Setup, World, sent};
+use crate::setup::Setup;
+use crate::world::{World, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::AttemptId;
 use regua_domain::message::{DeferReason, DoubtReason, FailReason, State, Transition};

@@ -1,9 +1,9 @@
-//! A small provider: its configuration, its customers and invoices, and what evaluator, scheduler and dispatcher do with the ledger.
+//! A small provider: its customers and invoices, and what evaluator, scheduler and dispatcher do with the ledger.
 
 use crate::databases::Fixture;
+use crate::setup::Setup;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::admission::HORIZON;
-use regua_domain::configuration::{Configuration, Defaults};
 use regua_domain::decide;
 use regua_domain::ids::{
     AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, InvoiceId, MessageId, PolicyId, RunId, SourceId,
@@ -19,14 +19,10 @@ use regua_ledger::queries::MessageView;
 use regua_ledger::runs::{Cursor, LeaseAnswer, LeasedRun};
 use regua_ledger::start::{StartAnswer, StartBatch, Started};
 use regua_ledger::{Ledger, new_id, no_holiday};
-use std::fmt::Write as _;
 use uuid::Uuid;
 
 /// How far ahead a slot must lie in these tests.
 pub const LEAD: TimeDelta = TimeDelta::milliseconds(20);
-/// The template of the overdue notice, and another one.
-pub const TEMPLATE: &str = "64f1c0de0a1b2c3d4e5f7003";
-pub const OTHER_TEMPLATE: &str = "64f1c0de0a1b2c3d4e5f7009";
 /// How long an attempt may take.
 pub const LEASE: TimeDelta = TimeDelta::seconds(60);
 
@@ -42,137 +38,6 @@ pub fn today() -> NaiveDate {
 
 pub fn date(text: &str) -> NaiveDate {
     text.parse().unwrap()
-}
-
-/// What differs between the tests' configurations.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// 0 is unlimited.
-    pub per_second: u32,
-    pub per_day: u32,
-    pub recipients_per_24h: &'static str,
-    pub release: &'static str,
-    pub max_age: &'static str,
-    pub open_windows: u32,
-    /// Lines that take the place of the policy's stages.
-    pub stages: String,
-    /// The template of the overdue notice.
-    pub template: &'static str,
-    /// The channel of the overdue notice.
-    pub channel: &'static str,
-    /// Further sections.
-    pub more: String,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            per_second: 80,
-            per_day: 2,
-            recipients_per_24h: "\"unlimited\"",
-            release: "on-task",
-            max_age: "6h",
-            open_windows: 1,
-            stages: [
-                ("pre_due", -3, "Lembrete"),
-                ("due_day", 0, "Vence hoje"),
-                ("overdue", 3, "Aviso"),
-                ("pending_query", 7, "Pendência"),
-            ]
-            .iter()
-            .fold(String::new(), |text, (name, days, notice)| text + &stage(name, *days, notice)),
-            template: TEMPLATE,
-            channel: "Cobrança",
-            more: String::new(),
-        }
-    }
-}
-
-/// One stage of the policy, as the file has it.
-pub fn stage(stage: &str, days: i64, notice: &str) -> String {
-    format!("[[policy.stage]]\nstage = \"{stage}\"\ndays = {days}\nnotice = \"{notice}\"\n")
-}
-
-impl Setup {
-    pub fn text(&self) -> String {
-        let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, stages, template, channel, more } =
-            self;
-        let mut text = format!(
-            r#"
-            [[integration]]
-            name = "Opa! Suite"
-            url = "https://opa.example.com/api/v1"
-            token_env = "OPA_TOKEN"
-            release = "{release}"
-            [[business]]
-            name = "Provedor"
-            recipients_per_24h = {recipients_per_24h}
-            [[channel]]
-            name = "Cobrança"
-            id = "64f1c0de0a1b2c3d4e5f6001"
-            per_second = {per_second}
-            business = "Provedor"
-            [[channel]]
-            name = "Vendas"
-            id = "64f1c0de0a1b2c3d4e5f6002"
-            "#
-        );
-        for (name, template, channel) in [
-            ("Lembrete", "64f1c0de0a1b2c3d4e5f7001", "Cobrança"),
-            ("Vence hoje", "64f1c0de0a1b2c3d4e5f7002", "Cobrança"),
-            ("Aviso", template, channel),
-            ("Pendência", "64f1c0de0a1b2c3d4e5f7004", "Cobrança"),
-        ] {
-            write!(
-                text,
-                r##"
-                [[notice]]
-                name = "{name}"
-                channel = "{channel}"
-                template = "{template}"
-                variables = "#cliente_razao#,#areceber_valor_aberto#,#areceber_data_vencimento#"
-                "##
-            )
-            .unwrap();
-        }
-        write!(
-            text,
-            r#"
-            [[policy]]
-            name = "Todos"
-            {stages}
-            [[task]]
-            kind = "update-collections"
-            minute = 0
-            hour = 8
-            [[task]]
-            kind = "send-queued-messages"
-            minute = 30
-            hour = 8
-            [[source]]
-            name = "ERP"
-            kind = "files"
-            max_age = "{max_age}"
-            [caps]
-            per_day = {per_day}
-            [expiry]
-            open_windows = {open_windows}
-            {more}
-            "#
-        )
-        .unwrap();
-        text
-    }
-
-    pub fn configuration(&self) -> Configuration {
-        parse(&self.text())
-    }
-}
-
-/// A configuration file, read as every command reads it.
-pub fn parse(text: &str) -> Configuration {
-    let defaults = Defaults { zone: chrono_tz::America::Sao_Paulo, allow_private_urls: false, now: begin() };
-    Configuration::parse(text, "test.toml", &defaults, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// A customer with a phone of their own.
