@@ -8,7 +8,7 @@ use regua_ledger::LedgerError;
 use regua_ledger::runs::Task;
 use regua_pipeline::Pipeline;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A fire that was missed by more than this is not caught up.
@@ -23,7 +23,7 @@ const FIRES_MAX: usize = 1000;
 /// Plans runs and publishes their ticks.
 pub struct Ticker {
     pipeline: Pipeline,
-    ticked: Mutex<HashMap<RunId, Instant>>,
+    ticked: Mutex<Ticked>,
 }
 
 impl Ticker {
@@ -47,14 +47,14 @@ impl Ticker {
 
     async fn tick(&self) -> Result<(), LedgerError> {
         let due = self.pipeline.ledger.runs_to_tick(TICKS_MAX).await?;
-        let due = self.not_ticked_lately(due);
+        let due = not_ticked_lately(&mut self.ticked(), due, Instant::now());
         if due.is_empty() {
             return Ok(());
         }
         let ticks: Vec<_> = due.iter().map(|&run| Envelope::from(Tick { run })).collect();
         if let Err(error) = self.pipeline.broker.publish_ticks(&ticks).await {
             tracing::warn!(%error, runs = due.len(), "run.tick_not_published");
-            let mut ticked = self.ticked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut ticked = self.ticked();
             for run in &due {
                 ticked.remove(run);
             }
@@ -62,12 +62,20 @@ impl Ticker {
         Ok(())
     }
 
-    /// Those of the runs whose last tick is long enough ago, noted as ticked now.
-    fn not_ticked_lately(&self, runs: Vec<RunId>) -> Vec<RunId> {
-        let mut ticked = self.ticked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ticked.retain(|_, at| at.elapsed() < TICK_AGAIN);
-        runs.into_iter().filter(|run| ticked.insert(*run, Instant::now()).is_none()).collect()
+    fn ticked(&self) -> MutexGuard<'_, Ticked> {
+        self.ticked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When each run got its last tick.
+type Ticked = HashMap<RunId, Instant>;
+
+/// Those of the runs whose last tick is long enough ago, noted as ticked now. Asking for a run that was ticked lately puts nothing off.
+fn not_ticked_lately(ticked: &mut Ticked, mut runs: Vec<RunId>, now: Instant) -> Vec<RunId> {
+    ticked.retain(|_, at| now.saturating_duration_since(*at) < TICK_AGAIN);
+    runs.retain(|run| !ticked.contains_key(run));
+    ticked.extend(runs.iter().map(|run| (*run, now)));
+    runs
 }
 
 /// The newest fire of a task that is due and not planned yet, and how many before it were missed. Only the newest of several is
@@ -112,6 +120,16 @@ mod tests {
     #[track_caller]
     fn check(task: &Task, now: &str, expected: Option<(&str, usize)>) {
         assert_eq!(latest_fire(task, instant(now)), expected.map(|(fire, missed)| (instant(fire), missed)));
+    }
+
+    #[test]
+    fn a_run_that_nobody_takes_gets_its_tick_again_however_often_it_is_asked_for() {
+        let (mut ticked, run, begin) = (Ticked::new(), RunId(regua_ledger::new_id()), Instant::now());
+        let rounds = (0..=15).filter(|second| {
+            let now = begin + Duration::from_secs(*second);
+            !not_ticked_lately(&mut ticked, vec![run], now).is_empty()
+        });
+        assert_eq!(rounds.collect::<Vec<_>>(), [0, 5, 10, 15]);
     }
 
     #[test]
