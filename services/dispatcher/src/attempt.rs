@@ -16,6 +16,7 @@ use regua_ledger::finish::Finished;
 use regua_ledger::start::Started;
 use regua_ledger::stops::NewStop;
 use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::{Counter, Metrics};
 use serde_json::json;
@@ -133,7 +134,8 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     let on_wire = pulse.send();
     let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
     let needs_rest = on_wire.ended(matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. }));
-    let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at };
+    tell_reach(&dispatcher, &order, &answer.outcome, needs_rest);
+    let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at, is_outage: needs_rest };
     let now = dispatcher.clock.now();
     let decision = decide(facts, &answer.outcome, now, rand::random());
     dispatcher.events.finished(&order, &answer, &decision);
@@ -174,6 +176,22 @@ fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
 fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) {
     dispatcher.events.given_back(&order, why);
     finisher.finish(not_begun(order.message, order.started.attempt_id), Some(order.ack), order.place);
+}
+
+/// Says in `/readyz` that the provider is away, until it answers again.
+fn tell_reach(dispatcher: &Dispatcher, order: &Order, outcome: &Outcome, is_outage: bool) {
+    let failed = matches!(outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
+    if failed && !is_outage {
+        return;
+    }
+    let route = &order.way.route;
+    let readiness = if is_outage {
+        let problem = if matches!(outcome, Outcome::NotSent { .. }) { "can't be reached" } else { "doesn't answer as it should" };
+        Readiness::degraded(format!("{} {problem}: {}; its messages wait", route.url, outcome.reason().unwrap_or("unknown")))
+    } else {
+        Readiness::Ready
+    };
+    dispatcher.process.health.scoped("dispatcher").set(&format!("provider {}", route.integration), readiness);
 }
 
 /// What the answer means for more than its message: its own transaction, before the result is written.

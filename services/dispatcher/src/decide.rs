@@ -1,6 +1,6 @@
 //! What follows one attempt. Pure: no clock, no randomness, no I/O.
 
-use crate::config::ATTEMPTS_MAX;
+use crate::config::{ATTEMPTS_MAX, REST};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::PHONE_SPACING;
 use regua_domain::message::{DeferReason, FailReason};
@@ -30,6 +30,8 @@ pub struct AttemptFacts {
     pub number: u32,
     /// When the message ends unsent.
     pub expires_at: DateTime<Utc>,
+    /// Whether so many of its channel failed in a row that the channel rests: the provider is away, which is no message's fault.
+    pub is_outage: bool,
 }
 
 /// What the answer means for more than its own message.
@@ -73,6 +75,7 @@ pub fn decide(attempt: AttemptFacts, outcome: &Outcome, now: DateTime<Utc>, jitt
     let defer = |wait, why| Settlement::Defer { until: bounded(wait), why };
     match outcome {
         Outcome::Accepted { provider_id } => Settlement::Sent { provider_id: provider_id.clone() }.into(),
+        Outcome::NotSent { .. } if attempt.is_outage => defer(REST + spread(jitter), DeferReason::Gate).into(),
         Outcome::NotSent { .. } if attempt.number >= ATTEMPTS_MAX => Settlement::Fail { why: FailReason::AttemptsUsedUp }.into(),
         Outcome::NotSent { .. } => Settlement::Retry { at: bounded(from_std(RETRY.delay(attempt.number, jitter))) }.into(),
         Outcome::Doubt { why } => Settlement::Doubt { why: *why }.into(),
@@ -114,7 +117,7 @@ mod tests {
     }
 
     fn first() -> AttemptFacts {
-        AttemptFacts { number: 1, expires_at: now() + TimeDelta::hours(8) }
+        AttemptFacts { number: 1, expires_at: now() + TimeDelta::hours(8), is_outage: false }
     }
 
     #[track_caller]
@@ -134,6 +137,13 @@ mod tests {
         check(&outcome, 0.0, &Settlement::Retry { at: now() + TimeDelta::milliseconds(2500) }.into());
         let last = AttemptFacts { number: ATTEMPTS_MAX, ..first() };
         assert_eq!(decide(last, &outcome, now(), 0.0), Settlement::Fail { why: FailReason::AttemptsUsedUp }.into());
+    }
+
+    #[test]
+    fn an_outage_uses_up_no_attempt() {
+        let last = AttemptFacts { number: ATTEMPTS_MAX, is_outage: true, ..first() };
+        let decision = decide(last, &Outcome::NotSent { why: NotSentReason::Connect }, now(), 0.0);
+        assert_eq!(decision, Settlement::Defer { until: now() + REST, why: DeferReason::Gate }.into());
     }
 
     #[test]
@@ -169,7 +179,7 @@ mod tests {
 
     #[test]
     fn no_wait_outlasts_the_message() {
-        let soon = AttemptFacts { number: 1, expires_at: now() + TimeDelta::seconds(1) };
+        let soon = AttemptFacts { expires_at: now() + TimeDelta::seconds(1), ..first() };
         let outcomes = [
             Outcome::NotSent { why: NotSentReason::Connect },
             Outcome::ContactInService,
