@@ -50,7 +50,7 @@ async fn a_days_files_become_notices_and_bad_lines_are_told_one_by_one() {
     let done = import(&house, "invoices", &bad, &["--all-or-nothing"]).await;
     assert_eq!((done.code, &done.json()["kept"], database.count("invoices").await), (Some(1), &false.into(), 0), "{done:?}");
     let remarks = done.json()["remarks"].to_string();
-    for part in ["ruim.csv:6", "valor", "ruim.csv:7", "data_vencimento"] {
+    for part in ["ruim.csv, line 6", "valor", "ruim.csv, line 7", "data_vencimento"] {
         assert!(remarks.contains(part), "{part}: {remarks}");
     }
     let done = import(&house, "invoices", &bad, &[]).await;
