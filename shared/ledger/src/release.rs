@@ -225,7 +225,7 @@ async fn candidates(
                  fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3),
                  best AS (
                    SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held'
-                       AND ($4 = 1 OR run_planned_at <= $5) AND source_id IN (SELECT id FROM fresh)
+                       AND ($4 = 1 OR run_planned_at <= $5) AND (next_attempt_at IS NULL OR next_attempt_at <= $3) AND source_id IN (SELECT id FROM fresh)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
@@ -322,7 +322,7 @@ async fn wait_for_a_look(tx: &mut Tx, stale: &[MessageId], now: DateTime<Utc>) -
     }
     tx.execute(
         sql!(
-            "UPDATE messages SET state = 'scheduled', reason = 'stale_source', next_attempt_at = $2, updated_at = $3
+            "UPDATE messages SET reason = 'stale_source', next_attempt_at = $2, updated_at = $3
              WHERE state IN ('held', 'scheduled') AND id IN ",
             (any 1 uuid)
         ),

@@ -136,7 +136,7 @@ async fn a_row_that_no_sync_confirmed_waits_for_a_look(f: Fixture) {
     w.f.advance(TimeDelta::minutes(61)).await;
     w.customers(2, 1, due_for("overdue")).await;
     assert!(w.top_up(1).await.is_empty(), "the first one had the only place");
-    assert_eq!(w.state(ids[0]).await, (State::Scheduled, Some("stale_source".into())));
+    assert_eq!(w.state(ids[0]).await, (State::Held, Some("stale_source".into())));
     assert_eq!(w.top_up(1).await, ids[1..]);
     w.customers(1, 1, due_for("overdue")).await;
     w.f.advance(RECHECK).await;
