@@ -90,6 +90,18 @@ impl Latencies {
     /// What 99 of 100 of the last seconds stay below; zero where nothing is known. Of fewer than a hundred the single slowest is left out: one
     /// hiccup of a quiet channel is no percentile, and a slot that it makes late is given back.
     pub fn p99(&self, now: Instant) -> Duration {
+        let sorted = self.sorted(now);
+        let left_out = (sorted.len() / 100).max(1);
+        sorted.len().checked_sub(left_out + 1).map(|place| sorted[place]).unwrap_or_default()
+    }
+
+    /// What half of the last seconds stay below; zero where nothing is known.
+    pub fn median(&self, now: Instant) -> Duration {
+        let sorted = self.sorted(now);
+        sorted.len().checked_sub(1).map(|last| sorted[last / 2]).unwrap_or_default()
+    }
+
+    fn sorted(&self, now: Instant) -> Vec<Duration> {
         let mut durations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while durations.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > LATENCY_AGE_MAX) {
             durations.pop_front();
@@ -97,8 +109,7 @@ impl Latencies {
         let mut sorted: Vec<Duration> = durations.iter().map(|(_, took)| *took).collect();
         drop(durations);
         sorted.sort_unstable();
-        let left_out = (sorted.len() / 100).max(1);
-        sorted.len().checked_sub(left_out + 1).map(|place| sorted[place]).unwrap_or_default()
+        sorted
     }
 }
 
@@ -152,5 +163,10 @@ mod tests {
         assert_eq!(latencies.p99(later), Duration::ZERO, "nor is the first start of a process");
         latencies.add(later, Duration::from_millis(7));
         assert_eq!(latencies.p99(later), Duration::from_millis(7), "one hiccup of a quiet channel is no percentile");
+        latencies.add(later, Duration::from_millis(900));
+        assert_eq!(latencies.p99(later), Duration::from_millis(900), "two are");
+        assert_eq!(latencies.median(later), Duration::from_millis(900));
+        (0..3).for_each(|_| latencies.add(later, Duration::from_millis(8)));
+        assert_eq!(latencies.median(later), Duration::from_millis(8), "but not what is usual");
     }
 }

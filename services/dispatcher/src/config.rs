@@ -15,7 +15,7 @@ pub const LANE_WAIT_STUCK: Duration = Duration::from_secs(1);
 pub const START_MAX: usize = 64;
 /// The least lead of a slot.
 pub const LEAD_MIN: Duration = Duration::from_millis(20);
-/// A lead above this says that the ledger is too slow to send on time.
+/// A lead above this says that the ledger is too slow to send on time; no slot is taken further ahead.
 pub const LEAD_MAX: Duration = Duration::from_millis(150);
 /// How far beyond the lead slots are taken: enough to bridge the time between two starts.
 pub const AHEAD: Duration = Duration::from_millis(40);

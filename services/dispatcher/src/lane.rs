@@ -126,6 +126,7 @@ impl Lane {
     async fn start(&mut self) -> Option<Duration> {
         let lead = self.lead();
         self.tell_lead(lead);
+        let lead = lead.min(LEAD_MAX);
         if !self.can_start() {
             return Some(NAP_MAX);
         }
@@ -169,9 +170,12 @@ impl Lane {
         (self.dispatcher.clock.starts().p99(Instant::now()) * 2).max(LEAD_MIN)
     }
 
-    /// Whether anything can be started at all just now.
+    /// Whether anything can be started at all just now. A ledger that is slow now and then costs the slots that it makes late, not all of them:
+    /// only one that usually is would make nearly every slot late.
     fn can_start(&self) -> bool {
-        self.lead() <= LEAD_MAX && !self.pulse.brakes() && self.dispatcher.routes.of(self.channel).is_some()
+        self.dispatcher.clock.starts().median(Instant::now()) * 2 <= LEAD_MAX
+            && !self.pulse.brakes()
+            && self.dispatcher.routes.of(self.channel).is_some()
     }
 
     /// Takes hints for as many places as are free, and for one alone while the breaker is tripped; each message once, each with the id that its attempt shall have.
