@@ -14,7 +14,7 @@ pub fn line(text: impl Display) {
     }
 }
 
-/// Prints a formatted line with [`line`].
+/// Prints a formatted line with [`line()`].
 macro_rules! say {
     ($($part:tt)*) => { $crate::output::line(format_args!($($part)*)) };
 }
