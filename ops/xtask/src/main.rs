@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should"))]
 
+mod bench;
 mod cargo;
 mod checks;
 mod servers;
@@ -14,9 +15,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
 commands:
-  test    formatting, clippy, rustdoc, the house checks, a build, then every test of the workspace
+  test             formatting, clippy, rustdoc, the house checks, a build, then every test of the workspace
+  bench [OPTION…]  Régua's speed beside raw loops that do the same work without any decision; `bench --help` lists the options
 
-The tests use the RabbitMQ and PostgreSQL that REGUA_TEST_AMQP_URL and REGUA_TEST_DATABASE_URL name. Without these variables private
+Both use the RabbitMQ and PostgreSQL that REGUA_TEST_AMQP_URL and REGUA_TEST_DATABASE_URL name. Without these variables private
 instances of the installed servers are started on free ports and stopped afterwards; what is not installed is installed by apt-get when
 this runs as root.
 
@@ -25,13 +27,8 @@ exit status: 0 all held, 1 something did not hold or failed, 2 wrong usage";
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => match command_test() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        ["test"] => exit_code(command_test()),
+        ["bench", ref arguments @ ..] => exit_code(command_bench(arguments)),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -43,6 +40,20 @@ fn main() -> ExitCode {
     }
 }
 
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn command_test() -> anyhow::Result<()> {
     Ok(test::run(&cargo::Workspace::find()?)?)
+}
+
+fn command_bench(arguments: &[&str]) -> anyhow::Result<()> {
+    Ok(bench::run(&cargo::Workspace::find()?, arguments)?)
 }

@@ -1,0 +1,237 @@
+//! One provider on one backend, fresh for each measurement: a schema or file, queues, simulators, a mirror.
+
+use crate::provider::{self, TOKEN_VARIABLE};
+use crate::raw::{Hints, Plan, Raw};
+use anyhow::{Context as _, bail};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{Connection, ConnectionProperties};
+use regua_broker::Broker;
+use regua_domain::ids::{ChannelId, LedgerId, RunId};
+use regua_domain::schedule::TaskKind;
+use regua_ledger::runs::LeaseAnswer;
+use regua_ledger::{Ledger, mirror, new_id};
+use regua_pipeline::Pipeline;
+use regua_simulators::{OpaOptions, OpaSimulator};
+use regua_telemetry::config::{Hosting, Service, ServiceConfig};
+use regua_telemetry::environment::Environment;
+use regua_telemetry::health::Health;
+use regua_telemetry::metrics::Metrics;
+use regua_telemetry::service::Process;
+use regua_telemetry::shutdown::Shutdown;
+use secrecy::SecretString;
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// How long a service may drain, and how long a broker may take to connect.
+const GRACE: Duration = Duration::from_secs(25);
+/// How often a broker that connects is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The servers that PostgreSQL and RabbitMQ are measured on.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// A database in which schemas can be made.
+    pub database_url: String,
+    /// An AMQP URL.
+    pub amqp_url: String,
+}
+
+/// Which ledger and broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// PostgreSQL and RabbitMQ: separate services.
+    Postgres,
+    /// SQLite and the in-process broker: everything in one process.
+    Sqlite,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Postgres => "PostgreSQL + RabbitMQ",
+            Self::Sqlite => "SQLite + memory",
+        })
+    }
+}
+
+/// A provider.
+pub(crate) struct World {
+    pub pipeline: Pipeline,
+    pub raw: Raw,
+    pub hints: Hints,
+    pub invoices: u32,
+    simulators: Vec<OpaSimulator>,
+    place: Place,
+}
+
+/// Where its ledger and its queues are.
+enum Place {
+    Servers { servers: Servers, schema: String, prefix: String },
+    Folder(TempDir),
+}
+
+impl World {
+    /// A provider with `invoices` invoices that are all due, nothing decided yet.
+    pub async fn new(backend: Backend, servers: &Servers, invoices: u32) -> anyhow::Result<Self> {
+        let simulators = provider::simulators().await?;
+        let place = Place::make(backend, servers).await?;
+        let url = place.database_url();
+        let ledger = Ledger::open(&url).await?;
+        ledger.migrate().await?;
+        ledger.set_demo_clock(provider::begin()).await?;
+        ledger.apply_configuration(provider::configuration(&simulators)?).await?;
+        let ledger_id = ledger.id().await?;
+        let raw = Raw::connect(&url, ledger.now().await?).await?;
+        let pipeline = Pipeline { broker: place.broker(ledger_id)?, ledger, ledger_id };
+        let hints = place.hints(ledger_id);
+        let world = Self { pipeline, raw, hints, invoices, simulators, place };
+        world.wait_for_broker().await?;
+        world.fill_mirror().await?;
+        world.settle().await?;
+        Ok(world)
+    }
+
+    async fn wait_for_broker(&self) -> anyhow::Result<()> {
+        let connected = async {
+            while self.pipeline.broker.ready_hints().await.is_err() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(GRACE, connected).await.context("the broker can't be reached")
+    }
+
+    async fn fill_mirror(&self) -> anyhow::Result<()> {
+        let ledger = &self.pipeline.ledger;
+        let source = ledger.sources().await?.into_iter().next().context("the configuration has a source")?;
+        let sync = ledger.begin_sync(source.id, new_id()).await?.context("nobody else syncs")?;
+        let page = u32::try_from(mirror::BATCH_MAX)?;
+        for first in (0..self.invoices).step_by(mirror::BATCH_MAX) {
+            let numbers = || first..self.invoices.min(first + page);
+            let now = ledger.now().await?;
+            ledger.write_customers(sync, numbers().map(provider::customer).collect(), now).await?;
+            ledger.write_invoices(sync, numbers().map(provider::invoice).collect(), now).await?;
+        }
+        Ok(ledger.end_sync(sync, true).await?)
+    }
+
+    /// Gives the planner the statistics that a database in use has. Not timed.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        self.raw.analyze().await
+    }
+
+    /// A run, planned now.
+    pub async fn plan_run(&self, task: &str, kind: TaskKind) -> anyhow::Result<RunId> {
+        let ledger = &self.pipeline.ledger;
+        Ok(ledger.plan_run(task.into(), kind, ledger.now().await?, Some(provider::today())).await?.0)
+    }
+
+    /// What the raw loops write, as of a run that was just leased.
+    pub async fn plan(&self) -> anyhow::Result<Plan> {
+        let run = self.plan_run("raw", TaskKind::UpdateCollections).await?;
+        match self.pipeline.ledger.lease_run(run, new_id(), provider::today()).await? {
+            LeaseAnswer::Leased(leased) => Plan::make(self, *leased).await,
+            other => bail!("a run that was just planned can't be leased: {other:?}"),
+        }
+    }
+
+    /// Ledger and broker as another process has them; these ones where there can be only one process.
+    pub async fn another_pipeline(&self) -> anyhow::Result<Pipeline> {
+        let ledger_id = self.pipeline.ledger_id;
+        match &self.place {
+            Place::Folder(_) => Ok(self.pipeline.clone()),
+            Place::Servers { .. } => {
+                let ledger = Ledger::open(&self.place.database_url()).await?;
+                Ok(Pipeline { broker: self.place.broker(ledger_id)?, ledger, ledger_id })
+            }
+        }
+    }
+
+    /// Every channel.
+    pub async fn channels(&self) -> anyhow::Result<Vec<ChannelId>> {
+        Ok(self.pipeline.ledger.channel_ids().await?)
+    }
+
+    /// Messages that the provider took.
+    pub fn accepted(&self) -> u64 {
+        self.simulators.iter().map(|simulator| simulator.stats().accepted).sum()
+    }
+
+    /// Ends everything and removes what it left on the servers.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.pipeline.broker.close().await;
+        self.pipeline.ledger.close().await;
+        self.raw.close().await;
+        for simulator in self.simulators {
+            simulator.shutdown().await;
+        }
+        self.place.remove().await
+    }
+}
+
+/// What a service of this provider is started with.
+pub(crate) fn process() -> anyhow::Result<Process> {
+    let (allow, token) = (("REGUA_ALLOW_PRIVATE_URLS", "true".into()), OpaOptions::default().token);
+    let environment = Environment::only([allow, (TOKEN_VARIABLE, token)]);
+    let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment)?;
+    Ok(Process { config, environment, shutdown: Shutdown::new(GRACE), health: Health::new(), metrics: Metrics::new() })
+}
+
+impl Place {
+    async fn make(backend: Backend, servers: &Servers) -> anyhow::Result<Self> {
+        if backend == Backend::Sqlite {
+            return Ok(Self::Folder(tempfile::tempdir()?));
+        }
+        let id = Uuid::now_v7().simple();
+        let (schema, prefix) = (format!("regua_bench_{id}"), format!("regua-bench-{id}"));
+        let mut owner = PgConnection::connect(&servers.database_url).await.context("PostgreSQL can't be reached")?;
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut owner).await?;
+        owner.close().await?;
+        Ok(Self::Servers { servers: servers.clone(), schema, prefix })
+    }
+
+    fn database_url(&self) -> String {
+        match self {
+            Self::Servers { servers, schema, .. } => {
+                let sign = if servers.database_url.contains('?') { '&' } else { '?' };
+                format!("{}{sign}options=-c%20search_path%3D{schema}", servers.database_url)
+            }
+            Self::Folder(folder) => format!("sqlite://{}", folder.path().join("regua.db").display()),
+        }
+    }
+
+    fn broker(&self, ledger: LedgerId) -> anyhow::Result<Arc<dyn Broker>> {
+        Ok(match self {
+            Self::Servers { servers, prefix, .. } => {
+                regua_broker::connect_prefixed(&SecretString::from(servers.amqp_url.as_str()), ledger, prefix)?
+            }
+            Self::Folder(_) => regua_broker::connect(&SecretString::from("memory:"), ledger)?,
+        })
+    }
+
+    fn hints(&self, ledger: LedgerId) -> Hints {
+        match self {
+            Self::Servers { servers, prefix, .. } => Hints::rabbitmq(&servers.amqp_url, prefix, ledger),
+            Self::Folder(_) => Hints::memory(),
+        }
+    }
+
+    async fn remove(self) -> anyhow::Result<()> {
+        let Self::Servers { servers, schema, prefix } = self else { return Ok(()) };
+        let mut owner = PgConnection::connect(&servers.database_url).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut owner).await?;
+        owner.close().await?;
+        let connection = Connection::connect(&servers.amqp_url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        for queue in ["ticks", "hints", "ticks.dead", "hints.dead"] {
+            channel.queue_delete(format!("{prefix}.{queue}").into(), QueueDeleteOptions::default()).await?;
+        }
+        channel.exchange_delete(prefix.into(), ExchangeDeleteOptions::default()).await?;
+        Ok(connection.close(200, "done".into()).await?)
+    }
+}
