@@ -15,10 +15,13 @@ pub const LANE_WAIT_STUCK: Duration = Duration::from_secs(1);
 pub const START_MAX: usize = 64;
 /// The least lead of a slot.
 pub const LEAD_MIN: Duration = Duration::from_millis(20);
-/// A lead above this says that the ledger is too slow to send on time; no slot is taken further ahead.
+/// A lead above this says that the ledger is too slow to send on time; it grows no further.
 pub const LEAD_MAX: Duration = Duration::from_millis(150);
-/// How far beyond the lead slots are taken: enough to bridge the time between two starts.
-pub const AHEAD: Duration = Duration::from_millis(40);
+/// How far ahead slots are taken, by every dispatcher alike: one that looked less far would find the slots that it may take gone to those that
+/// look further, and one that looked further would leave a gap behind those that don't.
+pub const HORIZON: Duration = Duration::from_millis(200);
+/// How much of the horizon is let run free before the next start, so that one start takes several slots.
+pub const REFILL: Duration = Duration::from_millis(30);
 /// A slot that is later than this is given back, not sent late.
 pub const LATE_MAX: Duration = Duration::from_millis(10);
 /// From asking for a start to the socket write, by any clock: a process that was suspended for longer sends nothing (F2).
@@ -46,6 +49,10 @@ pub const BRAKE_AFTER: Duration = Duration::from_secs(2);
 /// Requests on the wire from which the brake counts.
 pub const BRAKE_FROM: usize = 4;
 
+const _: () = assert!(
+    LEAD_MAX.as_millis() + REFILL.as_millis() < HORIZON.as_millis(),
+    "a dispatcher at its longest lead still takes the slot that comes next"
+);
 const _: () = assert!(
     START_BUDGET.as_secs()
         + CONNECT_TIMEOUT.as_secs()

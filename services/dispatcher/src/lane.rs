@@ -2,7 +2,7 @@
 
 use crate::Dispatcher;
 use crate::attempt::{self, Order};
-use crate::config::{AHEAD, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, START_MAX};
+use crate::config::{HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, START_MAX};
 use crate::finisher::Finisher;
 use crate::pulse::Pulse;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -138,7 +138,7 @@ impl Lane {
             dispatcher: self.dispatcher.name.clone(),
             requests: batch.values().map(|taken| (taken.hint.message, taken.attempt)).collect(),
             lead: delta(lead),
-            horizon: delta(lead + AHEAD),
+            horizon: delta(HORIZON),
             lease: LEASE,
         };
         let asked = Asked { at: Instant::now(), wall: SystemTime::now() };
@@ -236,7 +236,7 @@ impl Lane {
             self.queue.push_front(hint);
         }
         let free_at = no_slot?;
-        Some(self.dispatcher.clock.local(free_at).saturating_duration_since(Instant::now() + AHEAD))
+        Some((self.dispatcher.clock.local(free_at) + REFILL).saturating_duration_since(Instant::now() + HORIZON))
     }
 
     /// A start that failed may have been committed all the same: whatever began is given back, fenced by its attempt; the hints wait on.
