@@ -104,7 +104,7 @@ impl Lane {
 
     /// Hints that waited too long are settled in the ledger: they wait there, and are hinted at again when there is room.
     async fn settle_overdue(&mut self) {
-        let wait_max = if self.can_start() { LANE_WAIT_MAX } else { LANE_WAIT_STUCK };
+        let wait_max = if self.can_start() && !self.is_slow() { LANE_WAIT_MAX } else { LANE_WAIT_STUCK };
         let overdue = self.queue.iter().take_while(|hint| hint.since.elapsed() > wait_max).count();
         if overdue == 0 {
             return;
@@ -130,7 +130,8 @@ impl Lane {
         if !self.can_start() {
             return Some(NAP_MAX);
         }
-        let batch = self.take_batch();
+        let is_slow = self.is_slow();
+        let batch = self.take_batch(is_slow);
         if batch.is_empty() {
             return self.wait_for_place().await;
         }
@@ -147,7 +148,8 @@ impl Lane {
                 let received = Instant::now();
                 self.dispatcher.clock.starts().add(received, received - asked.at);
                 self.dispatcher.clock.sample(reply.now, received);
-                self.act(reply, batch, asked)
+                let nap = self.act(reply, batch, asked);
+                if is_slow { Some(NAP_MAX) } else { nap }
             }
             Err(error) => {
                 self.give_back_whatever_began(batch, &error);
@@ -170,22 +172,26 @@ impl Lane {
         (self.dispatcher.clock.starts().p99(Instant::now()) * 2).max(LEAD_MIN)
     }
 
-    /// Whether anything can be started at all just now. A ledger that is slow now and then costs the slots that it makes late, not all of them:
-    /// only one that usually is would make nearly every slot late.
+    /// Whether anything can be started at all just now.
     fn can_start(&self) -> bool {
-        self.dispatcher.clock.starts().median(Instant::now()) * 2 <= LEAD_MAX
-            && !self.pulse.brakes()
-            && self.dispatcher.routes.of(self.channel).is_some()
+        !self.pulse.brakes() && self.dispatcher.routes.of(self.channel).is_some()
     }
 
-    /// Takes hints for as many places as are free, and for one alone while the breaker is tripped; each message once, each with the id that its attempt shall have.
-    fn take_batch(&mut self) -> HashMap<MessageId, Taken> {
+    /// Whether the ledger is usually too slow: nearly every slot would come late, and others may be nearer to it. A ledger that is slow now and
+    /// then costs the slots that it makes late, no others.
+    fn is_slow(&self) -> bool {
+        self.dispatcher.clock.starts().median(Instant::now()) * 2 > LEAD_MAX
+    }
+
+    /// Takes hints for as many places as are free, and one alone where the start only probes: while the ledger is slow, and, with nothing else on
+    /// the wire, while the breaker is tripped. Each message once, each with the id that its attempt shall have.
+    fn take_batch(&mut self, is_slow: bool) -> HashMap<MessageId, Taken> {
         let mut batch = HashMap::new();
-        let probes = self.pulse.is_tripped();
-        if probes && self.places.available_permits() < IN_FLIGHT_MAX {
+        let is_tripped = self.pulse.is_tripped();
+        if is_tripped && self.places.available_permits() < IN_FLIGHT_MAX {
             return batch;
         }
-        while batch.len() < if probes { 1 } else { START_MAX } {
+        while batch.len() < if is_tripped || is_slow { 1 } else { START_MAX } {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { break };
             let Some(hint) = self.queue.pop_front() else { break };
             if batch.contains_key(&hint.message) {
