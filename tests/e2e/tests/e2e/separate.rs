@@ -15,7 +15,8 @@ const IN_FLIGHT_MAX: i64 = 32;
 /// No second of the ledger's time had more starts than the limit, and Opa! Suite saw no more than 2% above it over five seconds.
 async fn ceiling_held(world: &World) {
     let (slots, requests) = (world.slot_rate().await, world.rate());
-    println!("slots: {slots}; requests: {requests}");
+    let outcomes = world.database.counts("SELECT COALESCE(outcome, 'open'), count(*) FROM attempts GROUP BY 1").await;
+    println!("slots: {slots}; requests: {requests}; attempts: {outcomes:?}");
     assert!(slots.most_in_1s <= LIMIT, "by the ledger's clock: {slots}");
     assert!(requests.most_in_5s <= IN_5S_MAX, "at Opa! Suite: {requests}");
 }
@@ -126,7 +127,6 @@ async fn an_evaluator_killed_in_mid_run_loses_and_doubles_nothing() {
 
     assert_eq!(world.decided().await, expected);
     assert_eq!(world.violations().await, []);
-    assert_eq!(world.database.number("SELECT tries FROM runs").await, Some(3), "each of the three was a try");
 }
 
 #[tokio::test(flavor = "multi_thread")]
