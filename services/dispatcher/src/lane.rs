@@ -24,6 +24,8 @@ use tokio::task::JoinSet;
 const NAP_MIN: Duration = Duration::from_millis(1);
 /// The longest: within it a pause, a new hint or a change of the limit is seen.
 const NAP_MAX: Duration = Duration::from_millis(100);
+/// How often a lane without hints says how fast the ledger is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long a ledger that fails is left alone.
 const START_AGAIN: Duration = Duration::from_millis(500);
 
@@ -80,6 +82,11 @@ impl Lane {
                         Some(hint) => self.queue.push_back(hint),
                         None => break,
                     },
+                    // What was slow is forgotten with time: that must be told without a hint, too.
+                    () = tokio::time::sleep(TELL_EVERY) => {
+                        self.tell_lead(self.lead());
+                        continue;
+                    }
                 }
             }
             while let Ok(hint) = self.hints.try_recv() {
