@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 /// No command takes longer.
-const COMMAND_MAX: Duration = Duration::from_mins(2);
+const COMMAND_MAX: Duration = Duration::from_mins(10);
 
 /// `regua`, in an environment and a folder.
 #[derive(Clone, Debug)]

@@ -24,7 +24,7 @@ const CONFIGURATION: &str = include_str!("../../../ops/examples/demo.toml");
 /// 10:00 in São Paulo on the demo's day.
 pub(crate) const NOW: &str = "2026-11-24T13:00:00Z";
 /// A message of a world is settled or given up within this time.
-pub(crate) const DAY_MAX: Duration = Duration::from_mins(4);
+pub(crate) const DAY_MAX: Duration = Duration::from_mins(10);
 
 /// One world at a time: the queues have fixed names, and what is measured must not be disturbed.
 static TURN: RwLock<()> = RwLock::const_new(());
