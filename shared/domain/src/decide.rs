@@ -120,11 +120,10 @@ fn last_day(plan: &StagePlan, day: NaiveDate, due_on: NaiveDate) -> NaiveDate {
 
 /// Whether a dated message for `due_on` is still called for; the reason to skip it when it isn't.
 pub fn still_called_for(invoice: &Invoice, due_on: NaiveDate) -> Result<(), SkipReason> {
-    if !invoice.renegotiation_id.is_empty() && !matches!(invoice.status, InvoiceStatus::Received) {
-        return Err(SkipReason::Renegotiated);
-    }
     match invoice.status {
         InvoiceStatus::Received => Err(SkipReason::Paid),
+        // An open title may carry the renegotiation that it comes from (contracts §2.2 leave it open which of the two does): it is owed.
+        InvoiceStatus::Cancelled if !invoice.renegotiation_id.is_empty() => Err(SkipReason::Renegotiated),
         InvoiceStatus::Cancelled => Err(SkipReason::Cancelled),
         InvoiceStatus::Open | InvoiceStatus::Partial if !invoice.is_open() => Err(SkipReason::NotChargeable),
         InvoiceStatus::Open | InvoiceStatus::Partial if invoice.due_on != due_on => Err(SkipReason::DueDateMoved),

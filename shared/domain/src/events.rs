@@ -21,7 +21,7 @@ names! {
 
 /// The event between two states of one invoice, if there was one. A partial payment is none: the remainder goes on.
 pub fn between(before: &Invoice, after: &Invoice) -> Option<InvoiceEvent> {
-    let renegotiated = |invoice: &Invoice| !invoice.renegotiation_id.is_empty();
+    let renegotiated = |invoice: &Invoice| invoice.status == InvoiceStatus::Cancelled && !invoice.renegotiation_id.is_empty();
     if renegotiated(after) && !renegotiated(before) {
         return Some(InvoiceEvent::Renegotiated);
     }

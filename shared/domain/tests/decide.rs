@@ -229,12 +229,19 @@ fn what_cannot_be_sent_is_decided_with_its_reason() {
 #[test]
 fn a_message_is_called_for_while_its_invoice_is_open_and_due_on_its_day() {
     type Row = (fn(&mut Invoice), Result<(), SkipReason>);
-    let table: [Row; 10] = [
+    let table: [Row; 11] = [
         (|_| {}, Ok(())),
         (|i| i.status = InvoiceStatus::Partial, Ok(())),
         (|i| i.status = InvoiceStatus::Received, Err(SkipReason::Paid)),
         (|i| i.status = InvoiceStatus::Cancelled, Err(SkipReason::Cancelled)),
-        (|i| i.renegotiation_id = "9".into(), Err(SkipReason::Renegotiated)),
+        (|i| i.renegotiation_id = "9".into(), Ok(())),
+        (
+            |i| {
+                i.renegotiation_id = "9".into();
+                i.status = InvoiceStatus::Cancelled;
+            },
+            Err(SkipReason::Renegotiated),
+        ),
         (
             |i| {
                 i.renegotiation_id = "9".into();

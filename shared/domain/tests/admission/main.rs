@@ -216,7 +216,11 @@ fn a_message_that_is_not_called_for_is_skipped_with_its_reason() {
     skips(&Snapshot { invoice: None, ..ready() }, SkipReason::NotChargeable);
     skips(&with(|i| i.status = InvoiceStatus::Received), SkipReason::Paid);
     skips(&with(|i| i.status = InvoiceStatus::Cancelled), SkipReason::Cancelled);
-    skips(&with(|i| i.renegotiation_id = "9".into()), SkipReason::Renegotiated);
+    let renegotiated = with(|i| {
+        i.renegotiation_id = "9".into();
+        i.status = InvoiceStatus::Cancelled;
+    });
+    skips(&renegotiated, SkipReason::Renegotiated);
     skips(&with(|i| i.reversed = true), SkipReason::NotChargeable);
     skips(&with(|i| i.due_on = day("2026-03-07")), SkipReason::DueDateMoved);
     skips(&Snapshot { notice: None, ..ready() }, SkipReason::StageOff);

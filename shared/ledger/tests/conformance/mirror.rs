@@ -131,7 +131,7 @@ async fn an_event_is_a_change_between_two_looks(f: Fixture) {
     w.sync(&[customer(1)], std::slice::from_ref(&open)).await;
     let partly = Invoice { status: InvoiceStatus::Partial, open_amount: Centavos(4_000), ..open.clone() };
     let cancelled = Invoice { status: InvoiceStatus::Cancelled, ..open.clone() };
-    let renegotiated = Invoice { renegotiation_id: "77".into(), ..open.clone() };
+    let renegotiated = Invoice { renegotiation_id: "77".into(), ..cancelled.clone() };
     for look in [partly, paid(&open), open.clone(), cancelled, open.clone(), renegotiated] {
         w.sync(&[], &[look]).await;
     }

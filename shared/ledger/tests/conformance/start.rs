@@ -101,7 +101,7 @@ async fn a_message_that_is_not_called_for_any_more_ends_unsent(f: Fixture) {
     let changed = [
         paid(&open(1)),
         Invoice { status: regua_domain::mirror::InvoiceStatus::Cancelled, ..open(2) },
-        Invoice { renegotiation_id: "9".into(), ..open(3) },
+        Invoice { renegotiation_id: "9".into(), status: regua_domain::mirror::InvoiceStatus::Cancelled, ..open(3) },
         Invoice { awaiting_confirmation: true, ..open(4) },
         Invoice { due_on: due_for("due_day"), ..open(5) },
     ];
