@@ -89,6 +89,13 @@ impl Workspace {
     pub fn cargo(&self, args: &[&str]) -> Command {
         let mut command = Command::new(cargo_program());
         command.args(args).current_dir(&self.root).stdin(Stdio::null());
+        // What `cargo run` tells this program of its own package. Build scripts that watch those (ring's) would run again, and with them half
+        // of the dependencies, each time that a chore follows a build by hand.
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

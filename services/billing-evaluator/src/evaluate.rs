@@ -45,35 +45,47 @@ struct Evaluation<'a> {
     due: (NaiveDate, NaiveDate),
 }
 
+/// The decisions of one page of invoices.
+struct Page {
+    batch: EvaluationBatch,
+    is_last: bool,
+}
+
 impl Evaluation<'_> {
-    async fn source(&self, source: &Source, mut cursor: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), LedgerError> {
-        let limit = self.ledger.evaluation_page();
-        loop {
-            let now = self.ledger.now().await?;
-            let page = self.ledger.candidates(source.id, self.due, now - source.max_age, cursor.as_ref(), limit).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            let next = Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() };
-            let counts = self
-                .ledger
-                .commit_evaluation(EvaluationBatch {
-                    run_id: self.leased.run.id,
-                    owner: self.leased.owner,
-                    planned_at: self.leased.run.planned_at,
-                    source_id: source.id,
-                    cursor: next.clone(),
-                    messages: page.iter().filter_map(|candidate| self.decide(candidate, now)).collect(),
-                })
-                .await?;
+    /// Reads and decides the next page while the database commits the one before: no invoice stands on two pages, and what is committed was
+    /// looked at again under its locks.
+    async fn source(&self, source: &Source, from: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), LedgerError> {
+        let mut page = self.page(source, from).await?;
+        while let Some(Page { batch, is_last }) = page {
+            let cursor = batch.cursor.clone();
+            let next = async { if is_last { Ok(None) } else { self.page(source, Some(cursor)).await } };
+            let (counts, next) = tokio::join!(self.ledger.commit_evaluation(batch), next);
+            let counts = counts?;
             sum.held += counts.held;
             sum.skipped += counts.skipped;
             sum.revived += counts.revived;
             sum.superseded += counts.superseded;
             sum.blocked += counts.blocked;
-            if page.len() < limit as usize {
-                return Ok(());
-            }
-            cursor = Some(next);
+            page = next?;
         }
+        Ok(())
+    }
+
+    /// What is decided of the invoices after the cursor; `None` when there are none.
+    async fn page(&self, source: &Source, after: Option<Cursor>) -> Result<Option<Page>, LedgerError> {
+        let limit = self.ledger.evaluation_page();
+        let now = self.ledger.now().await?;
+        let candidates = self.ledger.candidates(source.id, self.due, now - source.max_age, after.as_ref(), limit).await?;
+        let Some(last) = candidates.last() else { return Ok(None) };
+        let batch = EvaluationBatch {
+            run_id: self.leased.run.id,
+            owner: self.leased.owner,
+            planned_at: self.leased.run.planned_at,
+            source_id: source.id,
+            cursor: Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() },
+            messages: candidates.iter().filter_map(|candidate| self.decide(candidate, now)).collect(),
+        };
+        Ok(Some(Page { batch, is_last: candidates.len() < limit as usize }))
     }
 
     fn decide(&self, candidate: &Candidate, now: DateTime<Utc>) -> Option<NewMessage> {

@@ -125,7 +125,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
         () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown"),
         () = tokio::time::sleep_until(slot.into()) => {}
     }
-    if Instant::now().saturating_duration_since(slot) > LATE_MAX {
+    if order.started.is_paced && Instant::now().saturating_duration_since(slot) > LATE_MAX {
         return give_back(&dispatcher, order, &finisher, "late");
     }
     if order.asked.elapsed() > START_BUDGET {

@@ -48,6 +48,8 @@ pub struct Lane {
     finisher: Finisher,
     acker: Acker,
     attempts: JoinSet<()>,
+    /// Whether the channel has a limit per second, as its last start said: only then can a slow ledger make a slot late.
+    is_paced: bool,
 }
 
 impl Lane {
@@ -68,6 +70,7 @@ impl Lane {
             finisher,
             acker,
             attempts: JoinSet::new(),
+            is_paced: true,
         }
     }
 
@@ -187,7 +190,7 @@ impl Lane {
     /// Whether the ledger is usually too slow: nearly every slot would come late, and others may be nearer to it. A ledger that is slow now and
     /// then costs the slots that it makes late, no others.
     fn is_slow(&self) -> bool {
-        self.dispatcher.clock.starts().median(Instant::now()) * 2 > LEAD_MAX
+        self.is_paced && self.dispatcher.clock.starts().median(Instant::now()) * 2 > LEAD_MAX
     }
 
     /// Takes hints for as many places as are free, and one alone where the start only probes: while the ledger is slow, and, with nothing else on
@@ -218,6 +221,7 @@ impl Lane {
             let Some(taken) = batch.remove(&message) else { continue };
             match answer {
                 StartAnswer::Started(started) => {
+                    self.is_paced = started.is_paced;
                     let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
                         self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
                         continue;
@@ -262,7 +266,7 @@ impl Lane {
     }
 
     fn tell_lead(&self, lead: Duration) {
-        let readiness = if lead > LEAD_MAX {
+        let readiness = if self.is_paced && lead > LEAD_MAX {
             Readiness::not_ready(format!("the ledger is too slow: 99 of 100 starts take up to {} ms", (lead / 2).as_millis()))
         } else {
             Readiness::Ready

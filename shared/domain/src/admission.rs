@@ -70,14 +70,24 @@ impl Gate {
         self.per_second.map_or(TimeDelta::zero(), |limit| TimeDelta::microseconds((1_010_000 / i64::from(limit.max(1))) + 1))
     }
 
-    /// The next slot, not before `now + lead`.
+    /// The next slot, not before `now + lead`; without a limit, now.
     pub fn next_slot(&self, now: DateTime<Utc>, lead: TimeDelta) -> DateTime<Utc> {
+        if !self.is_limited() {
+            return now;
+        }
         // Never further ahead than a grant can have put it: a ledger whose clock fell back must not make the channel wait for its old time.
         self.next_free_at.min(now + HORIZON + self.interval()).max(now + lead)
     }
 
+    /// Whether the channel has a limit per second: only then are slots its, and is one that comes late not used.
+    pub const fn is_limited(&self) -> bool {
+        self.per_second.is_some()
+    }
+
     fn take(&mut self, slot_at: DateTime<Utc>) {
-        self.next_free_at = slot_at + self.interval();
+        if self.is_limited() {
+            self.next_free_at = slot_at + self.interval();
+        }
     }
 
     fn pause(&mut self, until: DateTime<Utc>) {
@@ -133,6 +143,8 @@ pub enum Verdict {
     Start {
         /// The instant, in the ledger's time.
         slot_at: DateTime<Utc>,
+        /// Whether the instant is a slot of a limited channel, not to be used late.
+        is_paced: bool,
         /// What to send.
         text: Rendered,
     },
@@ -225,7 +237,7 @@ pub fn admit(
     recipient.day = Some(today);
     recipient.sent_today = sent_today + 1;
     recipient.counted_at = Some(slot_at);
-    Verdict::Start { slot_at, text }
+    Verdict::Start { slot_at, is_paced: gate.is_limited(), text }
 }
 
 /// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint.

@@ -245,7 +245,7 @@ async fn apply_policy(tx: &mut Tx, policy: &Policy, notices: &Ids, today: chrono
 async fn apply_tasks(tx: &mut Tx, tasks: &[Task], now: DateTime<Utc>) -> Result<(), LedgerError> {
     let names: Vec<_> = tasks.iter().map(|task| &task.name).collect();
     tx.execute(
-        sql!("UPDATE tasks SET enabled = $2 WHERE name NOT IN ", (any 1 text)),
+        sql!("UPDATE tasks SET enabled = $2 WHERE name", (not_among 1 text)),
         values![serde_json::json!(names).to_string(), false],
     )
     .await?;
@@ -292,8 +292,8 @@ async fn apply_source(tx: &mut Tx, source: &Source, names: &str) -> Result<(), L
     tx.execute(
         sql!(
             "UPDATE sources SET name = $2 WHERE NOT EXISTS (SELECT 1 FROM sources s WHERE s.name = $2)
-                AND id = (SELECT s.id FROM sources s WHERE s.kind = $3 AND s.url = $4 AND s.name NOT IN ",
-            (any 1 text),
+                AND id = (SELECT s.id FROM sources s WHERE s.kind = $3 AND s.url = $4 AND s.name",
+            (not_among 1 text),
             " ORDER BY s.id LIMIT 1)"
         ),
         values![names, &source.name, source.kind.as_str(), url],

@@ -152,18 +152,14 @@ impl Tx {
     /// PostgreSQL: the server's clock, not the transaction's start. SQLite: this host's, which is the one process's. Both
     /// plus the ledger's offset, which is zero but in demos and tests.
     pub(crate) async fn now(&mut self) -> Result<DateTime<Utc>, LedgerError> {
-        let row = self
-            .fetch_one(
-                sql!(
-                    "SELECT clock_offset_us + ",
-                    { postgres: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)", sqlite: "CAST($1 AS BIGINT)" },
-                    " AS now FROM ledger",
-                    { postgres: " WHERE $1 = 0", sqlite: "" }
-                ),
-                vec![Value::Int(if matches!(self, Self::Sqlite(_)) { Utc::now().timestamp_micros() } else { 0 })],
-            )
-            .await?;
+        let host_clock = self.host_clock();
+        let row = self.fetch_one(sql!("SELECT ", (clock 1), " AS now FROM ledger"), vec![host_clock]).await?;
         row.instant("now")
+    }
+
+    /// The parameter of `(clock …)`: what this host adds to the ledger's clock. Nothing but on SQLite, whose clock is the one process's.
+    pub(crate) fn host_clock(&self) -> Value {
+        Value::Int(if matches!(self, Self::Sqlite(_)) { Utc::now().timestamp_micros() } else { 0 })
     }
 }
 

@@ -28,6 +28,9 @@ pub enum LedgerError {
     /// The work ran on after somebody else had taken it over.
     #[error("the lease is lost: somebody else has taken the work over")]
     LeaseLost,
+    /// Another transaction wrote at the same moment what this one was about to; repeating it meets what that one wrote.
+    #[error("another transaction was faster")]
+    Overtaken,
     /// The transaction took longer than its bound.
     #[error("the transaction took too long and was given up")]
     TimedOut,
@@ -62,6 +65,7 @@ impl LedgerError {
             Self::Database(sqlx::Error::Database(error)) => {
                 matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517"))
             }
+            Self::Overtaken => true,
             _ => false,
         }
     }

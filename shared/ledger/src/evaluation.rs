@@ -15,6 +15,7 @@ use regua_domain::stage::{Stage, StageKind};
 use regua_domain::variables;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Invoices of one evaluation batch on PostgreSQL.
@@ -174,9 +175,10 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::LeaseLost`] when another evaluator has taken the run over: nothing was written.
     pub async fn commit_evaluation(&self, batch: EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {
+        let batch = Arc::new(batch);
         self.db
             .write(move |tx| {
-                let batch = batch.clone();
+                let batch = Arc::clone(&batch);
                 Box::pin(async move { commit(tx, &batch).await })
             })
             .await
@@ -206,8 +208,8 @@ async fn known_messages(
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, subject, stage, due_on, state, reason FROM messages WHERE source_id = $1 AND subject IN ",
-                (any 2 text)
+                "SELECT id, subject, stage, due_on, state, reason FROM messages WHERE source_id = $1 AND subject",
+                (among 2 text)
             ),
             values![source_id, json!(ids).to_string()],
         )
@@ -285,8 +287,8 @@ async fn lock_siblings(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<S
         .fetch(
             sql!(
                 "SELECT id, subject, stage, due_on, state FROM messages
-                 WHERE source_id = $1 AND due_on IS NOT NULL AND subject IN ",
-                (any 2 text),
+                 WHERE source_id = $1 AND due_on IS NOT NULL AND subject",
+                (among 2 text),
                 " ORDER BY id",
                 for_update
             ),

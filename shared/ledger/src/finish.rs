@@ -10,7 +10,8 @@ use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
 use regua_domain::message::{DeferReason, State};
 use regua_domain::settlement::Settlement;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Attempts that one finish may settle.
 pub const BATCH_MAX: usize = 256;
@@ -54,9 +55,10 @@ impl Ledger {
         if batch.len() > BATCH_MAX {
             return Err(LedgerError::Refused(format!("{} results are more than one finish takes: {BATCH_MAX}", batch.len())));
         }
+        let batch = Arc::new(batch);
         self.db
             .write(move |tx| {
-                let batch = batch.clone();
+                let batch = Arc::clone(&batch);
                 Box::pin(async move { finish(tx, &batch).await })
             })
             .await
@@ -82,37 +84,38 @@ impl Ledger {
     }
 }
 
-/// The open attempt of a result, with its recipient.
-struct Open {
-    business_id: BusinessId,
-    phone_key: Option<String>,
-    before: RecipientBefore,
-}
-
 async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
     let mut batch: Vec<&Finished> = batch.iter().collect();
     batch.sort_by_key(|finished| finished.message_id);
     let attempts = json_ids(batch.iter().map(|finished| finished.attempt_id.0));
-    lock_what_is_counted(tx, &attempts).await?;
+    // What was sent, or may have been, stays counted as its start counted it.
+    let unsent: Vec<AttemptId> = batch.iter().filter(|f| f.settlement.proves_unsent()).map(|f| f.attempt_id).collect();
+    if !unsent.is_empty() {
+        lock_what_is_counted(tx, &json_ids(unsent.iter().map(|id| id.0))).await?;
+    }
     let ids = json_ids(batch.iter().map(|finished| finished.message_id.0));
-    tx.fetch(sql!("SELECT id FROM messages WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
+    tx.fetch(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
     let now = tx.now().await?;
-    let known = lock_attempts(tx, &attempts).await?;
-    record_attempts(tx, &batch, now).await?;
-    let mut answers = Vec::with_capacity(batch.len());
+    let mut settled = HashSet::with_capacity(batch.len());
     for group in [true, false] {
         let members: Vec<&Finished> = batch.iter().copied().filter(|finished| proves(finished) == group).collect();
-        answers.extend(move_messages(tx, &members, &known, group, now).await?);
+        settled.extend(move_messages(tx, &members, group, now).await?);
     }
-    let settled: Vec<&Finished> = batch
-        .iter()
-        .copied()
-        .filter(|f| f.settlement.proves_unsent() && answers.contains(&(f.attempt_id, FinishAnswer::Settled)))
-        .collect();
-    for finished in settled {
-        put_recipient_back(tx, finished.attempt_id).await?;
-    }
-    Ok(answers)
+    let outcomes = if settled.len() == batch.len() { HashMap::new() } else { outcomes(tx, &attempts).await? };
+    record_attempts(tx, &batch, now).await?;
+    let put_back: Vec<AttemptId> = unsent.into_iter().filter(|attempt| settled.contains(attempt)).collect();
+    put_recipients_back(tx, &put_back).await?;
+    let answer = |finished: &&Finished| {
+        let id = finished.attempt_id;
+        let answer = match outcomes.get(&id) {
+            _ if settled.contains(&id) => FinishAnswer::Settled,
+            Some(Some(before)) if before == finished.settlement.outcome() => FinishAnswer::Repeated,
+            Some(_) => FinishAnswer::Late,
+            None => FinishAnswer::Unknown,
+        };
+        (id, answer)
+    };
+    Ok(batch.iter().map(answer).collect())
 }
 
 /// Whether the result is evidence, of the sending or of the opposite: then it settles doubt too.
@@ -124,9 +127,9 @@ fn proves(finished: &Finished) -> bool {
 async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerError> {
     tx.fetch(
         sql!(
-            "SELECT id FROM businesses WHERE id IN
-             (SELECT ch.business_id FROM attempts a JOIN channels ch ON ch.id = a.channel_id WHERE a.id IN ",
-            (any 1 uuid),
+            "SELECT id FROM businesses WHERE recipients_per_24h IS NOT NULL AND id IN
+             (SELECT ch.business_id FROM attempts a JOIN channels ch ON ch.id = a.channel_id WHERE a.id",
+            (among 1 uuid),
             ") ORDER BY id",
             for_update
         ),
@@ -136,8 +139,8 @@ async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerE
     tx.fetch(
         sql!(
             "SELECT channel_id FROM gates WHERE pause_reason = 'budget' AND channel_id IN
-             (SELECT c.id FROM channels c JOIN channels ch ON ch.business_id = c.business_id JOIN attempts a ON a.channel_id = ch.id WHERE a.id IN ",
-            (any 1 uuid),
+             (SELECT c.id FROM channels c JOIN channels ch ON ch.business_id = c.business_id JOIN attempts a ON a.channel_id = ch.id WHERE a.id",
+            (among 1 uuid),
             ") ORDER BY channel_id",
             for_update
         ),
@@ -146,13 +149,11 @@ async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerE
     .await?;
     tx.fetch(
         sql!(
-            "SELECT phone_key FROM recipients WHERE last_attempt_id IN ",
-            (any 1 uuid),
-            " AND (business_id, phone_key) IN (SELECT ch.business_id, m.phone_key FROM attempts a JOIN messages m ON m.id = a.message_id
-                  JOIN channels ch ON ch.id = a.channel_id WHERE a.id IN ",
-            (any 1 uuid),
-            ") ORDER BY business_id, phone_key",
-            for_update
+            "SELECT r.phone_key FROM attempts a JOIN messages m ON m.id = a.message_id JOIN channels ch ON ch.id = a.channel_id
+             JOIN recipients r ON r.business_id = ch.business_id AND r.phone_key = m.phone_key AND r.last_attempt_id = a.id WHERE a.id",
+            (among 1 uuid),
+            " ORDER BY r.business_id, r.phone_key",
+            { postgres: " FOR NO KEY UPDATE OF r", sqlite: "" }
         ),
         values![attempts],
     )
@@ -161,9 +162,9 @@ async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerE
 }
 
 /// The attempts that exist, with the outcome that each had before.
-async fn lock_attempts(tx: &mut Tx, attempts: &str) -> Result<HashMap<AttemptId, Option<String>>, LedgerError> {
+async fn outcomes(tx: &mut Tx, attempts: &str) -> Result<HashMap<AttemptId, Option<String>>, LedgerError> {
     let rows = tx
-        .fetch(sql!("SELECT id, outcome FROM attempts WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![attempts])
+        .fetch(sql!("SELECT id, outcome FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![attempts])
         .await?;
     rows.iter().map(|row| Ok((AttemptId(row.id("id")?), row.opt_text("outcome")?))).collect()
 }
@@ -200,19 +201,18 @@ async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -
     Ok(())
 }
 
-/// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too.
+/// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too. The attempts that moved theirs.
 async fn move_messages(
     tx: &mut Tx,
     batch: &[&Finished],
-    known: &HashMap<AttemptId, Option<String>>,
     evidence: bool,
     now: DateTime<Utc>,
-) -> Result<Vec<(AttemptId, FinishAnswer)>, LedgerError> {
+) -> Result<Vec<AttemptId>, LedgerError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
+    let mut moved = skip_overtaken(tx, batch, now).await?;
     let rows: Vec<_> = batch.iter().map(|finished| move_json(finished)).collect();
-    let mut moved = skip_overtaken(tx, &rows, now).await?;
     let settled = tx
         .fetch(
             sql!(
@@ -231,29 +231,22 @@ async fn move_messages(
     for row in &settled {
         moved.push(AttemptId(row.id("attempt_id")?));
     }
-    Ok(batch
-        .iter()
-        .map(|finished| {
-            let id = finished.attempt_id;
-            let answer = match known.get(&id) {
-                _ if moved.contains(&id) => FinishAnswer::Settled,
-                Some(Some(before)) if before == finished.settlement.outcome() => FinishAnswer::Repeated,
-                Some(_) => FinishAnswer::Late,
-                None => FinishAnswer::Unknown,
-            };
-            (id, answer)
-        })
-        .collect())
+    Ok(moved)
 }
 
 /// A doubtful message that turns out unsent would wait again; one that a more advanced stage or a newer due date has overtaken meanwhile ends.
-async fn skip_overtaken(tx: &mut Tx, rows: &[serde_json::Value], now: DateTime<Utc>) -> Result<Vec<AttemptId>, LedgerError> {
+async fn skip_overtaken(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -> Result<Vec<AttemptId>, LedgerError> {
+    let would_wait = batch.iter().filter(|finished| finished.settlement.proves_unsent());
+    let rows: Vec<_> = would_wait.map(|f| json!({"id": f.message_id, "attempt_id": f.attempt_id})).collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let skipped = tx
         .fetch(
             sql!(
                 "UPDATE messages SET state = 'skipped', reason = 'superseded', updated_at = $2 FROM ",
-                (rows 1 r id: uuid, attempt_id: uuid, state: text),
-                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'in_doubt' AND r.state = 'scheduled'
+                (rows 1 r id: uuid, attempt_id: uuid),
+                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'in_doubt'
                     AND EXISTS (SELECT 1 FROM messages s WHERE s.source_id = messages.source_id AND s.subject = messages.subject
                         AND s.id <> messages.id AND s.state NOT IN ('skipped', 'failed')
                         AND (s.due_on > messages.due_on OR (s.due_on = messages.due_on AND s.stage_rank >= messages.stage_rank)))
@@ -281,66 +274,56 @@ fn move_json(finished: &Finished) -> serde_json::Value {
     })
 }
 
-/// Puts a recipient's counters back to what the attempt found, while that attempt is still the recipient's last. The place in the
-/// budget that this frees opens the gates that waited for one.
-async fn put_recipient_back(tx: &mut Tx, attempt: AttemptId) -> Result<(), LedgerError> {
-    let Some(open) = open(tx, attempt).await? else { return Ok(()) };
-    let Some(phone_key) = open.phone_key else { return Ok(()) };
-    let row = tx
-        .fetch_optional(
-            sql!("SELECT counted_at FROM recipients WHERE business_id = $1 AND phone_key = $2 AND last_attempt_id = $3"),
-            values![open.business_id, &phone_key, attempt],
+/// Puts recipients' counters back to what the attempts found, where they are still the recipients' last. The places in the budget that this
+/// frees open the gates that waited for one.
+async fn put_recipients_back(tx: &mut Tx, attempts: &[AttemptId]) -> Result<(), LedgerError> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let found = tx
+        .fetch(
+            sql!(
+                "SELECT r.business_id, r.phone_key, r.counted_at, a.id, a.recipient_before FROM attempts a
+                 JOIN messages m ON m.id = a.message_id JOIN channels ch ON ch.id = a.channel_id
+                 JOIN recipients r ON r.business_id = ch.business_id AND r.phone_key = m.phone_key AND r.last_attempt_id = a.id WHERE a.id",
+                (among 1 uuid)
+            ),
+            values![json_ids(attempts.iter().map(|id| id.0))],
         )
         .await?;
-    let Some(row) = row else { return Ok(()) };
-    let before = open.before;
+    let (mut rows, mut buckets, mut businesses) = (Vec::with_capacity(found.len()), BucketChanges::default(), BTreeSet::new());
+    for row in &found {
+        let (business, before) = (BusinessId(row.id("business_id")?), row.json::<RecipientBefore>("recipient_before")?);
+        rows.push(json!({
+            "business_id": business, "phone_key": row.text("phone_key")?, "attempt_id": row.id("id")?,
+            "last_start_at": before.last_start_at, "day": before.day, "sent_today": before.sent_today, "counted_at": before.counted_at,
+        }));
+        buckets.move_recipient(business, row.opt_instant("counted_at")?, before.counted_at.map(from_micros));
+        businesses.insert(business);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
     tx.execute(
         sql!(
-            "UPDATE recipients SET last_start_at = CAST($4 AS BIGINT), day = CAST($5 AS TEXT), sent_today = $6, counted_at = CAST($7 AS BIGINT),
-                    last_attempt_id = NULL
-             WHERE business_id = $1 AND phone_key = $2 AND last_attempt_id = $3"
+            "UPDATE recipients SET last_start_at = r.last_start_at, day = r.day, sent_today = r.sent_today, counted_at = r.counted_at,
+                    last_attempt_id = NULL FROM ",
+            (rows 1 r business_id: uuid, phone_key: text, attempt_id: uuid, last_start_at: bigint, day: text, sent_today: bigint, counted_at: bigint),
+            " WHERE recipients.business_id = r.business_id AND recipients.phone_key = r.phone_key AND recipients.last_attempt_id = r.attempt_id"
         ),
-        values![
-            open.business_id,
-            phone_key,
-            attempt,
-            before.last_start_at,
-            before.day,
-            before.sent_today,
-            before.counted_at
-        ],
+        values![json!(rows).to_string()],
     )
     .await?;
-    let mut buckets = BucketChanges::default();
-    buckets.move_recipient(open.business_id, row.opt_instant("counted_at")?, before.counted_at.map(from_micros));
     buckets.store(tx).await?;
     tx.execute(
         sql!(
             "UPDATE gates SET paused_until = NULL, pause_reason = NULL
-             WHERE pause_reason = 'budget' AND channel_id IN (SELECT id FROM channels WHERE business_id = $1)"
+             WHERE pause_reason = 'budget' AND channel_id IN (SELECT id FROM channels WHERE business_id",
+            (among 1 uuid),
+            ")"
         ),
-        values![open.business_id],
+        values![json_ids(businesses.iter().map(|id| id.0))],
     )
     .await?;
     Ok(())
-}
-
-async fn open(tx: &mut Tx, attempt: AttemptId) -> Result<Option<Open>, LedgerError> {
-    let row = tx
-        .fetch_optional(
-            sql!(
-                "SELECT ch.business_id, m.phone_key, a.recipient_before FROM attempts a JOIN messages m ON m.id = a.message_id
-                 JOIN channels ch ON ch.id = a.channel_id WHERE a.id = $1"
-            ),
-            values![attempt],
-        )
-        .await?;
-    row.map(|row| {
-        Ok(Open {
-            business_id: BusinessId(row.id("business_id")?),
-            phone_key: row.opt_text("phone_key")?,
-            before: row.json("recipient_before")?,
-        })
-    })
-    .transpose()
 }

@@ -248,7 +248,7 @@ impl Ledger {
             .read()
             .await?
             .fetch(
-                sql!("SELECT record FROM invoices WHERE source_id = $1 AND id IN ", (any 2 text), " ORDER BY id"),
+                sql!("SELECT record FROM invoices WHERE source_id = $1 AND id", (among 2 text), " ORDER BY id"),
                 values![source_id, json!(ids).to_string()],
             )
             .await?;
@@ -262,7 +262,7 @@ impl Ledger {
             .read()
             .await?
             .fetch(
-                sql!("SELECT id FROM customers WHERE source_id = $1 AND id IN ", (any 2 text)),
+                sql!("SELECT id FROM customers WHERE source_id = $1 AND id", (among 2 text)),
                 values![source_id, json!(ids).to_string()],
             )
             .await?;
@@ -292,8 +292,8 @@ async fn find_events(
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, record FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id IN ",
-                (any 2 text),
+                "SELECT id, record FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id",
+                (among 2 text),
                 " ORDER BY id",
                 for_update
             ),

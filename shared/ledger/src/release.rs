@@ -63,7 +63,7 @@ struct Channel {
     integration_id: IntegrationId,
     immediate: bool,
     released_through_at: DateTime<Utc>,
-    paused: bool,
+    paused_until: Option<DateTime<Utc>>,
 }
 
 impl Ledger {
@@ -136,8 +136,8 @@ impl Ledger {
                     tx.execute(
                         sql!(
                             "UPDATE messages SET state = 'scheduled', next_attempt_at = $2, queued_at = NULL, updated_at = $2
-                             WHERE state = 'queued' AND id IN ",
-                            (any 1 uuid)
+                             WHERE state = 'queued' AND id",
+                            (among 1 uuid)
                         ),
                         values![ids, now],
                     )
@@ -150,14 +150,12 @@ impl Ledger {
 
 async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Result<TopUp, LedgerError> {
     let Some(channel) = lock_channel(tx, channel_id).await? else { return Ok(TopUp::default()) };
-    let now = tx.now().await?;
-    let stops = Stops::load(tx, now).await?;
-    let settings = settings::load(tx).await?;
+    let (now, settings, stops) = settings::now_in_force(tx).await?;
     let open = matches!(settings.window()?.state_at(now, &no_holiday), WindowState::Open { .. });
     if !open {
         return Ok(TopUp::default());
     }
-    if channel.paused || stops.hold_channel(channel.business_id, channel.integration_id, channel_id) {
+    if channel.paused_until.is_some_and(|until| until > now) || stops.hold_channel(channel.business_id, channel.integration_id, channel_id) {
         // Nothing goes out here; what a person has pointed to another channel meanwhile goes there.
         let moving = moving_away(tx, channel_id).await?;
         return queue(tx, channel_id, &moving, &stops, now).await;
@@ -189,7 +187,6 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
 async fn lock_channel(tx: &mut Tx, id: ChannelId) -> Result<Option<Channel>, LedgerError> {
     let gate = tx.fetch_optional(sql!("SELECT paused_until FROM gates WHERE channel_id = $1", for_update), values![id]).await?;
     let Some(gate) = gate else { return Ok(None) };
-    let now = tx.now().await?;
     let row = tx
         .fetch_one(
             sql!(
@@ -205,7 +202,7 @@ async fn lock_channel(tx: &mut Tx, id: ChannelId) -> Result<Option<Channel>, Led
         integration_id: IntegrationId(row.id("integration_id")?),
         immediate: row.text("release")? == "immediate",
         released_through_at: row.opt_instant("released_through_at")?.unwrap_or(DateTime::<Utc>::MIN_UTC),
-        paused: gate.opt_instant("paused_until")?.is_some_and(|until| until > now),
+        paused_until: gate.opt_instant("paused_until")?,
     }))
 }
 
@@ -247,7 +244,7 @@ async fn candidates(
     let ids: Vec<MessageId> = rows.iter().map(|row| row.id("id").map(MessageId)).collect::<Result<_, _>>()?;
     let locked = tx
         .fetch(
-            sql!("SELECT id FROM messages WHERE state IN ('held', 'scheduled') AND id IN ", (any 1 uuid), " ORDER BY id", for_update),
+            sql!("SELECT id FROM messages WHERE state IN ('held', 'scheduled') AND id", (among 1 uuid), " ORDER BY id", for_update),
             values![json_ids(ids.iter().map(|id| id.0))],
         )
         .await?;
@@ -306,8 +303,8 @@ async fn queue(
     tx.execute(
         sql!(
             "UPDATE messages SET state = 'queued', queued_at = $2, next_attempt_at = NULL, reason = NULL, updated_at = $2
-             WHERE state IN ('held', 'scheduled') AND id IN ",
-            (any 1 uuid)
+             WHERE state IN ('held', 'scheduled') AND id",
+            (among 1 uuid)
         ),
         values![json_ids(queued.iter().map(|id| id.0)), now],
     )
@@ -323,8 +320,8 @@ async fn wait_for_a_look(tx: &mut Tx, stale: &[MessageId], now: DateTime<Utc>) -
     tx.execute(
         sql!(
             "UPDATE messages SET reason = 'stale_source', next_attempt_at = $2, updated_at = $3
-             WHERE state IN ('held', 'scheduled') AND id IN ",
-            (any 1 uuid)
+             WHERE state IN ('held', 'scheduled') AND id",
+            (among 1 uuid)
         ),
         values![json_ids(stale.iter().map(|id| id.0)), now + RECHECK, now],
     )

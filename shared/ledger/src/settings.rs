@@ -2,6 +2,8 @@
 
 use crate::database::Tx;
 use crate::error::LedgerError;
+use crate::stops::Stops;
+use chrono::{DateTime, Utc};
 use regua_domain::configuration::{Caps, Expiry, WindowSettings};
 use regua_domain::window::Window;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,24 @@ pub(crate) async fn store(tx: &mut Tx, settings: &Settings) -> Result<(), Ledger
     )
     .await?;
     Ok(())
+}
+
+/// The ledger's clock with all that holds for the whole provider at that moment, in one round trip. Call it after the locks are held.
+pub(crate) async fn now_in_force(tx: &mut Tx) -> Result<(DateTime<Utc>, Settings, Stops), LedgerError> {
+    let host_clock = tx.host_clock();
+    let row = tx
+        .fetch_one(
+            sql!(
+                "SELECT ", (clock 1), " AS now, (SELECT value FROM settings WHERE name = 'provider') AS settings,
+                        EXISTS (SELECT 1 FROM stops WHERE lifted_at IS NULL) AS stopped FROM ledger"
+            ),
+            vec![host_clock],
+        )
+        .await?;
+    let now = row.instant("now")?;
+    let settings = row.opt_json("settings")?.unwrap_or_else(|| Settings::new(chrono_tz::America::Sao_Paulo));
+    let stops = if row.flag("stopped")? { Stops::load(tx, now).await? } else { Stops::default() };
+    Ok((now, settings, stops))
 }
 
 impl crate::Ledger {

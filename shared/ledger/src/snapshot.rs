@@ -45,8 +45,8 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                  LEFT JOIN notices n ON n.id = ps.notice_id
                  LEFT JOIN channels nc ON nc.id = n.channel_id
                  LEFT JOIN opt_outs o ON o.phone_key = m.phone_key
-                 WHERE m.id IN ",
-                (any 1 uuid),
+                 WHERE m.id",
+                (among 1 uuid),
                 " ORDER BY m.id"
             ),
             values![json_ids(ids.iter().map(|id| id.0))],
@@ -120,7 +120,7 @@ impl Notices {
     }
 }
 
-/// A JSON array of ids, as `(any …)` takes it.
+/// A JSON array of ids, as `(among …)` takes it.
 pub(crate) fn json_ids(ids: impl Iterator<Item = uuid::Uuid>) -> String {
     serde_json::Value::from(ids.map(|id| id.to_string()).collect::<Vec<_>>()).to_string()
 }

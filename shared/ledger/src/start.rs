@@ -3,7 +3,6 @@
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::snapshot::{self, Loaded, json_ids};
-use crate::stops::Stops;
 use crate::{Ledger, no_holiday, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{self, BUDGET_PERIOD, Budget, Gate, Recipient, Rules, Verdict};
@@ -13,9 +12,12 @@ use regua_domain::render::Rendered;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Messages that one start may take.
 pub const BATCH_MAX: usize = 256;
+/// An empty JSON array.
+const NONE: &str = "[]";
 /// Width of the buckets in which a business's recipients are counted.
 const BUCKET: TimeDelta = TimeDelta::minutes(5);
 
@@ -67,6 +69,8 @@ pub struct Started {
     pub attempt_id: AttemptId,
     /// The instant to send at, in the ledger's time.
     pub slot_at: DateTime<Utc>,
+    /// Whether that is a slot of a limited channel: then it is given back rather than used late.
+    pub is_paced: bool,
     /// When the attempt counts as doubtful.
     pub lease_expires_at: DateTime<Utc>,
     /// When the message ends unsent.
@@ -123,9 +127,10 @@ impl Ledger {
                 batch.requests.len()
             )));
         }
+        let batch = Arc::new(batch);
         self.db
             .write(move |tx| {
-                let batch = batch.clone();
+                let batch = Arc::clone(&batch);
                 Box::pin(async move { start(tx, &batch).await })
             })
             .await
@@ -138,7 +143,7 @@ impl Ledger {
             .read()
             .await?
             .fetch(
-                sql!("SELECT id FROM attempts WHERE finished_at IS NULL AND id IN ", (any 1 uuid)),
+                sql!("SELECT id FROM attempts WHERE finished_at IS NULL AND id", (among 1 uuid)),
                 values![json_ids(attempts.iter().map(|id| id.0))],
             )
             .await?;
@@ -152,7 +157,7 @@ impl Ledger {
             .read()
             .await?
             .fetch(
-                sql!("SELECT id, channel_id FROM messages WHERE id IN ", (any 1 uuid)),
+                sql!("SELECT id, channel_id FROM messages WHERE id", (among 1 uuid)),
                 values![json_ids(messages.iter().map(|id| id.0))],
             )
             .await?;
@@ -164,10 +169,8 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     let attempts: BTreeMap<MessageId, AttemptId> = batch.requests.iter().copied().collect();
     let ids: Vec<MessageId> = attempts.keys().copied().collect();
     let mut shared = Shared::lock(tx, &ids).await?;
-    let now = tx.now().await?;
+    let (now, settings, stops) = settings::now_in_force(tx).await?;
     shared.load_budgets(tx, now).await?;
-    let settings = settings::load(tx).await?;
-    let stops = Stops::load(tx, now).await?;
     let loaded = snapshot::load(tx, &ids, &stops).await?;
     let window = settings.window()?;
     let rules = Rules {
@@ -206,71 +209,84 @@ impl Shared {
     async fn lock(tx: &mut Tx, ids: &[MessageId]) -> Result<Self, LedgerError> {
         let json = json_ids(ids.iter().map(|id| id.0));
         let mut shared = Self::default();
-        let rows = tx
-            .fetch(
-                sql!(
-                    "SELECT id, recipients_per_24h FROM businesses WHERE id IN
-                     (SELECT ch.business_id FROM messages m JOIN channels ch ON ch.id = m.channel_id WHERE m.id IN ",
-                    (any 1 uuid),
-                    ") ORDER BY id",
-                    for_update
-                ),
-                values![&json],
-            )
-            .await?;
-        for row in &rows {
-            let limit = row.opt_int("recipients_per_24h")?.and_then(|n| u32::try_from(n).ok());
-            shared.budgets.insert(BusinessId(row.id("id")?), Budget { limit, used: 0, frees_at: None });
-        }
-        let rows = tx
-            .fetch(
-                sql!(
-                    "SELECT g.channel_id, g.next_free_at, g.paused_until, c.per_second FROM gates g JOIN channels c ON c.id = g.channel_id
-                     WHERE g.channel_id IN (SELECT channel_id FROM messages WHERE id IN ",
-                    (any 1 uuid),
-                    ") ORDER BY g.channel_id",
-                    { postgres: " FOR UPDATE OF g", sqlite: "" }
-                ),
-                values![&json],
-            )
-            .await?;
-        for row in &rows {
-            let gate = Gate {
-                per_second: row.opt_int("per_second")?.and_then(|n| u32::try_from(n).ok()),
-                next_free_at: row.instant("next_free_at")?,
-                paused_until: row.opt_instant("paused_until")?,
-            };
-            shared.gates.insert(ChannelId(row.id("channel_id")?), gate);
-        }
-        shared.gates_before = shared.gates.clone();
-        shared.lock_recipients(tx, &json).await?;
-        tx.fetch(sql!("SELECT id FROM messages WHERE id IN ", (any 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
+        let keys = shared.look(tx, &json).await?;
+        shared.lock_limited_businesses(tx).await?;
+        shared.lock_gates(tx).await?;
+        shared.lock_recipients(tx, keys).await?;
+        tx.fetch(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
         Ok(shared)
     }
 
-    async fn lock_recipients(&mut self, tx: &mut Tx, json: &str) -> Result<(), LedgerError> {
-        tx.execute(
-            sql!(
-                "INSERT INTO recipients (business_id, phone_key)
-                 SELECT DISTINCT ch.business_id, m.phone_key FROM messages m JOIN channels ch ON ch.id = m.channel_id
-                 WHERE m.phone_key IS NOT NULL AND m.id IN ",
-                (any 1 uuid),
-                " ORDER BY 1, 2 ON CONFLICT DO NOTHING"
-            ),
-            values![json],
-        )
-        .await?;
+    /// What the messages share, not locked yet: gates, budgets, and the keys of their recipients.
+    async fn look(&mut self, tx: &mut Tx, ids: &str) -> Result<BTreeSet<(BusinessId, String)>, LedgerError> {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT business_id, phone_key, last_start_at, reserved_at, day, sent_today, counted_at FROM recipients
-                     WHERE (business_id, phone_key) IN (SELECT ch.business_id, m.phone_key FROM messages m
-                            JOIN channels ch ON ch.id = m.channel_id WHERE m.id IN ",
-                    (any 1 uuid),
-                    ") ORDER BY business_id, phone_key",
+                    "SELECT m.phone_key, m.channel_id, c.per_second, c.business_id, b.recipients_per_24h FROM messages m
+                     JOIN channels c ON c.id = m.channel_id JOIN businesses b ON b.id = c.business_id WHERE m.id",
+                    (among 1 uuid)
+                ),
+                values![ids],
+            )
+            .await?;
+        let mut keys = BTreeSet::new();
+        for row in &rows {
+            let business = BusinessId(row.id("business_id")?);
+            let limit = |column| Ok::<_, LedgerError>(row.opt_int(column)?.and_then(|n| u32::try_from(n).ok()));
+            self.budgets.insert(business, Budget { limit: limit("recipients_per_24h")?, used: 0, frees_at: None });
+            let gate = Gate { per_second: limit("per_second")?, next_free_at: DateTime::UNIX_EPOCH, paused_until: None };
+            self.gates.insert(ChannelId(row.id("channel_id")?), gate);
+            keys.extend(row.opt_text("phone_key")?.map(|phone_key| (business, phone_key)));
+        }
+        Ok(keys)
+    }
+
+    /// A budget is counted by one start at a time; who has none waits for nobody.
+    async fn lock_limited_businesses(&self, tx: &mut Tx) -> Result<(), LedgerError> {
+        let limited = json_ids(self.budgets.iter().filter(|(_, budget)| budget.limit.is_some()).map(|(id, _)| id.0));
+        if limited != NONE {
+            tx.fetch(sql!("SELECT id FROM businesses WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![limited])
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn lock_gates(&mut self, tx: &mut Tx) -> Result<(), LedgerError> {
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT channel_id, next_free_at, paused_until FROM gates WHERE channel_id",
+                    (among 1 uuid),
+                    " ORDER BY channel_id",
                     for_update
                 ),
-                values![json],
+                values![json_ids(self.gates.keys().map(|id| id.0))],
+            )
+            .await?;
+        for row in &rows {
+            if let Some(gate) = self.gates.get_mut(&ChannelId(row.id("channel_id")?)) {
+                gate.next_free_at = row.instant("next_free_at")?;
+                gate.paused_until = row.opt_instant("paused_until")?;
+            }
+        }
+        self.gates_before = self.gates.clone();
+        Ok(())
+    }
+
+    /// Locks the recipients that were written to before. The others get their row when the first message to them starts: two starts that
+    /// write to one new person at once meet at its key, and one of them is repeated.
+    async fn lock_recipients(&mut self, tx: &mut Tx, keys: BTreeSet<(BusinessId, String)>) -> Result<(), LedgerError> {
+        let wanted: Vec<_> =
+            keys.iter().map(|(business, phone)| json!({"business_id": business, "phone_key": phone})).collect();
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT t.business_id, t.phone_key, t.last_start_at, t.reserved_at, t.day, t.sent_today, t.counted_at FROM ",
+                    (rows 1 r business_id: uuid, phone_key: text),
+                    " JOIN recipients t ON t.business_id = r.business_id AND t.phone_key = r.phone_key ORDER BY t.business_id, t.phone_key",
+                    { postgres: " FOR NO KEY UPDATE OF t", sqlite: "" }
+                ),
+                values![json!(wanted).to_string()],
             )
             .await?;
         for row in &rows {
@@ -281,9 +297,12 @@ impl Shared {
                 sent_today: row.small("sent_today")?,
                 counted_at: row.opt_instant("counted_at")?,
             };
-            self.recipients.insert((BusinessId(row.id("business_id")?), row.text("phone_key")?), recipient);
+            self.before.insert((BusinessId(row.id("business_id")?), row.text("phone_key")?), recipient);
         }
-        self.before = self.recipients.clone();
+        self.recipients = self.before.clone();
+        for key in keys {
+            self.recipients.entry(key).or_default();
+        }
         Ok(())
     }
 
@@ -350,35 +369,58 @@ impl Shared {
 
     async fn store(&self, tx: &mut Tx, writes: &Writes) -> Result<(), LedgerError> {
         self.store_gates(tx).await?;
-        let last: BTreeMap<_, _> = writes.started.iter().map(|started| (started.recipient.clone(), started.attempt_id)).collect();
-        let recipients: Vec<_> = self
-            .recipients
-            .iter()
-            .filter(|(key, recipient)| self.before.get(*key) != Some(*recipient))
-            .map(|(key, recipient)| recipient_json(key, recipient, last.get(key).copied()))
-            .collect();
-        if recipients.is_empty() {
-            return Ok(());
-        }
-        tx.execute(
-            sql!(
-                "UPDATE recipients SET last_start_at = r.last_start_at, reserved_at = r.reserved_at, day = r.day,
-                        sent_today = r.sent_today, counted_at = r.counted_at,
-                        last_attempt_id = COALESCE(r.last_attempt_id, recipients.last_attempt_id)
-                 FROM ",
-                (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, day: text, sent_today: bigint,
-                 counted_at: bigint, last_attempt_id: uuid),
-                " WHERE recipients.business_id = r.business_id AND recipients.phone_key = r.phone_key"
-            ),
-            values![json!(recipients).to_string()],
-        )
-        .await?;
+        self.store_recipients(tx, writes).await?;
         let mut buckets = BucketChanges::default();
         for (key, recipient) in &self.recipients {
             let before = self.before.get(key).and_then(|before| before.counted_at);
             buckets.move_recipient(key.0, before, recipient.counted_at);
         }
         buckets.store(tx).await
+    }
+
+    async fn store_recipients(&self, tx: &mut Tx, writes: &Writes) -> Result<(), LedgerError> {
+        let last: BTreeMap<_, _> = writes.started.iter().map(|started| (&started.recipient, started.attempt_id)).collect();
+        let unknown = Recipient::default();
+        let changed = self.recipients.iter().filter(|(key, recipient)| self.before.get(*key).unwrap_or(&unknown) != *recipient);
+        let (known, new): (Vec<_>, Vec<_>) = changed.partition(|(key, _)| self.before.contains_key(*key));
+        let json = |rows: Vec<(&(BusinessId, String), &Recipient)>| {
+            let rows: Vec<_> = rows.into_iter().map(|(key, recipient)| recipient_json(key, recipient, last.get(key).copied())).collect();
+            json!(rows).to_string()
+        };
+        if !known.is_empty() {
+            tx.execute(
+                sql!(
+                    "UPDATE recipients SET last_start_at = r.last_start_at, reserved_at = r.reserved_at, day = r.day,
+                            sent_today = r.sent_today, counted_at = r.counted_at,
+                            last_attempt_id = COALESCE(r.last_attempt_id, recipients.last_attempt_id)
+                     FROM ",
+                    (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, day: text,
+                     sent_today: bigint, counted_at: bigint, last_attempt_id: uuid),
+                    " WHERE recipients.business_id = r.business_id AND recipients.phone_key = r.phone_key"
+                ),
+                values![json(known)],
+            )
+            .await?;
+        }
+        if !new.is_empty() {
+            let number = new.len() as u64;
+            let inserted = tx
+                .execute(
+                    sql!(
+                        "INSERT INTO recipients (business_id, phone_key, last_start_at, reserved_at, day, sent_today, counted_at, last_attempt_id)
+                         SELECT r.business_id, r.phone_key, r.last_start_at, r.reserved_at, r.day, r.sent_today, r.counted_at, r.last_attempt_id FROM ",
+                        (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, day: text,
+                         sent_today: bigint, counted_at: bigint, last_attempt_id: uuid),
+                        " WHERE true ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+                    ),
+                    values![json(new)],
+                )
+                .await?;
+            if inserted != number {
+                return Err(LedgerError::Overtaken);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -397,35 +439,36 @@ impl BucketChanges {
         }
     }
 
+    /// Adds what was counted, then takes away what is counted elsewhere now.
     pub(crate) async fn store(self, tx: &mut Tx) -> Result<(), LedgerError> {
-        let rows: Vec<_> = self
-            .0
-            .into_iter()
-            .filter(|(_, change)| *change != 0)
-            .map(|((business, bucket), change)| json!({"business_id": business, "bucket_at": bucket, "change": change}))
-            .collect();
-        if rows.is_empty() {
-            return Ok(());
+        let rows = |sign: i64| -> Vec<_> {
+            let changes = self.0.iter().filter(|(_, change)| change.signum() == sign);
+            changes.map(|((business, bucket), change)| json!({"business_id": business, "bucket_at": bucket, "change": change})).collect()
+        };
+        let (more, fewer) = (rows(1), rows(-1));
+        if !more.is_empty() {
+            tx.execute(
+                sql!(
+                    "INSERT INTO budget_buckets (business_id, bucket_at, recipients) SELECT r.business_id, r.bucket_at, r.change FROM ",
+                    (rows 1 r business_id: uuid, bucket_at: bigint, change: bigint),
+                    " WHERE true ON CONFLICT (business_id, bucket_at) DO UPDATE
+                      SET recipients = budget_buckets.recipients + excluded.recipients"
+                ),
+                values![json!(more).to_string()],
+            )
+            .await?;
         }
-        let rows = json!(rows).to_string();
-        tx.execute(
-            sql!(
-                "INSERT INTO budget_buckets (business_id, bucket_at, recipients) SELECT r.business_id, r.bucket_at, 0 FROM ",
-                (rows 1 r business_id: uuid, bucket_at: bigint),
-                " WHERE true ON CONFLICT DO NOTHING"
-            ),
-            values![&rows],
-        )
-        .await?;
-        tx.execute(
-            sql!(
-                "UPDATE budget_buckets SET recipients = CASE WHEN recipients + r.change < 0 THEN 0 ELSE recipients + r.change END FROM ",
-                (rows 1 r business_id: uuid, bucket_at: bigint, change: bigint),
-                " WHERE budget_buckets.business_id = r.business_id AND budget_buckets.bucket_at = r.bucket_at"
-            ),
-            values![rows],
-        )
-        .await?;
+        if !fewer.is_empty() {
+            tx.execute(
+                sql!(
+                    "UPDATE budget_buckets SET recipients = CASE WHEN recipients + r.change < 0 THEN 0 ELSE recipients + r.change END FROM ",
+                    (rows 1 r business_id: uuid, bucket_at: bigint, change: bigint),
+                    " WHERE budget_buckets.business_id = r.business_id AND budget_buckets.bucket_at = r.bucket_at"
+                ),
+                values![json!(fewer).to_string()],
+            )
+            .await?;
+        }
         Ok(())
     }
 }
@@ -476,7 +519,7 @@ impl Writes {
         now: DateTime<Utc>,
     ) -> StartAnswer {
         match verdict {
-            Verdict::Start { slot_at, text } => {
+            Verdict::Start { slot_at, is_paced, text } => {
                 let number = message.attempts + 1;
                 self.started.push(StartedRow {
                     message_id: message.id,
@@ -490,6 +533,7 @@ impl Writes {
                 StartAnswer::Started(Box::new(Started {
                     attempt_id,
                     slot_at,
+                    is_paced,
                     lease_expires_at: now + batch.lease,
                     expires_at: message.snapshot.expires_at,
                     number,

@@ -55,6 +55,7 @@ pub(crate) struct Belongs<'a> {
 }
 
 /// The stops in force at one instant.
+#[derive(Default)]
 pub(crate) struct Stops(HashSet<(StopScope, String)>);
 
 impl Stops {

@@ -146,7 +146,7 @@ struct Raw {
 impl Raw {
     async fn measure(backend: Backend, options: &Options, dispatchers: usize) -> anyhow::Result<Self> {
         let world = World::new(backend, &options.servers, options.invoices).await?;
-        let (channels, plan) = (world.channels().await?, world.plan().await?);
+        let (channels, plan) = (world.channels().await?, world.plan("raw").await?);
         let evaluated = timed(raw::evaluate(&world, &plan)).await?;
         world.settle().await?;
         let released = timed(raw::release(&world, &plan, &channels)).await?;

@@ -86,6 +86,7 @@ pub(crate) async fn dispatch(world: &World, dispatchers: usize) -> anyhow::Resul
     for _ in 0..dispatchers {
         pipelines.push(world.another_pipeline().await?);
     }
+    let attempts_before = world.raw.attempts().await?;
     let mut services = JoinSet::new();
     let began = Instant::now();
     for pipeline in &pipelines {
@@ -100,7 +101,7 @@ pub(crate) async fn dispatch(world: &World, dispatchers: usize) -> anyhow::Resul
         ended??;
     }
     #[allow(clippy::cast_precision_loss, reason = "attempts are counted in thousands")]
-    let attempts = world.raw.attempts().await? as f64 / f64::from(world.invoices);
+    let attempts = (world.raw.attempts().await? - attempts_before) as f64 / f64::from(world.invoices);
     for pipeline in pipelines.into_iter().filter(|pipeline| !pipeline.ledger.is_embedded()) {
         pipeline.broker.close().await;
         pipeline.ledger.close().await;

@@ -1,7 +1,7 @@
 //! One provider on one backend, fresh for each measurement: a schema or file, queues, simulators, a mirror.
 
 use crate::provider::{self, TOKEN_VARIABLE};
-use crate::raw::{Hints, Plan, Raw};
+use crate::raw::{self, Hints, Plan, Raw};
 use anyhow::{Context as _, bail};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
@@ -77,7 +77,7 @@ enum Place {
 }
 
 impl World {
-    /// A provider with `invoices` invoices that are all due, nothing decided yet.
+    /// A provider with `invoices` invoices that are all due, nothing decided yet, and as many messages of the year before.
     pub async fn new(backend: Backend, servers: &Servers, invoices: u32) -> anyhow::Result<Self> {
         let simulators = provider::simulators().await?;
         let place = Place::make(backend, servers).await?;
@@ -93,6 +93,9 @@ impl World {
         let world = Self { pipeline, raw, hints, invoices, simulators, place };
         world.wait_for_broker().await?;
         world.fill_mirror().await?;
+        let history = world.plan("history").await?.into_history();
+        raw::fill_history(&world, &history).await?;
+        world.pipeline.ledger.finish_run(history.run.run.id, history.run.owner, None).await?;
         world.settle().await?;
         Ok(world)
     }
@@ -120,7 +123,7 @@ impl World {
         Ok(ledger.end_sync(sync, true).await?)
     }
 
-    /// Gives the planner the statistics that a database in use has. Not timed.
+    /// Gives the planner the statistics that a database in use has. Never timed.
     pub async fn settle(&self) -> anyhow::Result<()> {
         self.raw.analyze().await
     }
@@ -131,9 +134,9 @@ impl World {
         Ok(ledger.plan_run(task.into(), kind, ledger.now().await?, Some(provider::today())).await?.0)
     }
 
-    /// What the raw loops write, as of a run that was just leased.
-    pub async fn plan(&self) -> anyhow::Result<Plan> {
-        let run = self.plan_run("raw", TaskKind::UpdateCollections).await?;
+    /// What the raw loops write, as of a run of `task` that was just leased.
+    pub async fn plan(&self, task: &str) -> anyhow::Result<Plan> {
+        let run = self.plan_run(task, TaskKind::UpdateCollections).await?;
         match self.pipeline.ledger.lease_run(run, new_id(), provider::today()).await? {
             LeaseAnswer::Leased(leased) => Plan::make(self, *leased).await,
             other => bail!("a run that was just planned can't be leased: {other:?}"),

@@ -11,9 +11,11 @@ pub struct Sql {
 ///
 /// | part | PostgreSQL | SQLite |
 /// |---|---|---|
-/// | `for_update` | `FOR UPDATE` | nothing: the one writer is alone |
+/// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `(rows 1 r id: uuid, n: bigint)` | a row set `r` from the JSON text in `$1` | the same by `json_each` |
-/// | `(any 1 uuid)` | the elements of the JSON array in `$1` | the same |
+/// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
+/// | `(not_among 1 text)` | `<> ALL` of them | `NOT IN` them |
+/// | `(clock 1)` | the server's clock and the ledger's offset; `$1` is [`Tx::host_clock`](super::Tx::host_clock) | `$1` and the offset |
 /// | `(id 1)` | `$1` as a `uuid` that may be null | `$1` |
 /// | `{ postgres: "…", sqlite: "…" }` | the first | the second |
 macro_rules! sql {
@@ -27,13 +29,21 @@ macro_rules! sql {
 
 macro_rules! postgres_part {
     ($text:literal) => { $text };
-    (for_update) => { " FOR UPDATE " };
+    (for_update) => { " FOR NO KEY UPDATE " };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
-        concat!("jsonb_to_recordset($", $n, "::jsonb) AS ", stringify!($alias), "(", stringify!($first), " ", stringify!($first_kind),
+        concat!("json_to_recordset($", $n, "::json) AS ", stringify!($alias), "(", stringify!($first), " ", stringify!($first_kind),
                 $(", ", stringify!($column), " ", stringify!($kind),)* ")")
     };
-    ((any $n:literal $kind:ident)) => {
-        concat!("(SELECT CAST(value AS ", stringify!($kind), ") FROM jsonb_array_elements_text($", $n, "::jsonb))")
+    // An array, not a subquery: so it restricts its table before any join, along an index. A semi-join with a set of unknown size may be put
+    // last, after whole tables were joined.
+    ((among $n:literal $kind:ident)) => {
+        concat!(" = ANY (ARRAY(SELECT CAST(value AS ", stringify!($kind), ") FROM json_array_elements_text($", $n, "::json)))")
+    };
+    ((not_among $n:literal $kind:ident)) => {
+        concat!(" <> ALL (ARRAY(SELECT CAST(value AS ", stringify!($kind), ") FROM json_array_elements_text($", $n, "::json)))")
+    };
+    ((clock $n:literal)) => {
+        concat!("(clock_offset_us + CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + $", $n, ")")
     };
     ((id $n:literal)) => { concat!("CAST($", $n, " AS uuid)") };
     ({ postgres: $postgres:literal, sqlite: $sqlite:literal }) => { $postgres };
@@ -47,7 +57,9 @@ macro_rules! sqlite_part {
                 $(", value ->> '$.", stringify!($column), "' AS ", stringify!($column),)*
                 " FROM json_each($", $n, ")) AS ", stringify!($alias))
     };
-    ((any $n:literal $kind:ident)) => { concat!("(SELECT value FROM json_each($", $n, "))") };
+    ((among $n:literal $kind:ident)) => { concat!(" IN (SELECT value FROM json_each($", $n, "))") };
+    ((not_among $n:literal $kind:ident)) => { concat!(" NOT IN (SELECT value FROM json_each($", $n, "))") };
+    ((clock $n:literal)) => { concat!("(clock_offset_us + CAST($", $n, " AS BIGINT))") };
     ((id $n:literal)) => { concat!("$", $n) };
     ({ postgres: $postgres:literal, sqlite: $sqlite:literal }) => { $sqlite };
 }

@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 /// Messages that one transaction of the release marks: what a channel without a limit is topped up to.
 pub(crate) const RELEASE_BATCH: usize = regua_ledger::release::BOUND_UNLIMITED as usize;
+/// Messages that are written at once into the history.
+const HISTORY_BATCH: usize = 1000;
 /// How long an attempt's lease is; any length does.
 const LEASE: Duration = Duration::from_mins(1);
 /// Width of the buckets in which a business's recipients are counted, in microseconds.
@@ -113,11 +115,10 @@ impl Raw {
         Ok(u64::try_from(count)?)
     }
 
-    /// Gives the planner its statistics.
+    /// Gives PostgreSQL's planner the statistics that autovacuum gives it within a minute; SQLite never has any.
     pub async fn analyze(&self) -> anyhow::Result<()> {
-        match &*self.database {
-            Database::Postgres(database) => sqlx::raw_sql("ANALYZE").execute(database.pool()).await.map(drop)?,
-            Database::Sqlite(database) => sqlx::raw_sql("ANALYZE").execute(database.reader()).await.map(drop)?,
+        if let Database::Postgres(database) = &*self.database {
+            sqlx::raw_sql("ANALYZE").execute(database.pool()).await?;
         }
         Ok(())
     }
@@ -137,6 +138,20 @@ impl Raw {
             Database::Sqlite(database) => database.reader().close().await,
         }
     }
+}
+
+/// What a provider in use has in its tables: as many messages again, sent before, so that no table is empty and none is planned for as one.
+pub(crate) async fn fill_history(world: &World, plan: &Plan) -> anyhow::Result<()> {
+    for rows in plan.messages.chunks(HISTORY_BATCH) {
+        let (run, rows) = (Arc::clone(&plan.run), rows.to_vec());
+        world.raw.write(Batch::Insert { run, source: plan.source, policy: plan.policy, rows: rows.clone() }).await?;
+        for channel in rows.chunk_by(|a, b| a.channel == b.channel) {
+            world.raw.write(Batch::Start { rows: channel.to_vec() }).await?;
+        }
+        let ended = |message| Ended { message, provider_id: String::from("before"), latency_ms: 1 };
+        world.raw.write(Batch::Finish { rows: rows.into_iter().map(ended).collect() }).await?;
+    }
+    Ok(())
 }
 
 /// (a) Every message of the plan, in the order and the batches of the evaluator.

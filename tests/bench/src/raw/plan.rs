@@ -14,6 +14,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// One message, from its row to its request.
+#[derive(Clone)]
 pub(crate) struct Planned {
     pub id: Uuid,
     pub attempt: Uuid,
@@ -94,6 +95,23 @@ impl Plan {
             }));
         }
         Ok(Self { run: Arc::new(run), source, policy: policy.id.0, messages })
+    }
+
+    /// The same number of messages to other people about other invoices, that were due a year earlier.
+    pub fn into_history(self) -> Self {
+        let earlier = |message: Arc<Planned>| {
+            let message = Arc::unwrap_or_clone(message);
+            let (id, attempt) = (new_id(), new_id());
+            Arc::new(Planned {
+                id,
+                attempt,
+                subject: message.subject.replacen('i', "h", 1),
+                due_on: message.due_on.replacen("2026", "2025", 1),
+                phone_key: message.phone_key.replacen("11", "21", 1),
+                ..message
+            })
+        };
+        Self { messages: self.messages.into_iter().map(earlier).collect(), ..self }
     }
 
     /// A channel's messages, best first: all are of one stage and due date, so by id.
