@@ -13,6 +13,8 @@ pub const LANE_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const LANE_WAIT_STUCK: Duration = Duration::from_secs(1);
 /// Messages that one start of a lane takes.
 pub const START_MAX: usize = 64;
+/// Free places that a channel without a limit waits for before it starts again, so that a start is worth its transaction.
+pub const START_UNPACED_MIN: usize = IN_FLIGHT_MAX / 2;
 /// The least lead of a slot.
 pub const LEAD_MIN: Duration = Duration::from_millis(20);
 /// A lead above this says that the ledger is too slow to send on time; it grows no further.

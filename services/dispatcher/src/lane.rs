@@ -2,7 +2,7 @@
 
 use crate::Dispatcher;
 use crate::attempt::{self, Order};
-use crate::config::{HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, START_MAX};
+use crate::config::{HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, START_MAX, START_UNPACED_MIN};
 use crate::finisher::Finisher;
 use crate::pulse::Pulse;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -141,9 +141,13 @@ impl Lane {
             return Some(NAP_MAX);
         }
         let is_slow = self.is_slow();
+        if !self.is_paced {
+            self.wait_for_places(START_UNPACED_MIN).await;
+        }
         let batch = self.take_batch(is_slow);
         if batch.is_empty() {
-            return self.wait_for_place().await;
+            self.wait_for_places(1).await;
+            return None;
         }
         let request = StartBatch {
             dispatcher: self.dispatcher.name.clone(),
@@ -168,13 +172,15 @@ impl Lane {
         }
     }
 
-    /// Every place is taken: waits until one comes free, or long enough to see a shutdown.
-    async fn wait_for_place(&self) -> Option<Duration> {
+    /// Waits until so many places are free, or long enough to see a shutdown. No place is waited for that no hint would take, or while the
+    /// breaker is tripped: then one at a time is tried.
+    async fn wait_for_places(&self, number: usize) {
+        let number = u32::try_from(number.min(self.queue.len())).unwrap_or(u32::MAX);
         tokio::select! {
-            place = self.places.acquire(), if !self.pulse.is_tripped() => drop(place),
+            biased;
+            places = self.places.acquire_many(number), if !self.pulse.is_tripped() => drop(places),
             () = tokio::time::sleep(NAP_MAX) => {}
         }
-        None
     }
 
     /// How far ahead a slot must lie for this dispatcher.

@@ -115,6 +115,7 @@ pub enum Tx {
 impl Tx {
     /// Runs a statement that returns rows.
     pub(crate) async fn fetch(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
+        sql.trace();
         match self {
             Self::Postgres(connection) => connection.fetch(sql.postgres, values).await,
             Self::Sqlite(connection) => connection.fetch(sql.sqlite, values).await,
@@ -133,9 +134,18 @@ impl Tx {
 
     /// Runs a statement for its effect; how many rows it touched.
     pub(crate) async fn execute(&mut self, sql: Sql, values: Vec<Value>) -> Result<u64, LedgerError> {
+        sql.trace();
         match self {
             Self::Postgres(connection) => connection.execute(sql.postgres, values).await,
             Self::Sqlite(connection) => connection.execute(sql.sqlite, values).await,
+        }
+    }
+
+    /// Locks the rows that a statement returns, in its order. On SQLite nothing is run: its one writer is alone.
+    pub(crate) async fn lock(&mut self, sql: Sql, values: Vec<Value>) -> Result<(), LedgerError> {
+        match self {
+            Self::Postgres(_) => self.fetch(sql, values).await.map(drop),
+            Self::Sqlite(_) => Ok(()),
         }
     }
 

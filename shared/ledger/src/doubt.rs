@@ -197,7 +197,9 @@ async fn doubt_live_messages(tx: &mut Tx) -> Result<u64, LedgerError> {
         sql!(
             "UPDATE messages SET state = 'in_doubt', reason = 'restored', queued_at = NULL, next_attempt_at = NULL, lease_expires_at = NULL,
                     updated_at = $1
-             WHERE id IN (SELECT id FROM messages WHERE state IN ('held', 'scheduled', 'queued', 'sending') ORDER BY id LIMIT $2",
+             WHERE id IN (SELECT id FROM messages WHERE ",
+            live,
+            " ORDER BY id LIMIT $2",
             for_update,
             ")"
         ),

@@ -240,7 +240,7 @@ async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts
         return Err(LedgerError::LeaseLost);
     }
     // One batch of a source at a time: what is read below is then all that there is, also of another run's inserts (F11).
-    tx.fetch(sql!("SELECT id FROM sources WHERE id = $1", for_update), values![batch.source_id]).await?;
+    tx.lock(sql!("SELECT id FROM sources WHERE id = $1", for_update), values![batch.source_id]).await?;
     let siblings = lock_siblings(tx, batch).await?;
     let lost = crate::doubt::lost_period(tx).await?;
     let now = tx.now().await?;
@@ -394,8 +394,8 @@ async fn insert(
         return Ok(());
     }
     let rows: Vec<_> = new.values().map(|message| insert_json(message, lost)).collect();
-    let inserted = tx
-        .fetch(
+    let number = tx
+        .execute(
             sql!(
                 "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, reason, policy_id, notice_id,
                         channel_id, phone_key, run_id, run_planned_at, expires_at, facts_version, created_at, updated_at)
@@ -404,18 +404,19 @@ async fn insert(
                  FROM ",
                 (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, due_on: text, state: text, reason: text, policy_id: uuid,
                  notice_id: uuid, channel_id: uuid, phone_key: text, expires_at: bigint, facts_version: text),
-                " WHERE true ON CONFLICT DO NOTHING RETURNING id"
+                " WHERE true ON CONFLICT DO NOTHING"
             ),
             values![json!(rows).to_string(), batch.source_id, batch.run_id, batch.planned_at, now],
         )
         .await?;
+    let met_another = number < new.len() as u64;
+    let inserted = if met_another { existing(tx, new.keys()).await? } else { new.keys().copied().collect() };
     let mut texts = Vec::with_capacity(inserted.len());
-    for row in &inserted {
-        let id = MessageId(row.id("id")?);
-        match new.get(&id).map(|message| &message.text) {
+    for id in &inserted {
+        match new.get(id).map(|message| &message.text) {
             Some(Ok(text)) => {
                 counts.held += 1;
-                texts.push((id, text));
+                texts.push((*id, text));
             }
             _ => counts.skipped += 1,
         }
@@ -423,6 +424,13 @@ async fn insert(
     // A row that met another evaluator's: its invoice is looked at again by the next run.
     counts.blocked += (new.len() - inserted.len()) as u64;
     write_texts(tx, &texts).await
+}
+
+/// Which of these ids are messages.
+async fn existing(tx: &mut Tx, ids: impl Iterator<Item = &MessageId>) -> Result<Vec<MessageId>, LedgerError> {
+    let ids = crate::snapshot::json_ids(ids.map(|id| id.0));
+    let rows = tx.fetch(sql!("SELECT id FROM messages WHERE id", (among 1 uuid)), values![ids]).await?;
+    rows.iter().map(|row| row.id("id").map(MessageId)).collect()
 }
 
 fn insert_json(message: &NewMessage, lost: Option<LostPeriod>) -> serde_json::Value {

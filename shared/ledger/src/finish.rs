@@ -94,7 +94,7 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
         lock_what_is_counted(tx, &json_ids(unsent.iter().map(|id| id.0))).await?;
     }
     let ids = json_ids(batch.iter().map(|finished| finished.message_id.0));
-    tx.fetch(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
+    tx.lock(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
     let now = tx.now().await?;
     let mut settled = HashSet::with_capacity(batch.len());
     for group in [true, false] {
@@ -125,7 +125,7 @@ fn proves(finished: &Finished) -> bool {
 
 /// Locks businesses → the gates that a budget closed → recipients.
 async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerError> {
-    tx.fetch(
+    tx.lock(
         sql!(
             "SELECT id FROM businesses WHERE recipients_per_24h IS NOT NULL AND id IN
              (SELECT ch.business_id FROM attempts a JOIN channels ch ON ch.id = a.channel_id WHERE a.id",
@@ -136,7 +136,7 @@ async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerE
         values![attempts],
     )
     .await?;
-    tx.fetch(
+    tx.lock(
         sql!(
             "SELECT channel_id FROM gates WHERE pause_reason = 'budget' AND channel_id IN
              (SELECT c.id FROM channels c JOIN channels ch ON ch.business_id = c.business_id JOIN attempts a ON a.channel_id = ch.id WHERE a.id",
@@ -147,7 +147,7 @@ async fn lock_what_is_counted(tx: &mut Tx, attempts: &str) -> Result<(), LedgerE
         values![attempts],
     )
     .await?;
-    tx.fetch(
+    tx.lock(
         sql!(
             "SELECT r.phone_key FROM attempts a JOIN messages m ON m.id = a.message_id JOIN channels ch ON ch.id = a.channel_id
              JOIN recipients r ON r.business_id = ch.business_id AND r.phone_key = m.phone_key AND r.last_attempt_id = a.id WHERE a.id",

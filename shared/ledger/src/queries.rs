@@ -198,8 +198,9 @@ impl Ledger {
             .await?
             .fetch_one(
                 sql!(
-                    "SELECT (SELECT count(*) FROM messages WHERE state IN ('held', 'scheduled', 'queued', 'sending'))
-                          + (SELECT count(*) FROM runs WHERE state IN ('planned', 'running')) AS n"
+                    "SELECT (SELECT count(*) FROM messages WHERE ",
+                    live,
+                    ")    + (SELECT count(*) FROM runs WHERE state IN ('planned', 'running')) AS n"
                 ),
                 vec![],
             )

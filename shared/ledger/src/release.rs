@@ -165,7 +165,8 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
         .fetch_one(
             sql!(
                 "SELECT count(*) AS n, count(*) FILTER (WHERE queued_at > $2) AS recent FROM messages
-                 WHERE state = 'queued' AND channel_id = $1"
+                 WHERE state = 'queued' AND channel_id = $1 AND ",
+                live
             ),
             values![channel_id, now - COUNTS_FOR],
         )
@@ -221,16 +222,18 @@ async fn candidates(
                 "WITH open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
                  fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3),
                  best AS (
-                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held'
-                       AND ($4 = 1 OR run_planned_at <= $5) AND (next_attempt_at IS NULL OR next_attempt_at <= $3) AND source_id IN (SELECT id FROM fresh)
+                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held' AND ",
+                live,
+                "      AND ($4 = 1 OR run_planned_at <= $5) AND (next_attempt_at IS NULL OR next_attempt_at <= $3) AND source_id IN (SELECT id FROM fresh)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
                                                WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
                        ORDER BY stage_rank DESC, due_on, id LIMIT $2) h
                    UNION ALL
-                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'scheduled'
-                       AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
+                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'scheduled' AND ",
+                live,
+                "      AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
@@ -259,7 +262,9 @@ async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId
             sql!(
                 "SELECT m.id FROM messages m JOIN policy_stages ps ON ps.policy_id = m.policy_id AND ps.stage = m.stage
                  JOIN notices n ON n.id = ps.notice_id
-                 WHERE m.channel_id = $1 AND m.state IN ('held', 'scheduled') AND n.channel_id <> $1 ORDER BY m.id LIMIT $2",
+                 WHERE m.channel_id = $1 AND ",
+                live,
+                " AND m.state IN ('held', 'scheduled') AND n.channel_id <> $1 ORDER BY m.id LIMIT $2",
                 { postgres: " FOR UPDATE OF m", sqlite: "" }
             ),
             values![channel_id, MOVES_MAX],

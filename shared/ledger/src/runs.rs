@@ -214,7 +214,8 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT id FROM runs WHERE (state = 'planned' AND next_try_at <= $1) OR (state = 'running' AND lease_expires_at <= $1)
+                    "SELECT id FROM runs WHERE state IN ('planned', 'running')
+                        AND ((state = 'planned' AND next_try_at <= $1) OR (state = 'running' AND lease_expires_at <= $1))
                      ORDER BY planned_at LIMIT $2"
                 ),
                 values![now, limit],

@@ -213,7 +213,7 @@ impl Shared {
         shared.lock_limited_businesses(tx).await?;
         shared.lock_gates(tx).await?;
         shared.lock_recipients(tx, keys).await?;
-        tx.fetch(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
+        tx.lock(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
         Ok(shared)
     }
 
@@ -245,7 +245,7 @@ impl Shared {
     async fn lock_limited_businesses(&self, tx: &mut Tx) -> Result<(), LedgerError> {
         let limited = json_ids(self.budgets.iter().filter(|(_, budget)| budget.limit.is_some()).map(|(id, _)| id.0));
         if limited != NONE {
-            tx.fetch(sql!("SELECT id FROM businesses WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![limited])
+            tx.lock(sql!("SELECT id FROM businesses WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![limited])
                 .await?;
         }
         Ok(())

@@ -19,8 +19,9 @@ impl Ledger {
                     tx.execute(
                         sql!(
                             "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
-                             WHERE id IN (SELECT id FROM messages WHERE state = 'sending' AND lease_expires_at <= $1
-                                          ORDER BY id LIMIT $2",
+                             WHERE id IN (SELECT id FROM messages WHERE ",
+                            live,
+                            " AND state = 'sending' AND lease_expires_at <= $1 ORDER BY id LIMIT $2",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
                             ") AND state = 'sending'"
                         ),
@@ -41,7 +42,8 @@ impl Ledger {
                     tx.execute(
                         sql!(
                             "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
-                             WHERE state = 'sending'"
+                             WHERE state = 'sending' AND ",
+                            live
                         ),
                         values![now],
                     )
@@ -60,8 +62,9 @@ impl Ledger {
                     tx.execute(
                         sql!(
                             "UPDATE messages SET state = 'skipped', reason = 'expired', queued_at = NULL, next_attempt_at = NULL, updated_at = $1
-                             WHERE id IN (SELECT id FROM messages WHERE state IN ('held', 'scheduled', 'queued') AND expires_at <= $1
-                                          ORDER BY id LIMIT $2",
+                             WHERE id IN (SELECT id FROM messages WHERE ",
+                            live,
+                            " AND state <> 'sending' AND expires_at <= $1 ORDER BY id LIMIT $2",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
                             ") AND state IN ('held', 'scheduled', 'queued')"
                         ),
@@ -76,7 +79,7 @@ impl Ledger {
     /// How many messages wait with a published hint: compared with what the broker has.
     pub async fn queued(&self) -> Result<u64, LedgerError> {
         let row =
-            self.db.read().await?.fetch_one(sql!("SELECT count(*) AS n FROM messages WHERE state = 'queued'"), vec![]).await?;
+            self.db.read().await?.fetch_one(sql!("SELECT count(*) AS n FROM messages WHERE state = 'queued' AND ", live), vec![]).await?;
         row.count("n")
     }
 
@@ -89,7 +92,9 @@ impl Ledger {
                     tx.execute(
                         sql!(
                             "UPDATE messages SET state = 'scheduled', next_attempt_at = $1, queued_at = NULL, updated_at = $1
-                             WHERE id IN (SELECT id FROM messages WHERE state = 'queued' AND queued_at <= $2 ORDER BY id LIMIT $3",
+                             WHERE id IN (SELECT id FROM messages WHERE ",
+                            live,
+                            " AND state = 'queued' AND queued_at <= $2 ORDER BY id LIMIT $3",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
                             ") AND state = 'queued'"
                         ),

@@ -156,7 +156,7 @@ fn postpone(until: DateTime<Utc>, why: DeferReason) -> Verdict {
 #[test]
 fn a_start_charges_gate_recipient_and_budget() {
     let mut world = World::new();
-    let Verdict::Start { slot_at, text } = world.admit(&ready()) else { panic!("it may go") };
+    let Verdict::Start { slot_at, text, .. } = world.admit(&ready()) else { panic!("it may go") };
     assert_eq!((slot_at, text.variables), (now() + LEAD, vec!["Maria".to_owned(), "R$100,00".to_owned()]));
     assert_eq!(world.gate.next_free_at, slot_at + world.gate.interval());
     let charged = Recipient {

@@ -7,11 +7,19 @@ pub struct Sql {
     pub(crate) sqlite: &'static str,
 }
 
+impl Sql {
+    /// Tells that the statement is about to run; the tests of its plan listen. It never holds a value.
+    pub(super) fn trace(&self) {
+        tracing::trace!(postgres = self.postgres, sqlite = self.sqlite, "ledger.statement");
+    }
+}
+
 /// Writes a statement once. Its parts are string literals and, where the dialects differ:
 ///
 /// | part | PostgreSQL | SQLite |
 /// |---|---|---|
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
+/// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
 /// | `(rows 1 r id: uuid, n: bigint)` | a row set `r` from the JSON text in `$1` | the same by `json_each` |
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
 /// | `(not_among 1 text)` | `<> ALL` of them | `NOT IN` them |
@@ -29,6 +37,7 @@ macro_rules! sql {
 
 macro_rules! postgres_part {
     ($text:literal) => { $text };
+    (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
     (for_update) => { " FOR NO KEY UPDATE " };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("json_to_recordset($", $n, "::json) AS ", stringify!($alias), "(", stringify!($first), " ", stringify!($first_kind),
@@ -51,6 +60,7 @@ macro_rules! postgres_part {
 
 macro_rules! sqlite_part {
     ($text:literal) => { $text };
+    (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
     (for_update) => { " " };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("(SELECT value ->> '$.", stringify!($first), "' AS ", stringify!($first),

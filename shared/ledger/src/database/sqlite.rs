@@ -1,8 +1,8 @@
 //! SQLite: one write actor that group-commits what is pending, readers apart.
 //!
 //! Durability is `synchronous=FULL` always: with NORMAL the last commits can vanish on power loss after the request has
-//! left (F8). A commit costs one fsync, so the actor runs every transaction that waits, each in its own savepoint, and
-//! commits them together.
+//! left (F8). A commit costs one fsync, so the actor runs every transaction that waits, each in its own savepoint where there are
+//! several, and commits them together.
 
 use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
 use crate::error::LedgerError;
@@ -24,6 +24,8 @@ const WAITING_MAX: usize = 1024;
 const READERS_MAX: u32 = 4;
 /// Prepared statements kept per connection: more than the ledger has.
 const STATEMENTS_CACHED: usize = 256;
+/// Rows on their way from the connection's own thread: a page, so that the two needn't wait for each other.
+const ROWS_BUFFERED: usize = 1000;
 /// How long another process's write is waited for (the command line beside a running `regua up`).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,6 +55,7 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(STATEMENTS_CACHED)
+            .row_buffer_size(ROWS_BUFFERED)
             .disable_statement_logging();
         let writer = SqliteConnection::connect_with(&options).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.clone());
@@ -170,10 +173,21 @@ impl Actor {
 
     async fn commit_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
         self.begin().await?;
+        if let [job] = group {
+            let keep = job.run(&mut self.tx).await;
+            return self.end(keep).await;
+        }
         for job in group.iter_mut() {
             self.tx.script("", "SAVEPOINT job").await?;
             let keep = job.run(&mut self.tx).await;
             self.tx.script("", if keep { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" }).await?;
+        }
+        self.end(true).await
+    }
+
+    async fn end(&mut self, keep: bool) -> Result<(), LedgerError> {
+        if !keep {
+            return self.tx.script("", "ROLLBACK").await;
         }
         let committed = self.tx.script("", "COMMIT").await;
         if committed.is_err() {
