@@ -155,7 +155,9 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     if !open {
         return Ok(TopUp::default());
     }
-    if channel.paused_until.is_some_and(|until| until > now) || stops.hold_channel(channel.business_id, channel.integration_id, channel_id) {
+    if channel.paused_until.is_some_and(|until| until > now)
+        || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
+    {
         // Nothing goes out here; what a person has pointed to another channel meanwhile goes there.
         let moving = moving_away(tx, channel_id).await?;
         return queue(tx, channel_id, &moving, &stops, now).await;

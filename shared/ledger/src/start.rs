@@ -276,8 +276,7 @@ impl Shared {
     /// Locks the recipients that were written to before. The others get their row when the first message to them starts: two starts that
     /// write to one new person at once meet at its key, and one of them is repeated.
     async fn lock_recipients(&mut self, tx: &mut Tx, keys: BTreeSet<(BusinessId, String)>) -> Result<(), LedgerError> {
-        let wanted: Vec<_> =
-            keys.iter().map(|(business, phone)| json!({"business_id": business, "phone_key": phone})).collect();
+        let wanted: Vec<_> = keys.iter().map(|(business, phone)| json!({"business_id": business, "phone_key": phone})).collect();
         let rows = tx
             .fetch(
                 sql!(
@@ -384,7 +383,8 @@ impl Shared {
         let changed = self.recipients.iter().filter(|(key, recipient)| self.before.get(*key).unwrap_or(&unknown) != *recipient);
         let (known, new): (Vec<_>, Vec<_>) = changed.partition(|(key, _)| self.before.contains_key(*key));
         let json = |rows: Vec<(&(BusinessId, String), &Recipient)>| {
-            let rows: Vec<_> = rows.into_iter().map(|(key, recipient)| recipient_json(key, recipient, last.get(key).copied())).collect();
+            let rows: Vec<_> =
+                rows.into_iter().map(|(key, recipient)| recipient_json(key, recipient, last.get(key).copied())).collect();
             json!(rows).to_string()
         };
         if !known.is_empty() {
@@ -443,7 +443,9 @@ impl BucketChanges {
     pub(crate) async fn store(self, tx: &mut Tx) -> Result<(), LedgerError> {
         let rows = |sign: i64| -> Vec<_> {
             let changes = self.0.iter().filter(|(_, change)| change.signum() == sign);
-            changes.map(|((business, bucket), change)| json!({"business_id": business, "bucket_at": bucket, "change": change})).collect()
+            changes
+                .map(|((business, bucket), change)| json!({"business_id": business, "bucket_at": bucket, "change": change}))
+                .collect()
         };
         let (more, fewer) = (rows(1), rows(-1));
         if !more.is_empty() {

@@ -78,8 +78,12 @@ impl Ledger {
 
     /// How many messages wait with a published hint: compared with what the broker has.
     pub async fn queued(&self) -> Result<u64, LedgerError> {
-        let row =
-            self.db.read().await?.fetch_one(sql!("SELECT count(*) AS n FROM messages WHERE state = 'queued' AND ", live), vec![]).await?;
+        let row = self
+            .db
+            .read()
+            .await?
+            .fetch_one(sql!("SELECT count(*) AS n FROM messages WHERE state = 'queued' AND ", live), vec![])
+            .await?;
         row.count("n")
     }
 

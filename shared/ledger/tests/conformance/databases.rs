@@ -116,6 +116,14 @@ impl Fixture {
         assert_eq!(self.execute(format!("UPDATE ledger SET clock_offset_us = clock_offset_us + {us}")).await, 1);
     }
 
+    /// The pool on SQLite.
+    pub const fn sqlite(&self) -> Option<&SqlitePool> {
+        match &self.raw {
+            Raw::Sqlite(pool) => Some(pool),
+            Raw::Postgres(_) => None,
+        }
+    }
+
     /// The pool on PostgreSQL, for what only two connections show.
     pub const fn postgres(&self) -> Option<&PgPool> {
         match &self.raw {

@@ -9,6 +9,7 @@ use regua_domain::ids::MessageId;
 use regua_domain::message::{DeferReason, FailReason, SkipReason, State};
 use regua_domain::settlement::Settlement;
 use regua_ledger::start::StartAnswer;
+use std::collections::BTreeSet;
 
 /// One customer with `count` invoices, all queued.
 async fn one_phone(w: &World, count: u32) -> Vec<MessageId> {
@@ -62,7 +63,36 @@ async fn an_unlimited_channel_gives_every_slot_at_once(f: Fixture) {
     let w = World::new(f, &Setup { per_second: 0, ..Setup::default() }).await;
     let ids = w.queued(100).await;
     let answers = w.start(&ids).await;
-    assert!(answers.iter().all(|answer| matches!(answer, StartAnswer::Started(_))));
+    let slots: BTreeSet<_> = answers.iter().map(slot_of).collect();
+    assert_eq!(slots.len(), 1, "without a limit the slot is the moment of the start");
+    assert!(answers.iter().all(|answer| matches!(answer, StartAnswer::Started(started) if !started.is_paced)));
+}
+
+fn slot_of(answer: &StartAnswer) -> DateTime<Utc> {
+    match answer {
+        StartAnswer::Started(started) => started.slot_at,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two starts that write to one new person at once meet at its key: one of them is repeated and finds the other's start.
+async fn two_channels_that_first_write_to_one_person_at_once_keep_the_spacing(f: Fixture) {
+    let w = World::new(f, &Setup { per_second: 0, ..Setup::default() }).await;
+    let people = 1..=20;
+    let invoices: Vec<_> =
+        people.clone().flat_map(|n| [invoice(2 * n, n, due_for("overdue")), invoice(2 * n + 1, n, due_for("overdue"))]).collect();
+    w.sync(&people.clone().map(customer).collect::<Vec<_>>(), &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    assert_eq!(w.top_up(1000).await.len(), invoices.len());
+    w.f.execute(format!("UPDATE channels SET business_id = '{}'", w.business)).await;
+    for person in people {
+        let (first, second) = (w.message_of(2 * person).await.id, w.message_of(2 * person + 1).await.id);
+        w.f.execute(format!("UPDATE messages SET channel_id = '{}' WHERE id = '{second}'", w.other_channel)).await;
+        let (first, second) = tokio::join!(w.start_one(first), w.start_one(second));
+        let started = [&first, &second].into_iter().filter(|answer| matches!(answer, StartAnswer::Started(_))).count();
+        assert_eq!(started, 1, "{first:?} {second:?}");
+    }
 }
 
 async fn a_changed_limit_holds_from_the_next_start(f: Fixture) {
@@ -338,6 +368,7 @@ impl World {
 conformance! {
     slots_keep_to_the_limit_over_any_second
     an_unlimited_channel_gives_every_slot_at_once
+    two_channels_that_first_write_to_one_person_at_once_keep_the_spacing
     a_changed_limit_holds_from_the_next_start
     messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once
     another_phone_is_not_kept_waiting

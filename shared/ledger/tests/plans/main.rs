@@ -1,0 +1,259 @@
+//! How the databases go about the ledger's statements: in a ledger of years, nothing that a message on its way needs may read a whole table.
+//!
+//! A provider's day is run through, its statements are listened to, and each is explained in the same database. A test of its own process,
+//! because the listener is the process's.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
+#![allow(dead_code, reason = "the world is the conformance suite's")]
+
+#[path = "../conformance/databases.rs"]
+mod databases;
+#[path = "../conformance/setup.rs"]
+mod setup;
+#[path = "../conformance/world.rs"]
+mod world;
+
+use chrono::TimeDelta;
+use databases::Fixture;
+use regua_domain::message::DeferReason;
+use regua_domain::settlement::Settlement;
+use regua_domain::stop::StopScope;
+use regua_ledger::stops::NewStop;
+use regua_ledger::{Ledger, new_id};
+use setup::Setup;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use world::{World, finished, invoice, sent, today};
+
+/// Tables that grow with the provider's age or size.
+const LARGE: [&str; 7] = ["messages", "message_texts", "attempts", "recipients", "invoices", "customers", "invoice_events"];
+/// An index that holds only what is on its way: reading all of it is reading all that waits.
+const LIVE: &str = "live_messages_best_first";
+/// What a provider of a few years has, enough for PostgreSQL to plan for it.
+const HISTORY: u32 = 20_000;
+
+/// A statement in both dialects.
+type Statement = (String, String);
+
+static HEARD: Mutex<BTreeSet<Statement>> = Mutex::new(BTreeSet::new());
+
+/// Listens to `ledger.statement`.
+struct Listener;
+
+#[derive(Default)]
+struct Heard(Statement);
+
+impl Visit for Heard {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "postgres" => self.0.0 = value.into(),
+            "sqlite" => self.0.1 = value.into(),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Listener {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        let mut heard = Heard::default();
+        event.record(&mut heard);
+        if !heard.0.0.is_empty() {
+            HEARD.lock().unwrap_or_else(PoisonError::into_inner).insert(heard.0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_of_a_message_on_its_way_reads_a_whole_table() {
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Listener)).unwrap();
+    databases::on_sqlite(|f| async {
+        let w = World::new(f, &Setup { recipients_per_24h: "2000", ..Setup::default() }).await;
+        a_day(&w).await;
+        let heard = heard();
+        assert!(heard.len() > 50, "{} statements were heard", heard.len());
+        check(&explain_on_sqlite(&w.f, &heard).await);
+    })
+    .await;
+    databases::on_postgres(|f| async {
+        let w = World::new(f, &Setup { recipients_per_24h: "2000", ..Setup::default() }).await;
+        a_day(&w).await;
+        fill_history(&w).await;
+        check(&explain_on_postgres(&w.f, &heard()).await);
+    })
+    .await;
+}
+
+fn heard() -> Vec<Statement> {
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+}
+
+/// The plans that read a large table whole, each with its statement.
+struct Findings(Vec<String>);
+
+#[track_caller]
+fn check(findings: &Findings) {
+    assert!(findings.0.is_empty(), "{} statements read a whole table:\n\n{}", findings.0.len(), findings.0.join("\n\n"));
+}
+
+/// Everything that services do in a day, each at least once. Left out is what a person asks for and what reads everything on purpose.
+async fn a_day(w: &World) {
+    // What was heard before is a person's doing: the configuration.
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    let ids = w.queued(6).await;
+    w.ledger.locate(&ids).await.unwrap();
+    let attempts: Vec<_> = {
+        let mut attempts = Vec::new();
+        for id in &ids[..4] {
+            w.f.advance(TimeDelta::seconds(1)).await;
+            attempts.push(w.started(*id).await.attempt_id);
+        }
+        attempts
+    };
+    w.ledger.attempts_begun(&attempts).await.unwrap();
+    let at = w.now().await + TimeDelta::seconds(5);
+    let results = vec![
+        finished(ids[0], attempts[0], sent("p")),
+        finished(ids[1], attempts[1], Settlement::GiveBack),
+        finished(ids[2], attempts[2], Settlement::Defer { until: at, why: DeferReason::Throttled }),
+    ];
+    w.ledger.finish(results.clone()).await.unwrap();
+    w.ledger.finish(results).await.unwrap();
+    w.ledger.pause_channel(w.channel, at, DeferReason::Throttled).await.unwrap();
+    w.top_up(10).await;
+    a_stop(&w.ledger).await;
+    // An amount changed, one was paid, one is due for the next stage: rendered again, skipped, superseded.
+    let mut changed = invoice(5, 5, world::due_for("overdue"));
+    changed.open_amount = regua_domain::money::Centavos(12_300);
+    w.sync(&[], &[changed, world::paid(&invoice(6, 6, today())), invoice(2, 2, world::due_for("pending_query"))]).await;
+    w.ledger.unqueue_unpublished(ids.clone()).await.unwrap();
+    w.f.advance(TimeDelta::seconds(10)).await;
+    w.top_up(10).await;
+    w.evaluate().await;
+    sweeps(w).await;
+}
+
+async fn a_stop(ledger: &Ledger) {
+    let stop = NewStop {
+        scope: StopScope::Stage,
+        target: "in_person".into(),
+        raised_by: "test".into(),
+        why: "a plan".into(),
+        until_at: None,
+    };
+    assert!(ledger.raise_stop(stop).await.unwrap());
+}
+
+async fn sweeps(w: &World) {
+    let ledger = &w.ledger;
+    w.f.advance(TimeDelta::minutes(2)).await;
+    ledger.rescue().await.unwrap();
+    ledger.expire().await.unwrap();
+    ledger.queued().await.unwrap();
+    ledger.unqueue(TimeDelta::zero()).await.unwrap();
+    ledger.is_busy().await.unwrap();
+    ledger.runs_to_tick(10).await.unwrap();
+    let run = w.leased_run().await;
+    ledger.heartbeat(run.run.id, run.owner).await.unwrap();
+    let sync = ledger.begin_sync(w.source, new_id()).await.unwrap().unwrap();
+    ledger.unseen_titles(sync, today() - TimeDelta::days(60), None, 10).await.unwrap();
+    ledger.end_sync(sync, true).await.unwrap();
+}
+
+/// Many sent messages with their attempts and people, and the statistics that autovacuum makes of them.
+async fn fill_history(w: &World) {
+    let copy = |table: &str, columns: &str, values: &str| {
+        format!("INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(1, {HISTORY}) AS n")
+    };
+    let run = "(SELECT id FROM runs LIMIT 1)";
+    let message =
+        "id, source_id, subject, stage, stage_rank, occasion, due_on, state, policy_id, notice_id, channel_id, phone_key, run_id,
+                   run_planned_at, expires_at, facts_version, created_at, updated_at";
+    let (source, policy, channel) = (w.source, w.policy, w.channel);
+    w.f.execute(copy(
+        "messages",
+        message,
+        &format!(
+            "md5('m' || n)::uuid, '{source}', 'h' || n, 'overdue', 3, '2025-01-01', '2025-01-01', 'sent', '{policy}',
+             (SELECT id FROM notices LIMIT 1), '{channel}', 'p' || n, {run}, 1, 1, 'f', 1, 1"
+        ),
+    ))
+    .await;
+    w.f.execute(copy(
+        "attempts",
+        "id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before, outcome, finished_at",
+        &format!("md5('a' || n)::uuid, md5('m' || n)::uuid, 1, '{channel}', 'd', 1, 1, '{{}}', 'sent', 1"),
+    ))
+    .await;
+    let business = w.business;
+    w.f.execute(copy("recipients", "business_id, phone_key", &format!("'{business}', 'p' || n"))).await;
+    w.f.execute(copy("customers", "source_id, id, record, observed_at", &format!("'{source}', 'h' || n, '{{}}', 1"))).await;
+    w.f.execute(copy(
+        "invoices",
+        "source_id, id, customer_id, is_open, due_on, record, observed_at, generation",
+        &format!("'{source}', 'h' || n, 'h' || n, false, '2025-01-01', '{{}}', 1, 0"),
+    ))
+    .await;
+    w.f.execute("ANALYZE").await;
+}
+
+async fn explain_on_sqlite(f: &Fixture, statements: &[Statement]) -> Findings {
+    let mut findings = Vec::new();
+    for (_, sql) in statements {
+        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(f.sqlite().unwrap()).await;
+        let plan: Vec<String> =
+            rows.unwrap_or_else(|error| panic!("{sql}: {error}")).iter().map(|row| row.get("detail")).collect();
+        let scans = |step: &&String| {
+            let words: Vec<&str> = step.split_whitespace().collect();
+            words[0] == "SCAN" && is_large(sql, words[1]) && !step.contains(LIVE)
+        };
+        if plan.iter().any(|step| scans(&step)) {
+            findings.push(format!("{sql}\n{}", plan.join("\n")));
+        }
+    }
+    Findings(findings)
+}
+
+/// Whether a name in a plan, a table or its alias in the statement, is a large table.
+fn is_large(sql: &str, name: &str) -> bool {
+    LARGE
+        .iter()
+        .any(|table| *table == name || sql.contains(&format!("{table} {name} ")) || sql.contains(&format!("{table} {name}\n")))
+}
+
+async fn explain_on_postgres(f: &Fixture, statements: &[Statement]) -> Findings {
+    let mut findings = Vec::new();
+    // As the ledger's own connections: see `SESSION`.
+    let mut connection = f.postgres().unwrap().acquire().await.unwrap();
+    let session = "SET enable_seqscan = off; SET random_page_cost = 1.1; SET plan_cache_mode = force_generic_plan";
+    connection.execute(session).await.unwrap();
+    for (sql, _) in statements {
+        let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).map(|_| "NULL").collect::<Vec<_>>().join(", ");
+        let parameters = if parameters.is_empty() { parameters } else { format!("({parameters})") };
+        let prepared = sqlx::raw_sql(AssertSqlSafe(format!("PREPARE explained AS {sql}"))).execute(&mut *connection).await;
+        prepared.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let explain = sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN EXECUTE explained{parameters}")));
+        let plan: Vec<String> = explain.fetch_all(&mut *connection).await.unwrap();
+        connection.execute("DEALLOCATE explained").await.unwrap();
+        if plan.iter().enumerate().any(|(place, step)| reads_all(step, &plan[place + 1..])) {
+            findings.push(format!("{sql}\n{}", plan.join("\n")));
+        }
+    }
+    Findings(findings)
+}
+
+/// Whether a step of a PostgreSQL plan goes through a whole large table: without an index, or along one without a condition.
+fn reads_all(step: &str, rest: &[String]) -> bool {
+    let Some((kind, on)) = step.split_once(" on ") else { return false };
+    let table = on.split_whitespace().next().unwrap_or_default();
+    if !LARGE.contains(&table) || !kind.contains("Scan") || step.contains(LIVE) {
+        return false;
+    }
+    let details = rest.iter().take_while(|line| !line.contains("->"));
+    let has_condition = details.into_iter().any(|line| line.contains("Index Cond") || line.contains("Recheck Cond"));
+    !has_condition
+}
