@@ -116,6 +116,8 @@ impl Workspace {
 pub struct Metadata {
     /// Every package.
     pub packages: Vec<Package>,
+    /// Where programs are built.
+    pub target_directory: PathBuf,
 }
 
 /// One package.

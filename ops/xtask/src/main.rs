@@ -2,9 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should"))]
 
-mod bench;
 mod cargo;
 mod checks;
+mod long;
 mod servers;
 mod steps;
 mod test;
@@ -17,8 +17,10 @@ usage: cargo xtask COMMAND
 commands:
   test             formatting, clippy, rustdoc, the house checks, a build, then every test of the workspace
   bench [OPTION…]  Régua's speed beside raw loops that do the same work without any decision; `bench --help` lists the options
+  limit [N]        is the limit per second kept and used up, by N dispatchers (3), and while one is killed and another joins?
+  memory           is the services' memory the same with ten times the invoices?
 
-Both use the RabbitMQ and PostgreSQL that REGUA_TEST_AMQP_URL and REGUA_TEST_DATABASE_URL name. Without these variables private
+All use the RabbitMQ and PostgreSQL that REGUA_TEST_AMQP_URL and REGUA_TEST_DATABASE_URL name. Without these variables private
 instances of the installed servers are started on free ports and stopped afterwards; what is not installed is installed by apt-get when
 this runs as root.
 
@@ -28,7 +30,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => exit_code(command_test()),
-        ["bench", ref arguments @ ..] => exit_code(command_bench(arguments)),
+        ["bench", ref arguments @ ..] => exit_code(command_long(&long::BENCH, arguments)),
+        ["limit", ref arguments @ ..] => exit_code(command_long(&long::LIMIT, arguments)),
+        ["memory", ref arguments @ ..] => exit_code(command_long(&long::MEMORY, arguments)),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -54,6 +58,6 @@ fn command_test() -> anyhow::Result<()> {
     Ok(test::run(&cargo::Workspace::find()?)?)
 }
 
-fn command_bench(arguments: &[&str]) -> anyhow::Result<()> {
-    Ok(bench::run(&cargo::Workspace::find()?, arguments)?)
+fn command_long(long: &long::Long, arguments: &[&str]) -> anyhow::Result<()> {
+    Ok(long.run(&cargo::Workspace::find()?, arguments)?)
 }

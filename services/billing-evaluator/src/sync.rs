@@ -11,10 +11,12 @@ use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, P
 use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
-use regua_pipeline::{TokenError, token};
+use regua_pipeline::{TokenError, allows_private_urls, token};
+use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
 use regua_telemetry::service::Process;
 use regua_telemetry::shutdown::Shutdown;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
@@ -67,6 +69,7 @@ impl From<IxcError> for SyncError {
 /// A source's client with what it has learnt: the form of its date filters, the names of its places.
 struct Reader {
     url: String,
+    token: SecretString,
     client: IxcClient,
     places: Mutex<Places>,
 }
@@ -74,8 +77,8 @@ struct Reader {
 /// Syncs sources, keeping their clients.
 pub struct Syncer {
     ledger: Ledger,
+    config: ServiceConfig,
     environment: Environment,
-    allow_private: bool,
     shutdown: Shutdown,
     readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
 }
@@ -109,8 +112,8 @@ impl Syncer {
     pub fn new(ledger: Ledger, process: &Process) -> Self {
         Self {
             ledger,
+            config: process.config.clone(),
             environment: process.environment.clone(),
-            allow_private: process.config.allow_private_urls,
             shutdown: process.shutdown.clone(),
             readers: Mutex::default(),
         }
@@ -219,18 +222,19 @@ impl Syncer {
         Ok(())
     }
 
-    /// The source's client: kept across syncs, made anew when its address changed.
+    /// The source's client: kept across syncs, made anew when its address or its token changed.
     async fn reader(&self, source: &Source) -> Result<Arc<Reader>, SyncError> {
+        let token = token(&source.token, &source.name, &self.environment).map_err(SyncError::Token)?;
         let mut readers = self.readers.lock().await;
-        if let Some(reader) = readers.get(&source.id).filter(|reader| reader.url == source.url) {
+        let is_same = |reader: &&Arc<Reader>| reader.url == source.url && reader.token.expose_secret() == token.expose_secret();
+        if let Some(reader) = readers.get(&source.id).filter(is_same) {
             return Ok(Arc::clone(reader));
         }
-        let token = token(&source.token, &source.name, &self.environment).map_err(SyncError::Token)?;
-        let mut config = IxcConfig::new(source.url.clone(), token);
-        config.allow_private = self.allow_private;
+        let mut config = IxcConfig::new(source.url.clone(), token.clone());
+        config.allow_private = allows_private_urls(&self.ledger, &self.config).await?;
         config.page_size = config.page_size.min(u16::try_from(self.ledger.mirror_batch()).unwrap_or(u16::MAX));
         let client = IxcClient::new(&config).map_err(SyncError::Settings)?;
-        let reader = Arc::new(Reader { url: source.url.clone(), client, places: Mutex::default() });
+        let reader = Arc::new(Reader { url: source.url.clone(), token, client, places: Mutex::default() });
         readers.insert(source.id, Arc::clone(&reader));
         Ok(reader)
     }

@@ -2,7 +2,9 @@
 
 use crate::Dispatcher;
 use crate::attempt::{self, Order};
-use crate::config::{HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, START_MAX, START_UNPACED_MIN};
+use crate::config::{
+    HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, START_MAX, START_UNPACED_MIN,
+};
 use crate::finisher::Finisher;
 use crate::pulse::Pulse;
 use chrono::{DateTime, TimeDelta, Utc};

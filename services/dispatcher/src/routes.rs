@@ -3,8 +3,10 @@
 use crate::Dispatcher;
 use crate::config::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
 use regua_domain::ids::ChannelId;
+use regua_ledger::LedgerError;
 use regua_ledger::release::Route;
 use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig};
+use regua_pipeline::allows_private_urls;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -42,18 +44,23 @@ pub async fn keep_fresh(dispatcher: Arc<Dispatcher>) {
     let mut every = tokio::time::interval(FRESH_EVERY);
     loop {
         every.tick().await;
-        match dispatcher.pipeline.ledger.routes().await {
-            Ok(routes) => refresh(&dispatcher, routes),
+        match look(&dispatcher).await {
+            Ok((routes, allow_private)) => refresh(&dispatcher, routes, allow_private),
             Err(error) => tracing::debug!(error = %Chain(&error), "dispatcher.routes_not_read"),
         }
     }
 }
 
-fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>) {
+async fn look(dispatcher: &Dispatcher) -> Result<(Vec<Route>, bool), LedgerError> {
+    let ledger = &dispatcher.pipeline.ledger;
+    Ok((ledger.routes().await?, allows_private_urls(ledger, &dispatcher.process.config).await?))
+}
+
+fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, allow_private: bool) {
     let mut fresh = HashMap::new();
     let mut clients: HashMap<_, Result<(OpaClient, SecretString), String>> = HashMap::new();
     for route in routes {
-        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route));
+        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route, allow_private));
         let check = format!("integration {}", route.integration);
         let health = dispatcher.process.health.scoped("dispatcher");
         match client {
@@ -68,15 +75,14 @@ fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>) {
 }
 
 /// The client of a route's integration: the known one, unless its address or token changed.
-fn client(dispatcher: &Dispatcher, route: &Route) -> Result<(OpaClient, SecretString), String> {
+fn client(dispatcher: &Dispatcher, route: &Route, allow_private: bool) -> Result<(OpaClient, SecretString), String> {
     let token = regua_pipeline::token(&route.token, &route.integration, &dispatcher.process.environment)
         .map_err(|error| Chain(&error).to_string())?;
     let known = dispatcher.routes.of(route.channel_id);
     if let Some(way) = known.filter(|way| way.route == *route && way.token.expose_secret() == token.expose_secret()) {
         return Ok((way.client, token));
     }
-    let (base, _) = BaseUrl::parse(&route.url, dispatcher.process.config.allow_private_urls)
-        .map_err(|error| format!("its url can't be used: {error}"))?;
+    let (base, _) = BaseUrl::parse(&route.url, allow_private).map_err(|error| format!("its url can't be used: {error}"))?;
     let mut config = OpaClientConfig::new(base, token.clone());
     config.connect_timeout = CONNECT_TIMEOUT;
     config.request_timeout = REQUEST_TIMEOUT;

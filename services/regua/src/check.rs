@@ -66,13 +66,13 @@ pub async fn check(ledger: &Ledger, config: &ServiceConfig, environment: &Enviro
         "configuration",
         format!("{} policies, {} tasks", configuration.policies.len(), configuration.tasks.len()),
     ));
+    let allow_private = regua_pipeline::allows_private_urls(ledger, config).await?;
     for integration in &configuration.integrations {
         let what = format!("Opa! Suite {:?}", integration.name);
         let client = regua_pipeline::token(&integration.token, &integration.name, environment)
             .map_err(|error| Chain(&error).to_string())
             .and_then(|token| {
-                let (base, _) =
-                    BaseUrl::parse(integration.url.as_str(), config.allow_private_urls).map_err(|error| error.to_string())?;
+                let (base, _) = BaseUrl::parse(integration.url.as_str(), allow_private).map_err(|error| error.to_string())?;
                 OpaClient::new(OpaClientConfig::new(base, token)).map_err(|error| Chain(&error).to_string())
             });
         match client {
@@ -85,7 +85,7 @@ pub async fn check(ledger: &Ledger, config: &ServiceConfig, environment: &Enviro
             let what = format!("IXC {:?}", source.name);
             findings.push(match regua_pipeline::token(token, &source.name, environment) {
                 Err(error) => Finding::bad(what, Chain(&error).to_string(), "set the source's token"),
-                Ok(token) => check_ixc(what, url.as_str(), token, config.allow_private_urls).await,
+                Ok(token) => check_ixc(what, url.as_str(), token, allow_private).await,
             });
         }
     }

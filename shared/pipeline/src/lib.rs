@@ -6,6 +6,6 @@ mod release;
 mod token;
 mod watch;
 
-pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, open};
+pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, allows_private_urls, open};
 pub use release::{Released, release, release_channel};
 pub use token::{TokenError, token};

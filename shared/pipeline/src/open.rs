@@ -85,6 +85,12 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     Ok(Some(Pipeline { ledger, ledger_id, broker }))
 }
 
+/// Whether addresses in private networks may be called: the environment allows it, or the ledger has a demo's clock, which only an empty ledger
+/// can be given, so that its providers are simulators.
+pub async fn allows_private_urls(ledger: &Ledger, config: &ServiceConfig) -> Result<bool, LedgerError> {
+    Ok(config.allow_private_urls || ledger.has_demo_clock().await?)
+}
+
 /// Waits for the ledger, migrates it, and reads its id.
 async fn reach(process: &Process, ledger: &Ledger) -> Result<Option<LedgerId>, Failure> {
     for attempt in 1.. {

@@ -111,7 +111,10 @@ mod tests {
             source: source.map(ToOwned::to_owned),
             manifest_path: "Cargo.toml".into(),
         };
-        let found = super::check(&Metadata { packages: vec![package("theirs", Some("registry")), package("ours", None)] });
+        let found = super::check(&Metadata {
+            packages: vec![package("theirs", Some("registry")), package("ours", None)],
+            target_directory: "target".into(),
+        });
         assert_eq!(found.len(), 1);
         assert!(found[0].place.starts_with("theirs 1.0.0"));
     }

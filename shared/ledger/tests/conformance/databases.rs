@@ -117,6 +117,7 @@ impl Fixture {
     }
 
     /// The pool on SQLite.
+    #[allow(dead_code, reason = "for the tests of plans, which share this file")]
     pub const fn sqlite(&self) -> Option<&SqlitePool> {
         match &self.raw {
             Raw::Sqlite(pool) => Some(pool),

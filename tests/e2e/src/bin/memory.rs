@@ -1,9 +1,7 @@
 //! Is the steady memory of the services constant in the number of invoices?
 //!
-//! `cargo build --release --workspace && cargo run --release -p regua-e2e --bin memory` plays a day with 3,000 invoices and one with 30,000,
-//! prints what each of the three services held while the day was decided and sent, and ends with 1 unless the larger is at most 1.2 × the
-//! smaller. It uses the servers of `REGUA_TEST_AMQP_URL` and `REGUA_TEST_DATABASE_URL`, else private instances of installed ones.
-//! Two numbers of customers as arguments take the place of the two days' own. The simulators are in this process, so their memory doesn't count; they spill their logs to disk.
+//! `cargo xtask memory` plays a day with 3,000 invoices and one with 30,000, prints what each of the three services held while the day was
+//! decided and sent, and ends with 1 unless the larger is at most 1.2 × the smaller. Two numbers of customers as arguments take the place of the two days' own. The simulators are in this process, so their memory doesn't count; they spill their logs to disk.
 
 use regua_e2e::memory::{Steady, peak_kib};
 use regua_e2e::{World, WorldOptions};

@@ -1,0 +1,36 @@
+//! The long forms: measurements that need minutes and a machine with nothing else to do. They run in release mode, over real servers.
+
+use crate::cargo::{self, Error, Workspace};
+use crate::servers::{AMQP_VARIABLE, DATABASE_VARIABLE, Plan, TestServers};
+use std::process::{Command, Stdio};
+
+/// One of them: the program that measures, and the packages whose programs it starts.
+pub struct Long {
+    package: &'static str,
+    program: &'static str,
+    starts: &'static [&'static str],
+}
+
+/// Régua's speed beside raw loops. With `--json` its object is the last line.
+pub const BENCH: Long = Long { package: "regua-bench", program: "regua-bench", starts: &[] };
+/// The services' memory at ten times the invoices.
+pub const MEMORY: Long = Long { package: "regua-e2e", program: "memory", starts: SERVICES };
+/// The limit per second: ceiling, floor, shares, a killed dispatcher.
+pub const LIMIT: Long = Long { package: "regua-e2e", program: "limit", starts: SERVICES };
+
+const SERVICES: &[&str] = &["scheduler", "billing-evaluator", "dispatcher", "regua"];
+
+impl Long {
+    /// Builds it, gives it servers, and runs it with these arguments.
+    pub fn run(&self, workspace: &Workspace, arguments: &[&str]) -> Result<(), Error> {
+        let plan = Plan::make()?;
+        // Before the servers start, so that they don't idle while it builds; all at once, so that no feature is built twice.
+        let packages = std::iter::once(&self.package).chain(self.starts).flat_map(|package| ["--package", *package]);
+        cargo::run(workspace.cargo(&["build", "--release", "--bins"]).args(packages))?;
+        let servers = TestServers::start(&plan)?;
+        // Not by `cargo run`, which builds for one package alone, with other features.
+        let mut measure = Command::new(workspace.metadata()?.target_directory.join("release").join(self.program));
+        measure.args(arguments).env(AMQP_VARIABLE, servers.amqp_url()).env(DATABASE_VARIABLE, servers.database_url());
+        cargo::run(measure.stdin(Stdio::null()))
+    }
+}
