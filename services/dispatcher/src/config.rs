@@ -22,7 +22,10 @@ pub const LEAD_MAX: Duration = Duration::from_millis(150);
 /// How far ahead slots are taken, by every dispatcher alike: one that looked less far would find the slots that it may take gone to those that
 /// look further, and one that looked further would leave a gap behind those that don't.
 pub const HORIZON: Duration = Duration::from_millis(200);
-/// How much of the horizon is let run free before the next start, so that one start takes several slots.
+/// How long before the lead eats into the taken slots the next start is made: a start may be held up for so long without a slot being lost.
+/// Much more often than that, dispatchers would meet at the gate for two or three slots at a time.
+pub const SLACK: Duration = Duration::from_millis(100);
+/// How much of the horizon is let run free at least before the next start, however long the lead.
 pub const REFILL: Duration = Duration::from_millis(30);
 /// A slot that is later than this is given back, not sent late.
 pub const LATE_MAX: Duration = Duration::from_millis(10);

@@ -3,7 +3,8 @@
 use crate::Dispatcher;
 use crate::attempt::{self, Order};
 use crate::config::{
-    HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, START_MAX, START_UNPACED_MIN,
+    HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, SLACK, START_MAX,
+    START_UNPACED_MIN,
 };
 use crate::finisher::Finisher;
 use crate::pulse::Pulse;
@@ -162,8 +163,9 @@ impl Lane {
         match self.dispatcher.pipeline.ledger.start(request).await {
             Ok(reply) => {
                 let received = Instant::now();
-                self.dispatcher.clock.starts().add(received, received - asked.at);
-                self.dispatcher.clock.sample(reply.now, received);
+                let clock = &self.dispatcher.clock;
+                clock.sample(reply.now, received);
+                clock.starts().add(received, received.saturating_duration_since(clock.local(reply.now)));
                 let nap = self.act(reply, batch, asked);
                 if is_slow { Some(NAP_MAX) } else { nap }
             }
@@ -260,8 +262,8 @@ impl Lane {
         for hint in back {
             self.queue.push_front(hint);
         }
-        let free_at = no_slot?;
-        Some((self.dispatcher.clock.local(free_at) + REFILL).saturating_duration_since(Instant::now() + HORIZON))
+        let ahead = (self.lead() + SLACK).min(HORIZON - REFILL);
+        Some(self.dispatcher.clock.local(no_slot?).saturating_duration_since(Instant::now() + ahead))
     }
 
     /// A start that failed may have been committed all the same: whatever began is given back, fenced by its attempt; the hints wait on.
