@@ -262,7 +262,7 @@ impl Lane {
         for hint in back {
             self.queue.push_front(hint);
         }
-        let ahead = (self.lead() + SLACK).min(HORIZON - REFILL);
+        let ahead = (self.lead() + SLACK).min(HORIZON.saturating_sub(REFILL));
         Some(self.dispatcher.clock.local(no_slot?).saturating_duration_since(Instant::now() + ahead))
     }
 
