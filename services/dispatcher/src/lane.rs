@@ -146,6 +146,9 @@ impl Lane {
         let is_slow = self.is_slow();
         if !self.is_paced {
             self.wait_for_places(START_UNPACED_MIN).await;
+            if self.dispatcher.process.shutdown.has_begun() || !self.can_start() {
+                return Some(NAP_MAX);
+            }
         }
         let batch = self.take_batch(is_slow);
         if batch.is_empty() {
@@ -231,7 +234,9 @@ impl Lane {
             let Some(taken) = batch.remove(&message) else { continue };
             match answer {
                 StartAnswer::Started(started) => {
-                    self.is_paced = started.is_paced;
+                    if started.channel_id == self.channel {
+                        self.is_paced = started.is_paced;
+                    }
                     let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
                         self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
                         continue;
@@ -275,8 +280,12 @@ impl Lane {
         }
     }
 
+    /// Says whether the ledger is fast enough for slots; a channel without a limit has none, and nothing to say about it.
     fn tell_lead(&self, lead: Duration) {
-        let readiness = if self.is_paced && lead > LEAD_MAX {
+        if !self.is_paced {
+            return;
+        }
+        let readiness = if lead > LEAD_MAX {
             Readiness::not_ready(format!("the ledger is too slow: 99 of 100 starts take up to {} ms", (lead / 2).as_millis()))
         } else {
             Readiness::Ready

@@ -114,6 +114,8 @@ async fn apply_businesses(tx: &mut Tx, configuration: &Configuration) -> Result<
             .await?;
         ids.insert(name, row.id("id")?);
     }
+    // What was started under the old limits is counted before the new ones hold, and who starts next sees them.
+    tx.lock(sql!("SELECT channel_id FROM gates ORDER BY channel_id", for_update), vec![]).await?;
     // Who waits for a limit that was just raised shall not wait on; a start closes the gate again where it must.
     tx.execute(sql!("UPDATE gates SET paused_until = NULL, pause_reason = NULL WHERE pause_reason = 'budget'"), vec![]).await?;
     Ok(ids)

@@ -22,6 +22,21 @@ pub(crate) struct Loaded {
     pub channel_id: ChannelId,
     pub business_id: BusinessId,
     pub integration_id: IntegrationId,
+    pub limits: Limits,
+}
+
+/// The limits of a message's channel and business; `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub per_second: Option<u32>,
+    pub recipients_per_24h: Option<u32>,
+}
+
+impl Limits {
+    pub(crate) fn read(row: &Row) -> Result<Self, LedgerError> {
+        let limit = |column| Ok::<_, LedgerError>(row.opt_int(column)?.and_then(|n| u32::try_from(n).ok()));
+        Ok(Self { per_second: limit("per_second")?, recipients_per_24h: limit("recipients_per_24h")? })
+    }
 }
 
 /// Loads the snapshots of `ids`, in the order of their ids. Lock the rows before, where the result decides a write.
@@ -30,13 +45,14 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
         .fetch(
             sql!(
                 "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.facts_version, m.phone_key, m.phone_slot_at,
-                        m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id,
+                        m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id,
                         (o.phone_key IS NOT NULL) AS opted_out, s.max_age_s,
                         CASE WHEN s.enabled THEN s.complete_at END AS complete_at, i.observed_at
                  FROM messages m
                  JOIN channels ch ON ch.id = m.channel_id
+                 JOIN businesses b ON b.id = ch.business_id
                  JOIN sources s ON s.id = m.source_id
                  LEFT JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject
                  LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
@@ -80,6 +96,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         channel_id: belongs.channel,
         business_id: belongs.business,
         integration_id: belongs.integration,
+        limits: Limits::read(row)?,
         snapshot: Snapshot {
             stage,
             state: row.named("state", State::parse)?,

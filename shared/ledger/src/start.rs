@@ -2,7 +2,7 @@
 
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
-use crate::snapshot::{self, Loaded, json_ids};
+use crate::snapshot::{self, Limits, Loaded, json_ids};
 use crate::{Ledger, no_holiday, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{self, BUDGET_PERIOD, Budget, Gate, Recipient, Rules, Verdict};
@@ -172,6 +172,9 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     let (now, settings, stops) = settings::now_in_force(tx).await?;
     shared.load_budgets(tx, now).await?;
     let loaded = snapshot::load(tx, &ids, &stops).await?;
+    if loaded.iter().any(|message| shared.goes_by_others(message)) {
+        return Err(LedgerError::Overtaken);
+    }
     let window = settings.window()?;
     let rules = Rules {
         window: &window,
@@ -232,9 +235,9 @@ impl Shared {
         let mut keys = BTreeSet::new();
         for row in &rows {
             let business = BusinessId(row.id("business_id")?);
-            let limit = |column| Ok::<_, LedgerError>(row.opt_int(column)?.and_then(|n| u32::try_from(n).ok()));
-            self.budgets.insert(business, Budget { limit: limit("recipients_per_24h")?, used: 0, frees_at: None });
-            let gate = Gate { per_second: limit("per_second")?, next_free_at: DateTime::UNIX_EPOCH, paused_until: None };
+            let limits = Limits::read(row)?;
+            self.budgets.insert(business, Budget { limit: limits.recipients_per_24h, used: 0, frees_at: None });
+            let gate = Gate { per_second: limits.per_second, next_free_at: DateTime::UNIX_EPOCH, paused_until: None };
             self.gates.insert(ChannelId(row.id("channel_id")?), gate);
             keys.extend(row.opt_text("phone_key")?.map(|phone_key| (business, phone_key)));
         }
@@ -321,6 +324,14 @@ impl Shared {
             budget.frees_at = row.opt_instant("oldest")?.map(|at| at + BUCKET + BUDGET_PERIOD);
         }
         Ok(())
+    }
+
+    /// Whether a message's limits changed between the look and the locks. They can't any more: who changes them waits for its gate.
+    fn goes_by_others(&self, message: &Loaded) -> bool {
+        let (gate, budget) = (self.gates.get(&message.channel_id), self.budgets.get(&message.business_id));
+        gate.zip(budget).is_some_and(|(gate, budget)| {
+            message.limits != Limits { per_second: gate.per_second, recipients_per_24h: budget.limit }
+        })
     }
 
     /// The verdict on one message, and its recipient as the message found it.
@@ -439,8 +450,24 @@ impl BucketChanges {
         }
     }
 
-    /// Adds what was counted, then takes away what is counted elsewhere now.
+    /// Adds what was counted, and takes away what is counted elsewhere now. Several buckets are locked first, oldest first: a start moves
+    /// people to newer ones and a give-back to older ones, and they would wait for each other.
     pub(crate) async fn store(self, tx: &mut Tx) -> Result<(), LedgerError> {
+        if self.0.len() > 1 {
+            let keys: Vec<_> =
+                self.0.keys().map(|(business, bucket)| json!({"business_id": business, "bucket_at": bucket})).collect();
+            tx.lock(
+                sql!(
+                    "SELECT b.bucket_at FROM ",
+                    (rows 1 r business_id: uuid, bucket_at: bigint),
+                    " JOIN budget_buckets b ON b.business_id = r.business_id AND b.bucket_at = r.bucket_at
+                      ORDER BY b.business_id, b.bucket_at",
+                    { postgres: " FOR NO KEY UPDATE OF b", sqlite: "" }
+                ),
+                values![json!(keys).to_string()],
+            )
+            .await?;
+        }
         let rows = |sign: i64| -> Vec<_> {
             let changes = self.0.iter().filter(|(_, change)| change.signum() == sign);
             changes

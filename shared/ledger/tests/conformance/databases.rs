@@ -13,6 +13,9 @@ use uuid::Uuid;
 /// Names the PostgreSQL database in which each test makes a schema of its own.
 const VARIABLE: &str = "REGUA_TEST_DATABASE_URL";
 
+/// How long a test waits for another transaction to meet a lock.
+const BLOCKED_WITHIN: std::time::Duration = std::time::Duration::from_secs(4);
+
 /// An empty database.
 pub struct Fixture {
     /// What `Ledger::open` takes.
@@ -122,6 +125,17 @@ impl Fixture {
         match &self.raw {
             Raw::Sqlite(pool) => Some(pool),
             Raw::Postgres(_) => None,
+        }
+    }
+
+    /// Waits until something waits for a lock of `holder`, a transaction on PostgreSQL.
+    pub async fn blocked_by(&self, holder: &mut PgConnection) {
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(holder).await.unwrap();
+        let blocked = format!("SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY(pg_blocking_pids(pid))");
+        let deadline = tokio::time::Instant::now() + BLOCKED_WITHIN;
+        while self.number(&blocked).await.unwrap() == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "nothing ever waited for the lock");
+            tokio::task::yield_now().await;
         }
     }
 

@@ -273,6 +273,90 @@ async fn two_channels_of_a_business_share_its_budget_even_at_once(f: Fixture) {
     assert_eq!(w.used_budget().await, i64::try_from(started).unwrap());
 }
 
+/// A start that looked at the limits and then waited for its locks goes by the limits that hold when it has them.
+async fn limits_that_change_while_a_start_waits_for_its_locks_are_the_new_ones(f: Fixture) {
+    let w = World::new(f, &budget("1")).await;
+    w.fill_budget(1).await;
+    let ids = w.queued(3).await;
+    let answer = start_while(&w, ids[0], "UPDATE businesses SET recipients_per_24h = 1000").await;
+    assert!(matches!(&answer, StartAnswer::Started(started) if started.is_paced), "raised: {answer:?}");
+    w.f.execute("UPDATE businesses SET recipients_per_24h = NULL").await;
+    let answer = start_while(&w, ids[1], "UPDATE businesses SET recipients_per_24h = 1").await;
+    assert!(matches!(answer, StartAnswer::Postponed { why: DeferReason::Budget }), "given: {answer:?}");
+    w.f.execute("UPDATE businesses SET recipients_per_24h = NULL").await;
+    w.f.execute("UPDATE gates SET paused_until = NULL, pause_reason = NULL").await;
+    w.f.execute("UPDATE channels SET per_second = NULL").await;
+    let answer = start_while(&w, ids[2], "UPDATE channels SET per_second = 80").await;
+    assert!(matches!(&answer, StartAnswer::Started(started) if started.is_paced), "paced: {answer:?}");
+}
+
+/// Starts a message while another transaction changes limits and, as an applied configuration does, holds the gates; it is committed when the
+/// start waits for it. SQLite's one writer makes one come after the other.
+async fn start_while(w: &World, id: MessageId, change: &'static str) -> StartAnswer {
+    let Some(pool) = w.f.postgres() else {
+        w.f.execute(change).await;
+        return w.start_one(id).await;
+    };
+    let mut other = pool.begin().await.unwrap();
+    for sql in [change, "SELECT channel_id FROM gates ORDER BY channel_id FOR NO KEY UPDATE"] {
+        sqlx::raw_sql(sql).execute(&mut *other).await.unwrap();
+    }
+    let commit = async {
+        w.f.blocked_by(&mut other).await;
+        other.commit().await.unwrap();
+    };
+    tokio::join!(w.start_one(id), commit).0
+}
+
+/// A new limit counts what was started under the old one: it waits for those starts.
+async fn a_new_limit_waits_for_the_starts_that_are_under_way(f: Fixture) {
+    let w = World::new(f, &budget("\"unlimited\"")).await;
+    let Some(pool) = w.f.postgres() else { return };
+    let mut start = pool.begin().await.unwrap();
+    let gate = format!("SELECT channel_id FROM gates WHERE channel_id = '{}' FOR NO KEY UPDATE", w.channel);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(gate)).execute(&mut *start).await.unwrap();
+    let commit = async {
+        w.f.blocked_by(&mut start).await;
+        start.commit().await.unwrap();
+    };
+    tokio::join!(w.ledger.apply_configuration(budget("5").configuration()), commit).0.unwrap();
+}
+
+/// Whoever counts a person in one bucket and no more in another locks the older bucket first, in whichever direction the person moves: a start
+/// and a give-back would wait for each other else.
+async fn budget_buckets_are_locked_oldest_first(f: Fixture) {
+    let w = World::new(f, &budget("\"unlimited\"")).await;
+    let id = w.queued(1).await[0];
+    let now_us = w.now().await.timestamp_micros();
+    let (old, new) = (now_us - now_us % 300_000_000 - 2 * 86_400_000_000, now_us - now_us % 300_000_000);
+    w.f.execute(format!(
+        "INSERT INTO recipients (business_id, phone_key, counted_at) SELECT '{}', phone_key, {old} FROM messages",
+        w.business
+    ))
+    .await;
+    for bucket in [old, new] {
+        let sql =
+            format!("INSERT INTO budget_buckets (business_id, bucket_at, recipients) VALUES ('{}', {bucket}, 1)", w.business);
+        w.f.execute(sql).await;
+    }
+    let Some(pool) = w.f.postgres() else { return };
+    let mut other = pool.begin().await.unwrap();
+    let held = format!("SELECT 1 FROM budget_buckets WHERE bucket_at = {old} FOR UPDATE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(held)).execute(&mut *other).await.unwrap();
+    let look = async {
+        w.f.blocked_by(&mut other).await;
+        let free = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM budget_buckets WHERE bucket_at = {new} FOR UPDATE SKIP LOCKED) AS unlocked"
+        );
+        let free = w.f.number(free).await;
+        other.commit().await.unwrap();
+        free
+    };
+    let (answer, free) = tokio::join!(w.start_one(id), look);
+    assert!(matches!(answer, StartAnswer::Started(_)), "{answer:?}");
+    assert_eq!(free, Some(1), "the newer bucket is locked while the older one is waited for");
+}
+
 async fn a_place_is_kept_from_the_last_message_on(f: Fixture) {
     let w = World::new(f, &budget("250")).await;
     let ids = one_phone(&w, 2).await;
@@ -380,6 +464,9 @@ conformance! {
     an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free
     a_person_takes_one_place_of_the_budget_in_24_hours
     two_channels_of_a_business_share_its_budget_even_at_once
+    limits_that_change_while_a_start_waits_for_its_locks_are_the_new_ones
+    a_new_limit_waits_for_the_starts_that_are_under_way
+    budget_buckets_are_locked_oldest_first
     a_place_is_kept_from_the_last_message_on
     what_proves_unsent_gives_its_place_back_and_opens_the_gate
     a_raised_limit_opens_the_gate

@@ -235,16 +235,10 @@ async fn a_message_that_changed_between_two_locks_asks_again(f: Fixture) {
     let id = w.queued(1).await[0];
     let Some(pool) = w.f.postgres() else { return };
     let mut other = pool.begin().await.unwrap();
-    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *other).await.unwrap();
     let renamed = format!("UPDATE messages SET phone_key = '1177776666' WHERE id = '{id}'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(renamed)).execute(&mut *other).await.unwrap();
-    let blocked = format!("SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY(pg_blocking_pids(pid))");
     let commit = async {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-        while w.f.number(&blocked).await.unwrap() == 0 {
-            assert!(tokio::time::Instant::now() < deadline, "the start never came to the message");
-            tokio::task::yield_now().await;
-        }
+        w.f.blocked_by(&mut other).await;
         other.commit().await.unwrap();
     };
     let (answer, ()) = tokio::join!(w.start_one(id), commit);
