@@ -1,6 +1,7 @@
 //! The dispatcher's bounds, and the relations between them that make its promises true.
 
 use chrono::TimeDelta;
+use regua_domain::admission::LATENESS_UNPACED;
 use std::time::Duration;
 
 /// Hints held unacked: the sum of what the lanes may hold.
@@ -57,6 +58,10 @@ pub const BRAKE_FROM: usize = 4;
 const _: () = assert!(
     LEAD_MAX.as_millis() + REFILL.as_millis() < HORIZON.as_millis(),
     "a dispatcher at its longest lead still takes the slot that comes next"
+);
+const _: () = assert!(
+    START_BUDGET.as_secs() <= LATENESS_UNPACED.num_seconds().unsigned_abs(),
+    "what a channel without a limit begins late is no later than its start allowed for"
 );
 const _: () = assert!(
     START_BUDGET.as_secs()

@@ -235,7 +235,7 @@ impl Lane {
             match answer {
                 StartAnswer::Started(started) => {
                     if started.channel_id == self.channel {
-                        self.is_paced = started.is_paced;
+                        self.note_pace(started.is_paced);
                     }
                     let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
                         self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
@@ -278,6 +278,14 @@ impl Lane {
             self.finisher.finish(not_begun(message, taken.attempt), None, taken.place);
             self.queue.push_back(taken.hint);
         }
+    }
+
+    /// A channel that has lost its limit takes back what it said of the ledger's speed; one that has another may say it again.
+    fn note_pace(&mut self, is_paced: bool) {
+        if self.is_paced && !is_paced {
+            self.dispatcher.process.health.scoped("dispatcher").set("ledger_speed", Readiness::Ready);
+        }
+        self.is_paced = is_paced;
     }
 
     /// Says whether the ledger is fast enough for slots; a channel without a limit has none, and nothing to say about it.

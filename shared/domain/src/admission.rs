@@ -17,6 +17,9 @@ pub const PHONE_SPACING: TimeDelta = TimeDelta::seconds(6);
 /// The distance of the instants reserved for messages that wait for the same phone: longer than the spacing by what a hint may come
 /// late, so that one that was late doesn't put off the next a second time (F18).
 pub const PHONE_RESERVATION: TimeDelta = TimeDelta::milliseconds(6500);
+/// How long after the moment of its start a message of a channel without a limit may be begun: a dispatcher that needs longer sends nothing.
+/// A channel with a limit has slots, which are used within 10 ms or not at all.
+pub const LATENESS_UNPACED: TimeDelta = TimeDelta::seconds(2);
 /// How long a message waits that meets a stop or a stale source: top-up doesn't queue it again before that is over.
 pub const RECHECK: TimeDelta = TimeDelta::seconds(60);
 /// The moving period of a business's recipient budget.
@@ -84,6 +87,11 @@ impl Gate {
         self.per_second.is_some()
     }
 
+    /// How long after its slot a message may be begun.
+    const fn lateness(&self) -> TimeDelta {
+        if self.is_limited() { TimeDelta::zero() } else { LATENESS_UNPACED }
+    }
+
     fn take(&mut self, slot_at: DateTime<Utc>) {
         if self.is_limited() {
             self.next_free_at = slot_at + self.interval();
@@ -98,7 +106,7 @@ impl Gate {
 /// What the ledger knows of a recipient, per business and phone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipient {
-    /// The slot of the last attempt.
+    /// The latest instant at which the last attempt began: its slot, and what a channel without a limit may be late.
     pub last_start_at: Option<DateTime<Utc>>,
     /// The last instant that was reserved for a message that waits for its turn.
     pub reserved_at: Option<DateTime<Utc>>,
@@ -208,10 +216,11 @@ pub fn admit(
         return Verdict::NoSlot { free_at: slot_at };
     }
     // The slot counts, not the moment of asking: the window may close, or the message end, between the two.
-    if slot_at >= snapshot.expires_at {
+    let latest_at = slot_at + gate.lateness();
+    if latest_at >= snapshot.expires_at {
         return Verdict::Skip { why: SkipReason::Expired };
     }
-    if let WindowState::Closed { until } = rules.window.state_at(slot_at, &rules.is_holiday) {
+    if let WindowState::Closed { until } = rules.window.state_at(latest_at, &rules.is_holiday) {
         return postpone(until, DeferReason::WindowClosed);
     }
     let today = rules.window.local_date(slot_at);
@@ -222,7 +231,7 @@ pub fn admit(
             until => postpone(until, DeferReason::PersonCap),
         };
     }
-    if let Some(verdict) = too_close(snapshot, recipient, slot_at, now) {
+    if let Some(verdict) = too_close(snapshot, recipient, slot_at, gate.lateness(), now) {
         return verdict;
     }
     let counted = recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > slot_at);
@@ -233,7 +242,7 @@ pub fn admit(
     }
     gate.take(slot_at);
     budget.used += u32::from(!counted);
-    recipient.last_start_at = Some(slot_at);
+    recipient.last_start_at = Some(latest_at);
     recipient.day = Some(today);
     recipient.sent_today = sent_today + 1;
     recipient.counted_at = Some(slot_at);
@@ -274,13 +283,19 @@ fn held_back(snapshot: &Snapshot, gate: &Gate, rules: &Rules<'_>, now: DateTime<
 }
 
 /// Six seconds between two messages to one phone; who comes too early reserves the next free instant, once. `None`: it may go.
-fn too_close(snapshot: &Snapshot, recipient: &mut Recipient, slot_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Verdict> {
+fn too_close(
+    snapshot: &Snapshot,
+    recipient: &mut Recipient,
+    slot_at: DateTime<Utc>,
+    lateness: TimeDelta,
+    now: DateTime<Utc>,
+) -> Option<Verdict> {
     let earliest = recipient.last_start_at.map(|at| at + PHONE_SPACING);
     if snapshot.phone_slot_at.is_some() {
         let until = earliest.filter(|earliest| *earliest > slot_at)?;
         return Some(postponed(snapshot, until, DeferReason::PhoneSpacing, snapshot.phone_slot_at, now));
     }
-    let free = earliest.max(recipient.reserved_at.map(|at| at + PHONE_RESERVATION));
+    let free = earliest.max(recipient.reserved_at.map(|at| at + PHONE_RESERVATION + lateness));
     let until = free.filter(|free| *free > slot_at)?;
     let verdict = postponed(snapshot, until, DeferReason::PhoneSpacing, Some(until), now);
     if matches!(verdict, Verdict::Postpone { .. }) {

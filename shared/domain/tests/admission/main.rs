@@ -5,7 +5,8 @@ mod over_time;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::America::Sao_Paulo;
 use regua_domain::admission::{
-    BUDGET_PERIOD, Budget, Gate, HORIZON, PHONE_SPACING, RECHECK, Recipient, Rules, Snapshot, Verdict, admit, called_for,
+    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, RECHECK, Recipient, Rules, Snapshot, Verdict, admit,
+    called_for,
 };
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
@@ -371,6 +372,26 @@ fn an_exhausted_budget_closes_the_gate_but_for_nobody_new_costs_nothing() {
     assert_eq!(world.admit(&ready()), postpone(frees_at, DeferReason::Budget), "24 hours to the microsecond");
     assert_eq!(world.gate.paused_until, Some(frees_at));
     assert_eq!(world.admit(&ready()), postpone(frees_at, DeferReason::Gate), "the next one waits at the gate");
+}
+
+/// What a channel without a limit may begin late still keeps the spacing, the window and the expiry.
+#[test]
+fn an_unlimited_channel_allows_for_what_it_begins_late() {
+    let unlimited = || {
+        let mut world = World::new();
+        world.gate.per_second = None;
+        world
+    };
+    let mut world = unlimited();
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }));
+    assert_eq!(world.recipient.last_start_at, Some(now() + LATENESS_UNPACED));
+    let free_at = now() + LATENESS_UNPACED + PHONE_SPACING;
+    let Verdict::Postpone { until, why: DeferReason::PhoneSpacing, .. } = world.admit(&ready()) else { panic!("too close") };
+    assert_eq!(until, free_at);
+    let ends = |at| Snapshot { expires_at: at, ..ready() };
+    let skip = Verdict::Skip { why: SkipReason::Expired };
+    assert_eq!(unlimited().admit(&ends(now() + LATENESS_UNPACED)), skip);
+    assert!(matches!(unlimited().admit(&ends(now() + LATENESS_UNPACED + TimeDelta::microseconds(1))), Verdict::Start { .. }));
 }
 
 #[test]

@@ -16,7 +16,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of every connection: bounds for what hangs; and plans along indexes for short statements, as all of ours are. The planner can't
 /// know how few rows the JSON parameter of a batch has. It takes a hundred, and reads whole tables for them, in parallel or compiled, which
-/// costs more than the statement is worth; a table without a fitting index is still read whole.
+/// costs more than the statement is worth; a table without a fitting index is still read whole. The page cost is that of a disk without a
+/// moving head.
 const SESSION: [(&str, &str); 7] = [
     ("idle_in_transaction_session_timeout", "10s"),
     ("lock_timeout", "5s"),
