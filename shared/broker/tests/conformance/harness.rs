@@ -57,7 +57,7 @@ pub async fn connected(broker: &Arc<dyn Broker>) {
 /// Publishes, all of it confirmed.
 pub async fn publish(broker: &dyn Broker, hints: &[Envelope<Hint>]) {
     let unconfirmed = soon("confirms", broker.publish_hints(hints)).await.expect("published");
-    assert_eq!(unconfirmed, [], "unconfirmed");
+    assert_eq!(unconfirmed, [], "unconfirmed of {}; the link: {:?}", hints.len(), broker.status().problem());
 }
 
 /// Takes exactly `count` deliveries.

@@ -21,6 +21,7 @@ async fn on_rabbitmq<F: Future<Output = ()>>(promise: impl FnOnce(Subject) -> F)
     let namespace = namespace::Namespace::shared();
     let ledger = harness::ledger();
     let broker = namespace.broker(ledger);
+    namespace.settle(&*broker).await;
     promise(Subject { broker: broker.clone(), ledger }).await;
     harness::soon("close", broker.close()).await;
     namespace.delete().await;

@@ -1,13 +1,13 @@
 //! A namespace of one test on a RabbitMQ server, and the raw side door to it.
 
-use crate::harness::soon;
+use crate::harness::{eventually, hints, soon};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use regua_broker::{Broker, connect_prefixed};
-use regua_domain::ids::LedgerId;
+use regua_broker::{Broker, Tick, connect_prefixed};
+use regua_domain::ids::{LedgerId, RunId};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -50,6 +50,19 @@ impl Namespace {
         let connection = soon("connection", connecting).await.expect("connected");
         let channel = soon("channel", connection.create_channel()).await.expect("opened");
         Raw { namespace: self, channel, _connection: connection }
+    }
+
+    /// Waits until both queues confirm what is published, and leaves them empty. RabbitMQ answers a declaration before a new quorum queue
+    /// surely serves: on a busy machine the first messages may be left unconfirmed, which the promises of the suite are not about.
+    pub async fn settle(&self, broker: &dyn Broker) {
+        let hints = hints(1);
+        eventually("a confirmed hint", async || broker.publish_hints(&hints).await == Ok(vec![])).await;
+        let tick = [Tick { run: RunId(Uuid::now_v7()) }.into()];
+        eventually("a confirmed tick", async || broker.publish_ticks(&tick).await.is_ok()).await;
+        let raw = self.raw().await;
+        for queue in ["ticks", "hints"] {
+            raw.purge(queue).await;
+        }
     }
 
     /// Removes what the test left on the server.
