@@ -1,8 +1,9 @@
 //! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use regua_domain::decide::{Decided, PolicyPlan, decide, due_dates, expires_at};
+use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::MessageId;
+use regua_domain::policy::{PolicyPlan, policy_for};
 use regua_domain::window::Window;
 use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage};
 use regua_ledger::mirror::Source;
@@ -22,11 +23,17 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
     let plans = ledger.policies().await?;
     let today = leased.run.evaluates_on.unwrap_or(settings.window()?.local_date(leased.run.planned_at));
     let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
-    let Some(policy) = plans.first() else { return Ok(sum) };
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|source| source.id);
-    let evaluation =
-        Evaluation { ledger, leased, policy, today, window: settings.window()?, open_windows: settings.expiry.open_windows, due };
+    let evaluation = Evaluation {
+        ledger,
+        leased,
+        policies: &plans,
+        day: Day { today, days_between_stages: settings.caps.days_between_stages },
+        window: settings.window()?,
+        open_windows: settings.expiry.open_windows,
+        due,
+    };
     for source in sources {
         let resume = leased.cursor.as_ref();
         if resume.is_some_and(|cursor| cursor.source_id > source.id) {
@@ -41,8 +48,8 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
 struct Evaluation<'a> {
     ledger: &'a Ledger,
     leased: &'a LeasedRun,
-    policy: &'a PolicyPlan,
-    today: NaiveDate,
+    policies: &'a [PolicyPlan],
+    day: Day,
     window: Window,
     open_windows: u16,
     due: (NaiveDate, NaiveDate),
@@ -69,6 +76,7 @@ impl Evaluation<'_> {
             sum.revived += counts.revived;
             sum.superseded += counts.superseded;
             sum.blocked += counts.blocked;
+            sum.waits_for_approval |= counts.waits_for_approval;
             page = next?;
         }
         Ok(())
@@ -80,9 +88,14 @@ impl Evaluation<'_> {
         let now = self.ledger.now().await?;
         let candidates = self.ledger.candidates(source.id, self.due, now - source.max_age, after.as_ref(), limit).await?;
         let Some(last) = candidates.last() else { return Ok(None) };
-        let mut messages = Vec::new();
+        let (mut messages, mut no_policy) = (Vec::new(), 0);
         for some in candidates.chunks(DECIDED_AT_ONCE) {
-            messages.extend(some.iter().filter_map(|candidate| self.decide(candidate, now)));
+            for candidate in some {
+                match policy_for(self.policies, &candidate.invoice, candidate.customer.as_ref()) {
+                    Some(policy) => messages.extend(self.decide(policy, candidate, now)),
+                    None => no_policy += u64::from(candidate.invoice.is_open()),
+                }
+            }
             tokio::task::yield_now().await;
         }
         let batch = EvaluationBatch {
@@ -92,21 +105,22 @@ impl Evaluation<'_> {
             source_id: source.id,
             cursor: Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() },
             messages,
+            no_policy,
         };
         Ok(Some(Page { batch, is_last: candidates.len() < limit as usize }))
     }
 
-    fn decide(&self, candidate: &Candidate, now: DateTime<Utc>) -> Option<NewMessage> {
+    fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, now: DateTime<Utc>) -> Option<NewMessage> {
         let Candidate { invoice, customer, known } = candidate;
         let Decided { stage, revives, stage_day, day, text } =
-            decide(self.policy, invoice, customer.as_ref(), known, self.today)?;
+            decide(policy, invoice, customer.as_ref(), known, self.day).ok()?;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),
             revives: revives.is_some(),
             subject: invoice.id.clone(),
             stage: stage.stage,
             due_on: invoice.due_on,
-            policy_id: self.policy.id,
+            policy_id: policy.id,
             notice_id: stage.notice.id,
             channel_id: stage.notice.channel_id,
             stage_day,

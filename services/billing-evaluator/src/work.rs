@@ -127,6 +127,9 @@ impl Worker {
             blocked = counts.blocked,
             "run.evaluated"
         );
+        if counts.waits_for_approval {
+            tracing::error!(run = %leased.run.id, "run.waits_for_approval: it holds far more than usual, and a person must agree to it");
+        }
         if let Some(failed) = failed {
             return Err(failed);
         }

@@ -33,8 +33,16 @@ enum Command {
     Import(ImportArgs),
     /// Run a task now
     Run(RunArgs),
-    /// The newest runs
-    Runs(JsonArg),
+    /// The newest runs, and those that wait for a person's consent
+    Runs {
+        #[command(subcommand)]
+        command: Option<RunsCommand>,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+    /// Which policy decides, and why
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Messages, by state or run
     Messages(MessagesArgs),
     /// One message with its attempts
@@ -170,6 +178,32 @@ struct MessagesArgs {
     run: Option<uuid::Uuid>,
     #[command(flatten)]
     json: JsonArg,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunsCommand {
+    /// Let the messages go of a run that is larger than usual
+    Approve {
+        /// The run
+        id: uuid::Uuid,
+        /// Why it is right that it is so large
+        #[arg(long)]
+        why: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Which policy decides for an invoice, what its stages are, and what is due
+    Explain {
+        /// The invoice's id in the ERP
+        invoice: String,
+        /// The date to decide for; today if left out
+        #[arg(long)]
+        on: Option<NaiveDate>,
+        #[command(flatten)]
+        json: JsonArg,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -337,7 +371,11 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
             session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
         }
         Command::Run(args) => session.run(&args.task, args.on, !args.no_wait, args.json.format()).await,
-        Command::Runs(json) => session.runs(json.format()).await,
+        Command::Runs { command: None, json } => session.runs(json.format()).await,
+        Command::Runs { command: Some(RunsCommand::Approve { id, why }), json } => {
+            session.approve_run(id, why, json.format()).await
+        }
+        Command::Policy(PolicyCommand::Explain { invoice, on, json }) => session.explain(&invoice, on, json.format()).await,
         Command::Messages(args) => session.messages(args.state.as_deref(), args.run, args.json.format()).await,
         Command::Message { id, json } => session.message(id, json.format()).await,
         Command::Status(json) => session.status(json.format()).await,

@@ -2,6 +2,7 @@
 
 mod changes;
 mod configuration;
+mod explain;
 mod lists;
 mod plain;
 mod session;

@@ -4,10 +4,11 @@ use crate::output::NOTHING_CONFIGURED;
 use billing_evaluator::import::{Import, ImportKind, Remark, import};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::configuration::Configuration;
-use regua_domain::ids::MessageId;
+use regua_domain::ids::{MessageId, RunId};
 use regua_domain::phone::{self, PhoneKey};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::StopScope;
+use regua_ledger::approval::ApprovalAnswer;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, LedgerError};
@@ -50,6 +51,15 @@ pub enum Request {
         kind: String,
         /// The date to evaluate.
         on: Option<NaiveDate>,
+    },
+    /// `runs approve`.
+    ApproveRun {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+        /// Who.
+        by: String,
     },
     /// `pause`.
     Pause {
@@ -146,6 +156,14 @@ async fn try_execute(ledger: &Ledger, request: Request) -> Result<Answer, Ledger
             Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full }).await)
         }
         Request::Run { kind, on } => plan_run(ledger, &kind, on).await,
+        Request::ApproveRun { run, why, by } => Ok(match ledger.approve_run(run, by, why).await? {
+            ApprovalAnswer::Approved { messages } => {
+                let text = format!("run {run} is approved: {messages} messages may go when they are released");
+                Answer::done(text, json!({ "run": run, "approved": true, "messages": messages }))
+            }
+            ApprovalAnswer::NotWaiting => Answer::refused(format!("run {run} waits for no approval")),
+            ApprovalAnswer::Unknown => Answer::refused(format!("there is no run {run}: see `regua runs`")),
+        }),
         Request::Pause { scope, name, why, by } => pause(ledger, scope, &name, why, by).await,
         Request::Resume { scope, name, by } => resume(ledger, scope, &name, by).await,
         Request::ResolveDoubt { message, how, why, by } => {

@@ -11,6 +11,7 @@ pub mod message;
 pub mod mirror;
 pub mod money;
 pub mod phone;
+pub mod policy;
 pub mod render;
 pub mod schedule;
 pub mod settlement;

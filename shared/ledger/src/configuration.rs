@@ -7,7 +7,7 @@ use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::settings::{self, Settings};
 use crate::{Ledger, new_id};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::configuration::{
     Business, Channel, Configuration, Gateway, Integration, Notice, Policy, PolicyStage, Release, SecretRef, Source, SourceKind,
     Task,
@@ -73,16 +73,25 @@ impl Ledger {
 
 async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerError> {
     let now = tx.now().await?;
-    let settings = Settings { window: configuration.window.clone(), caps: configuration.caps, expiry: configuration.expiry };
+    let settings = Settings {
+        window: configuration.window.clone(),
+        caps: configuration.caps,
+        expiry: configuration.expiry,
+        approval: configuration.approval,
+    };
     let today = settings.window()?.local_date(now);
     settings::store(tx, &settings).await?;
     let businesses = apply_businesses(tx, configuration).await?;
     let integrations = apply_integrations(tx, &configuration.integrations).await?;
     let channels = apply_channels(tx, &configuration.channels, &integrations, &businesses, now).await?;
     let notices = apply_notices(tx, &configuration.notices, &integrations, &channels).await?;
+    let mut before: HashMap<String, Policy> = HashMap::new();
+    for policy in read_policies(tx).await? {
+        before.insert(policy.name.clone(), policy);
+    }
     tx.execute(sql!("UPDATE policies SET enabled = $1"), values![false]).await?;
     for policy in &configuration.policies {
-        apply_policy(tx, policy, &notices, today).await?;
+        apply_policy(tx, policy, before.get(&policy.name), &notices, today).await?;
     }
     apply_tasks(tx, &configuration.tasks, now).await?;
     tx.execute(sql!("UPDATE sources SET enabled = $1"), values![false]).await?;
@@ -219,24 +228,51 @@ async fn apply_notices(tx: &mut Tx, notices: &[Notice], integrations: &Ids, chan
     Ok(ids)
 }
 
-async fn apply_policy(tx: &mut Tx, policy: &Policy, notices: &Ids, today: chrono::NaiveDate) -> Result<(), LedgerError> {
+/// Applies one policy. A stage that is switched on, or gets another day, counts from `today`; the others from when they did.
+async fn apply_policy(
+    tx: &mut Tx,
+    policy: &Policy,
+    before: Option<&Policy>,
+    notices: &Ids,
+    today: NaiveDate,
+) -> Result<(), LedgerError> {
+    let filters = serde_json::to_string(&policy.filters).map_err(|_| LedgerError::unreadable("policies.filters", "no JSON"))?;
     let row = tx
         .fetch_one(
             sql!(
-                "INSERT INTO policies (id, name, priority, enabled, activated_on) VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (name) DO UPDATE SET priority = excluded.priority, enabled = excluded.enabled RETURNING id"
+                "INSERT INTO policies (id, name, priority, enabled, activated_on, filters, stated_activated_on)
+                 VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS TEXT))
+                 ON CONFLICT (name) DO UPDATE SET priority = excluded.priority, enabled = excluded.enabled, filters = excluded.filters,
+                    stated_activated_on = excluded.stated_activated_on RETURNING id, activated_on"
             ),
-            values![new_id(), &policy.name, policy.priority, policy.enabled, today],
+            values![new_id(), &policy.name, policy.priority, policy.enabled, today, filters, policy.activated_on],
         )
         .await?;
-    let id = row.id("id")?;
+    let (id, policy_since) = (row.id("id")?, row.date("activated_on")?);
+    let rows = tx.fetch(sql!("SELECT stage, activated_on FROM policy_stages WHERE policy_id = $1"), values![id]).await?;
+    let mut since: HashMap<String, NaiveDate> = HashMap::new();
+    for row in &rows {
+        since.insert(row.text("stage")?, row.opt_date("activated_on")?.unwrap_or(policy_since));
+    }
     tx.execute(sql!("DELETE FROM policy_stages WHERE policy_id = $1"), values![id]).await?;
     for stage in &policy.stages {
+        let goes_on = before.is_some_and(|before| {
+            before.enabled && before.stages.iter().any(|was| was.stage == stage.stage && was.enabled && was.days == stage.days)
+        });
+        let activated_on = since.get(stage.stage.as_str()).copied().filter(|_| goes_on).unwrap_or(today);
         tx.execute(
             sql!(
-                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled) VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5)"
+                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on)
+                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6)"
             ),
-            values![id, stage.stage.as_str(), stage.days.map(i32::from), id_of(notices, &stage.notice)?, stage.enabled],
+            values![
+                id,
+                stage.stage.as_str(),
+                stage.days.map(i32::from),
+                id_of(notices, &stage.notice)?,
+                stage.enabled,
+                activated_on
+            ],
         )
         .await?;
     }
@@ -358,6 +394,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         window: settings.window,
         caps: settings.caps,
         expiry: settings.expiry,
+        approval: settings.approval,
     })
 }
 
@@ -415,7 +452,9 @@ fn read_notice(row: &Row) -> Result<Notice, LedgerError> {
 }
 
 async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
-    let rows = tx.fetch(sql!("SELECT id, name, priority, enabled FROM policies ORDER BY id"), vec![]).await?;
+    let rows = tx
+        .fetch(sql!("SELECT id, name, priority, enabled, filters, stated_activated_on FROM policies ORDER BY id"), vec![])
+        .await?;
     let mut policies = Vec::with_capacity(rows.len());
     for row in &rows {
         let stages = tx
@@ -440,6 +479,8 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
             name: row.text("name")?,
             priority: u16::try_from(row.int("priority")?).unwrap_or(u16::MAX),
             enabled: row.flag("enabled")?,
+            filters: row.json("filters")?,
+            activated_on: row.opt_date("stated_activated_on")?,
             stages,
         });
     }

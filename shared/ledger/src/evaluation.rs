@@ -6,10 +6,12 @@ use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
 use crate::runs::Cursor;
 use chrono::{DateTime, NaiveDate, Utc};
-use regua_domain::decide::{Known, PolicyPlan, StagePlan};
+use chrono_tz::Tz;
+use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, NoticeId, PolicyId, RunId, SourceId};
 use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
+use regua_domain::policy::{PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::variables;
@@ -76,6 +78,8 @@ pub struct EvaluationBatch {
     pub cursor: Cursor,
     /// The messages, at most one per invoice.
     pub messages: Vec<NewMessage>,
+    /// Open invoices that no policy speaks for.
+    pub no_policy: u64,
 }
 
 /// What a batch did.
@@ -91,6 +95,8 @@ pub struct EvaluationCounts {
     pub superseded: u64,
     /// Invoices left alone because a message of theirs is being sent.
     pub blocked: u64,
+    /// Whether the run has more messages to be sent than may go without a person's consent.
+    pub waits_for_approval: bool,
 }
 
 impl Ledger {
@@ -99,7 +105,7 @@ impl Ledger {
         if self.is_embedded() { PAGE_SQLITE } else { PAGE_POSTGRES }
     }
 
-    /// The enabled policies, best first, with the stages that are switched on.
+    /// The enabled policies, best first, each with the stages that are switched on.
     ///
     /// # Errors
     /// [`LedgerError::Unreadable`] for a notice whose variables no version of Régua would have accepted.
@@ -110,10 +116,10 @@ impl Ledger {
             .await?
             .fetch(
                 sql!(
-                    "SELECT p.id AS policy_id, ps.stage, ps.days, n.id AS notice_id, n.channel_id, n.template_id, n.variables,
-                            c.provider_id AS provider_channel_id
-                     FROM policies p JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
-                     JOIN notices n ON n.id = ps.notice_id JOIN channels c ON c.id = n.channel_id
+                    "SELECT p.id AS policy_id, p.name, p.filters, COALESCE(p.stated_activated_on, ps.activated_on, p.activated_on) AS active_from,
+                            ps.stage, ps.days, n.id AS notice_id, n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
+                     FROM policies p LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
+                     LEFT JOIN notices n ON n.id = ps.notice_id LEFT JOIN channels c ON c.id = n.channel_id
                      WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
                 ),
                 vec![],
@@ -122,10 +128,16 @@ impl Ledger {
         let mut plans: Vec<PolicyPlan> = Vec::new();
         for row in &rows {
             let id = PolicyId(row.id("policy_id")?);
-            let stage = read_stage(row)?;
+            // One without stages speaks for its customers all the same: it keeps them from every later policy.
+            let stage = row.opt_text("stage")?.map(|_| read_stage(row)).transpose()?;
             match plans.last_mut().filter(|plan| plan.id == id) {
-                Some(plan) => plan.stages.push(stage),
-                None => plans.push(PolicyPlan { id, stages: vec![stage] }),
+                Some(plan) => plan.stages.extend(stage),
+                None => plans.push(PolicyPlan {
+                    id,
+                    name: row.text("name")?,
+                    filters: row.json("filters")?,
+                    stages: stage.into_iter().collect(),
+                }),
             }
         }
         Ok(plans)
@@ -163,11 +175,37 @@ impl Ledger {
             .map(|row| Ok(Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known: Vec::new() }))
             .collect::<Result<Vec<_>, LedgerError>>()?;
         let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
-        let mut known = known_messages(&mut tx, source_id, &ids).await?;
+        let zone = crate::settings::load(&mut tx).await?.window.zone;
+        let mut known = known_messages(&mut tx, source_id, &ids, zone).await?;
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
         }
         Ok(candidates)
+    }
+
+    /// An invoice by its id in the ERP, of whatever state, from each enabled source that has one.
+    pub async fn candidates_by_id(&self, invoice_id: &InvoiceId) -> Result<Vec<(SourceId, Candidate)>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let rows = tx
+            .fetch(
+                sql!(
+                    "SELECT s.id AS source_id, i.record AS invoice, c.record AS customer FROM sources s
+                     JOIN invoices i ON i.source_id = s.id AND i.id = $1
+                     LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                     WHERE s.enabled ORDER BY s.id"
+                ),
+                values![&invoice_id.0],
+            )
+            .await?;
+        let zone = crate::settings::load(&mut tx).await?.window.zone;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let source_id = SourceId(row.id("source_id")?);
+            let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
+            let known = known.remove(&invoice_id.0).unwrap_or_default();
+            found.push((source_id, Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known }));
+        }
+        Ok(found)
     }
 
     /// Commits a batch of decisions under the run's lease: messages, counters and cursor in one transaction.
@@ -190,6 +228,7 @@ fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
     Ok(StagePlan {
         stage: row.named("stage", Stage::parse)?,
         days: row.opt_int("days")?,
+        active_from: row.date("active_from")?,
         notice: NoticePlan {
             id: NoticeId(row.id("notice_id")?),
             channel_id: ChannelId(row.id("channel_id")?),
@@ -200,15 +239,26 @@ fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
     })
 }
 
+/// The provider's date on which a message was last begun. One that a restored backup left in doubt has no attempt: it may have been sent
+/// any time since it was written.
+fn begun_on(row: &Row, state: State, zone: Tz) -> Result<Option<NaiveDate>, LedgerError> {
+    let created_at = state.may_have_arrived().then(|| row.instant("created_at")).transpose()?;
+    let begun_at = row.opt_instant("begun_at")?.or(created_at);
+    Ok(begun_at.map(|at| at.with_timezone(&zone).date_naive()))
+}
+
 async fn known_messages(
     tx: &mut Tx,
     source_id: SourceId,
     ids: &[&InvoiceId],
+    zone: Tz,
 ) -> Result<HashMap<String, Vec<Known>>, LedgerError> {
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, subject, stage, due_on, state, reason FROM messages WHERE source_id = $1 AND subject",
+                "SELECT id, subject, stage, due_on, state, reason, created_at,
+                        (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) AS begun_at
+                 FROM messages WHERE source_id = $1 AND subject",
                 (among 2 text)
             ),
             values![source_id, json!(ids).to_string()],
@@ -223,6 +273,7 @@ async fn known_messages(
             due_on: row.opt_date("due_on")?,
             state,
             skip_reason: if state == State::Skipped { row.opt_named("reason", SkipReason::parse)? } else { None },
+            begun_on: begun_on(row, state, zone)?,
         };
         known.entry(row.text("subject")?).or_default().push(message);
     }
@@ -248,12 +299,12 @@ async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts
     let admitted = supersede(tx, batch, &siblings, now, &mut counts).await?;
     revive(tx, batch, &admitted, lost, now, &mut counts).await?;
     insert(tx, batch, &admitted, lost, now, &mut counts).await?;
-    tx.execute(
+    let run = tx.fetch_one(
         sql!(
             "UPDATE runs SET evaluated = evaluated + $2 + $3, held = held + $2, skipped = skipped + $3, revived = revived + $4,
                     superseded = superseded + $5, blocked = blocked + $6, cursor_source = $7, cursor_due_on = $8, cursor_invoice = $9,
-                    tries = 1, lease_expires_at = $10
-             WHERE id = $1"
+                    tries = 1, lease_expires_at = $10, no_policy = no_policy + $11
+             WHERE id = $1 RETURNING id, kind, held + revived AS to_send, approval"
         ),
         values![
             batch.run_id,
@@ -265,10 +316,12 @@ async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts
             batch.cursor.source_id,
             batch.cursor.due_on,
             &batch.cursor.invoice_id,
-            now + crate::runs::LEASE
+            now + crate::runs::LEASE,
+            i64::try_from(batch.no_policy).unwrap_or(i64::MAX)
         ],
     )
     .await?;
+    counts.waits_for_approval = crate::approval::ask(tx, &run).await?;
     Ok(counts)
 }
 

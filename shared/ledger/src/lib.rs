@@ -7,6 +7,7 @@
 #[macro_use]
 pub mod database;
 
+pub mod approval;
 pub mod commands;
 pub mod configuration;
 pub mod conservation;

@@ -11,10 +11,16 @@ struct Migration {
 }
 
 /// Every migration, the first one first; its number is its place, from 1.
-const MIGRATIONS: &[Migration] = &[Migration {
-    postgres: include_str!("../migrations/postgres/0001_initial.sql"),
-    sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        postgres: include_str!("../migrations/postgres/0001_initial.sql"),
+        sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
+    },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0002_policies.sql"),
+        sqlite: include_str!("../migrations/sqlite/0002_policies.sql"),
+    },
+];
 
 /// Brings the schema up to date in one transaction under a lock.
 pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {

@@ -223,10 +223,12 @@ async fn candidates(
             sql!(
                 "WITH open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
                  fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3),
+                 unapproved AS (SELECT id FROM runs WHERE approval = 'waiting'),
                  best AS (
                    SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held' AND ",
                 live,
                 "      AND ($4 = 1 OR run_planned_at <= $5) AND (next_attempt_at IS NULL OR next_attempt_at <= $3) AND source_id IN (SELECT id FROM fresh)
+                       AND run_id NOT IN (SELECT id FROM unapproved)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
@@ -236,6 +238,7 @@ async fn candidates(
                    SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'scheduled' AND ",
                 live,
                 "      AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
+                       AND run_id NOT IN (SELECT id FROM unapproved)
                        AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id

@@ -66,6 +66,10 @@ pub struct Run {
     pub superseded: u64,
     /// Invoices that it left for the next run because a message was being sent.
     pub blocked: u64,
+    /// Open invoices that no policy speaks for.
+    pub no_policy: u64,
+    /// `waiting` or `approved`, for a run that holds more than may go without a person's consent.
+    pub approval: Option<String>,
     /// What went wrong, or what is worth knowing.
     pub note: Option<String>,
     /// When it ended.
@@ -127,6 +131,8 @@ fn read_run(row: &Row) -> Result<Run, LedgerError> {
         revived: row.count("revived")?,
         superseded: row.count("superseded")?,
         blocked: row.count("blocked")?,
+        no_policy: row.count("no_policy")?,
+        approval: row.opt_text("approval")?,
         note: row.opt_text("note")?,
         finished_at: row.opt_instant("finished_at")?,
     })
@@ -330,6 +336,17 @@ impl Ledger {
     pub async fn run(&self, id: RunId) -> Result<Option<Run>, LedgerError> {
         let row = self.db.read().await?.fetch_optional(sql!("SELECT * FROM runs WHERE id = $1"), values![id]).await?;
         row.as_ref().map(read_run).transpose()
+    }
+
+    /// The runs whose messages wait for a person's consent, newest first.
+    pub async fn runs_waiting_for_approval(&self) -> Result<Vec<Run>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(sql!("SELECT * FROM runs WHERE approval = 'waiting' ORDER BY planned_at DESC, id DESC"), vec![])
+            .await?;
+        rows.iter().map(read_run).collect()
     }
 
     /// The newest runs, newest first.

@@ -4,11 +4,11 @@ use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::stops::Stops;
 use chrono::{DateTime, Utc};
-use regua_domain::configuration::{Caps, Expiry, WindowSettings};
+use regua_domain::configuration::{Approval, Caps, Expiry, WindowSettings};
 use regua_domain::window::Window;
 use serde::{Deserialize, Serialize};
 
-/// What the configuration file's `[window]`, `[caps]` and `[expiry]` say.
+/// What the configuration file's `[window]`, `[caps]`, `[expiry]` and `[approval]` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// When messages may be sent.
@@ -17,12 +17,20 @@ pub struct Settings {
     pub caps: Caps,
     /// How long a message may wait.
     pub expiry: Expiry,
+    /// How large a run may be before a person must agree to it.
+    #[serde(default)]
+    pub approval: Approval,
 }
 
 impl Settings {
-    /// The defaults: Monday to Friday 9 to 18 in the provider's zone, two messages per person and day, one open window.
+    /// The defaults: Monday to Friday 9 to 18 in the provider's zone, two messages per person and day, one open window, consent from 1000 on.
     pub fn new(zone: chrono_tz::Tz) -> Self {
-        Self { window: WindowSettings::business_hours(zone), caps: Caps::default(), expiry: Expiry::default() }
+        Self {
+            window: WindowSettings::business_hours(zone),
+            caps: Caps::default(),
+            expiry: Expiry::default(),
+            approval: Approval::default(),
+        }
     }
 
     /// The window that decides.

@@ -48,12 +48,13 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                         m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id,
-                        (o.phone_key IS NOT NULL) AS opted_out, s.max_age_s,
+                        (o.phone_key IS NOT NULL) AS opted_out, (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
                         CASE WHEN s.enabled THEN s.complete_at END AS complete_at, i.observed_at
                  FROM messages m
                  JOIN channels ch ON ch.id = m.channel_id
                  JOIN businesses b ON b.id = ch.business_id
                  JOIN sources s ON s.id = m.source_id
+                 JOIN runs r ON r.id = m.run_id
                  LEFT JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject
                  LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                  LEFT JOIN policies p ON p.id = m.policy_id AND p.enabled
@@ -108,7 +109,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
             invoice: row.opt_json("invoice")?,
             customer: row.opt_json("customer")?,
             opted_out: row.flag("opted_out")?,
-            stopped: stops.hold(&belongs),
+            stopped: stops.hold(&belongs) || row.flag("unapproved")?,
             fresh_until: fresh_until.map(|(at, age)| at + age),
             notice,
         },

@@ -71,7 +71,7 @@ pub fn configuration(simulators: &[OpaSimulator]) -> anyhow::Result<Configuratio
              variables = \"#cliente_razao#,#areceber_valor_aberto#,#areceber_data_vencimento#\"\n"
         )?;
     }
-    text.push_str("[[source]]\nname = \"ERP\"\nkind = \"files\"\n[caps]\nper_day = 50\n[[policy]]\nname = \"Todos\"\n");
+    text.push_str("[[source]]\nname = \"ERP\"\nkind = \"files\"\n[caps]\nper_day = 50\n[approval]\nabove = \"unlimited\"\n[[policy]]\nname = \"Todos\"\n");
     for (stage, days, _) in STAGES {
         writeln!(text, "[[policy.stage]]\nstage = \"{stage}\"\ndays = {days}\nnotice = \"{stage}\"")?;
     }

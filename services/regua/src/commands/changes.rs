@@ -70,7 +70,7 @@ impl Session {
                 match format {
                     Format::Json => output::line(lists::run_json(&run)),
                     Format::Human => say!(
-                        "{} {}: {} messages written ({} held, {} skipped), {} revived, {} superseded, {} left for the next run{}",
+                        "{} {}: {} messages written ({} held, {} skipped), {} revived, {} superseded, {} left for the next run, {} without a policy{}{}",
                         run.kind,
                         run.state,
                         run.evaluated,
@@ -79,6 +79,8 @@ impl Session {
                         run.revived,
                         run.superseded,
                         run.blocked,
+                        run.no_policy,
+                        if run.approval.as_deref() == Some("waiting") { lists::UNAPPROVED } else { "" },
                         run.note.as_deref().map(|note| format!("\n{note}")).unwrap_or_default()
                     ),
                 }
@@ -90,6 +92,10 @@ impl Session {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    pub async fn approve_run(&self, id: uuid::Uuid, why: String, format: Format) -> anyhow::Result<Outcome> {
+        self.submit_and_tell(Request::ApproveRun { run: RunId(id), why, by: who() }, format).await
     }
 
     pub async fn resolve_doubt(&self, id: uuid::Uuid, how: Resolution, why: String) -> anyhow::Result<Outcome> {

@@ -8,6 +8,10 @@ use regua_domain::message::State;
 use regua_ledger::queries::MessageView;
 use serde_json::json;
 
+/// What is said of a run that is larger than usual.
+pub(super) const UNAPPROVED: &str =
+    "\nIT WAITS: it holds far more than usual. Look at `regua messages --run ID`, then `regua runs approve ID --why TEXT`";
+
 /// Rows that one page of a list reads.
 const PAGE: u32 = 1000;
 
@@ -15,9 +19,8 @@ impl Session {
     pub async fn runs(&self, format: Format) -> anyhow::Result<Outcome> {
         let runs = self.ledger.runs(50).await?;
         let lines: Vec<_> = runs.iter().map(run_json).collect();
-        output::list(format, &lines, &["run", "task", "planned at", "state", "evaluated", "held", "skipped", "note"], |run| {
-            ["run", "task", "planned_at", "state", "evaluated", "held", "skipped", "note"].map(|field| cell(&run[field])).to_vec()
-        })?;
+        let headings = ["run", "task", "planned at", "state", "approval", "evaluated", "held", "skipped", "no policy", "note"];
+        output::list(format, &lines, &headings, |run| headings.map(|heading| cell(&run[heading.replace(' ', "_")])).to_vec())?;
         Ok(Outcome::Done)
     }
 
@@ -91,10 +94,11 @@ impl Session {
             .map(|source| json!({ "source": source.name, "synced_at": source.complete_at, "fresh": source.is_fresh(now) }))
             .collect();
         let runs: Vec<_> = runs.iter().map(run_json).collect();
+        let waiting: Vec<_> = self.ledger.runs_waiting_for_approval().await?.iter().map(run_json).collect();
         if format == Format::Json {
             say!(
                 "{}",
-                json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs })
+                json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting })
             );
             return Ok(Outcome::Done);
         }
@@ -115,6 +119,14 @@ impl Session {
                 cell(&stop["target"]),
                 cell(&stop["raised_by"]),
                 cell(&stop["why"])
+            );
+        }
+        for run in &waiting {
+            say!(
+                "WAITS        {} would send {}: `regua runs approve {} --why TEXT`",
+                cell(&run["task"]),
+                cell(&run["held"]),
+                cell(&run["run"])
             );
         }
         for source in &sources {
@@ -158,7 +170,7 @@ pub(super) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
     json!({
         "run": run.id, "task": run.task_name, "kind": run.kind.as_str(), "planned_at": run.planned_at, "state": run.state, "tries": run.tries,
         "evaluates_on": run.evaluates_on, "evaluated": run.evaluated, "held": run.held, "skipped": run.skipped, "revived": run.revived,
-        "superseded": run.superseded, "blocked": run.blocked, "note": run.note, "finished_at": run.finished_at,
+        "superseded": run.superseded, "blocked": run.blocked, "no_policy": run.no_policy, "approval": run.approval, "note": run.note, "finished_at": run.finished_at,
     })
 }
 
@@ -174,7 +186,7 @@ fn message_cells(message: &MessageView) -> Vec<String> {
     ]
 }
 
-fn cell(value: &serde_json::Value) -> String {
+pub(super) fn cell(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
         serde_json::Value::String(text) => text.clone(),

@@ -1,6 +1,7 @@
 //! A configuration as the file that says it, and as the list of entries that two configurations are compared by.
 
 use super::model::{Configuration, Policy, PolicyStage, SecretRef, Source, SourceKind};
+use crate::policy::Filter;
 
 /// The file that parses to `configuration` again. Secrets are references; addresses are written out as they were normalised.
 ///
@@ -47,8 +48,7 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
         Entry { header: "[[integration]]", name: integration.name.clone(), fields: without_empty(fields) }
     }));
     entries.extend(configuration.businesses.iter().map(|business| {
-        let limit = business.recipients_per_24h.map_or_else(|| text("unlimited"), |limit| limit.to_string());
-        let fields = vec![("name", text(&business.name)), ("recipients_per_24h", limit)];
+        let fields = vec![("name", text(&business.name)), ("recipients_per_24h", limit(business.recipients_per_24h))];
         Entry { header: "[[business]]", name: business.name.clone(), fields }
     }));
     entries.extend(configuration.channels.iter().map(|channel| {
@@ -56,7 +56,7 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             ("name", text(&channel.name)),
             ("integration", text(&channel.integration)),
             ("id", text(&channel.id)),
-            ("per_second", channel.per_second.map_or_else(|| text("unlimited"), |limit| limit.to_string())),
+            ("per_second", limit(channel.per_second)),
             ("business", text(channel.business.as_deref().unwrap_or_default())),
         ];
         Entry { header: "[[channel]]", name: channel.name.clone(), fields: without_empty(fields) }
@@ -73,6 +73,7 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
     }));
     for policy in &configuration.policies {
         entries.push(policy_entry(policy));
+        entries.extend(filters_entry(policy));
         entries.extend(policy.stages.iter().map(|stage| stage_entry(policy, stage)));
     }
     entries.extend(configuration.tasks.iter().map(|task| {
@@ -95,9 +96,21 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
 }
 
 fn policy_entry(policy: &Policy) -> Entry {
-    let fields =
-        vec![("name", text(&policy.name)), ("priority", policy.priority.to_string()), ("enabled", policy.enabled.to_string())];
-    Entry { header: "[[policy]]", name: policy.name.clone(), fields }
+    let fields = vec![
+        ("name", text(&policy.name)),
+        ("priority", policy.priority.to_string()),
+        ("enabled", policy.enabled.to_string()),
+        ("activated_on", policy.activated_on.map_or_else(String::new, |date| date.to_string())),
+    ];
+    Entry { header: "[[policy]]", name: policy.name.clone(), fields: without_empty(fields) }
+}
+
+/// A policy's filters, if it has any.
+fn filters_entry(policy: &Policy) -> Option<Entry> {
+    let values = Filter::ALL.iter().map(|filter| (filter.as_str(), list(policy.filters.values(*filter))));
+    let amount = policy.filters.amount_min.map_or_else(String::new, |amount| text(&amount.format_brl()));
+    let fields = without_empty(values.chain([(Filter::AmountMin.as_str(), amount)]).collect());
+    (!fields.is_empty()).then(|| Entry { header: "[policy.filters]", name: policy.name.clone(), fields })
 }
 
 fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
@@ -121,7 +134,7 @@ fn source_entry(source: &Source) -> Entry {
     Entry { header: "[[source]]", name: source.name.clone(), fields }
 }
 
-fn settings(configuration: &Configuration) -> [Entry; 3] {
+fn settings(configuration: &Configuration) -> [Entry; 4] {
     let window = &configuration.window;
     let days: Vec<String> = window.days.iter().map(|day| day.num_days_from_sunday().to_string()).collect();
     let window = vec![
@@ -133,8 +146,15 @@ fn settings(configuration: &Configuration) -> [Entry; 3] {
     let entry = |header, fields| Entry { header, name: String::new(), fields };
     [
         entry("[window]", window),
-        entry("[caps]", vec![("per_day", configuration.caps.per_day.to_string())]),
+        entry(
+            "[caps]",
+            vec![
+                ("per_day", configuration.caps.per_day.to_string()),
+                ("days_between_stages", configuration.caps.days_between_stages.to_string()),
+            ],
+        ),
         entry("[expiry]", vec![("open_windows", configuration.expiry.open_windows.to_string())]),
+        entry("[approval]", vec![("above", limit(configuration.approval.above))]),
     ]
 }
 
@@ -150,6 +170,19 @@ fn duration(seconds: u32) -> String {
     let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
     let whole = units.into_iter().find(|(unit_s, _)| seconds.is_multiple_of(*unit_s));
     whole.map_or_else(|| format!("{seconds}s"), |(unit_s, unit)| format!("{}{unit}", seconds / unit_s))
+}
+
+fn limit(limit: Option<impl ToString>) -> String {
+    limit.map_or_else(|| text("unlimited"), |limit| limit.to_string())
+}
+
+/// A list in TOML's notation; nothing for an empty one.
+fn list(values: &[String]) -> String {
+    if values.is_empty() {
+        String::new()
+    } else {
+        format!("[{}]", values.iter().map(|value| text(value)).collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// In TOML's notation, escaped; nothing for nothing.

@@ -20,8 +20,8 @@ pub mod url;
 pub use difference::{Change, ChangeKind, FieldChange, diff};
 pub use export::export;
 pub use model::{
-    Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release, SecretRef,
-    Source, SourceKind, Task, WindowSettings,
+    Approval, Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release,
+    SecretRef, Source, SourceKind, Task, WindowSettings,
 };
 pub use parse::{Defaults, FILE_BYTES_MAX};
 pub use problem::{ConfigurationErrors, Fault, Note, PROBLEMS_MAX, Problem};

@@ -1,9 +1,10 @@
 //! What a configuration file says, checked. Plain data: entries refer to each other by name.
 
+use crate::policy::PolicyFilters;
 use crate::schedule::{Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
 use crate::window::{Window, WindowError};
-use chrono::{NaiveTime, Weekday};
+use chrono::{NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -33,6 +34,8 @@ pub struct Configuration {
     pub caps: Caps,
     /// `[expiry]`.
     pub expiry: Expiry,
+    /// `[approval]`.
+    pub approval: Approval,
 }
 
 /// Where a secret is found; never the secret.
@@ -156,6 +159,11 @@ pub struct Policy {
     pub priority: u16,
     /// Whether it takes part at all.
     pub enabled: bool,
+    /// Whom it speaks for; everybody when there is none.
+    pub filters: PolicyFilters,
+    /// The date from which its stages count, whatever came before having been said by somebody else. `None`: each stage counts from the
+    /// date on which it is first applied.
+    pub activated_on: Option<NaiveDate>,
     /// At most one for each stage, in the order of the file.
     pub stages: Vec<PolicyStage>,
 }
@@ -294,14 +302,17 @@ impl SourceKind {
 
 /// How much one person may receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Caps {
     /// Messages to one phone on one local day, 1 to 50.
     pub per_day: u16,
+    /// Days that lie at least between two messages about one invoice, 0 to 30.
+    pub days_between_stages: u16,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { per_day: 2 }
+        Self { per_day: 2, days_between_stages: 3 }
     }
 }
 
@@ -315,5 +326,25 @@ pub struct Expiry {
 impl Default for Expiry {
     fn default() -> Self {
         Self { open_windows: 1 }
+    }
+}
+
+/// How large a run may be before a person must agree to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Approval {
+    /// A run that would hold more messages than this, and more than three times the median of the last ten, waits for `regua runs approve`.
+    /// `None`: no run waits.
+    pub above: Option<NonZeroU32>,
+}
+
+impl Approval {
+    /// What a run may hold that is alone, or follows on small ones, when the file doesn't say.
+    const ABOVE: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        Self { above: Some(Self::ABOVE) }
     }
 }

@@ -3,7 +3,7 @@
 use super::model::{Configuration, Policy, Source, SourceKind};
 use super::problem::{ConfigurationErrors, Fault, Note};
 use super::reader::{Report, Reported, Section};
-use super::rules::{ReadStage, caps, expiry};
+use super::rules::{ReadStage, approval, caps, expiry};
 use crate::stage::Stage;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -80,11 +80,24 @@ impl Reading<'_, '_> {
         let window = self.window(root.table("window", "[window]"));
         let read_caps = caps(root.table("caps", "[caps]"));
         let read_expiry = expiry(root.table("expiry", "[expiry]"));
+        let read_approval = approval(root.table("approval", "[approval]"));
         root.finish();
         self.reminders_are_listed(&policies, &sources);
         let policies = policies.into_iter().map(|(policy, _)| policy).collect();
-        let (window, caps, expiry) = (window?, read_caps?, read_expiry?);
-        Ok(Configuration { integrations, businesses, channels, notices, policies, tasks, sources, window, caps, expiry })
+        let (window, caps, expiry, approval) = (window?, read_caps?, read_expiry?, read_approval?);
+        Ok(Configuration {
+            integrations,
+            businesses,
+            channels,
+            notices,
+            policies,
+            tasks,
+            sources,
+            window,
+            caps,
+            expiry,
+            approval,
+        })
     }
 
     /// A reminder can't be sent before its title is listed. (Late stages can: a known title is re-read by id.)

@@ -235,9 +235,18 @@ pub enum Fault {
     /// A day for a stage that follows an event.
     #[error("a {0} stage follows an event and has no day")]
     DayOfEvent(Stage),
-    /// A key of `filters`.
-    #[error("this version has no filters")]
-    UnknownFilter,
+    /// Not an amount of money, or nothing.
+    #[error("is not an amount of money above zero")]
+    NotAnAmount,
+    /// Not a date.
+    #[error("is not a date of the calendar")]
+    NotADate,
+    /// More values than a filter takes.
+    #[error("there are more than {limit} values")]
+    TooManyValues {
+        /// The most that are read.
+        limit: usize,
+    },
     /// A reminder earlier than any source lists titles.
     #[error("is earlier than titles are listed: the source {source_name:?} looks {days_ahead} days ahead")]
     BeyondDaysAhead {
@@ -302,7 +311,9 @@ impl Fault {
             }
             Self::StageNotLater { days, .. } => format!("write more than {days}, or enabled = false"),
             Self::DayOfEvent(_) => "leave it out".into(),
-            Self::UnknownFilter => "leave it out: a policy without filters applies to every customer".into(),
+            Self::NotAnAmount => "write reais in double quotes, like \"50,00\", or a whole number of them".into(),
+            Self::NotADate => "write year, month and day, like 2026-11-30".into(),
+            Self::TooManyValues { limit } => format!("keep at most {limit}"),
             Self::BeyondDaysAhead { .. } => "write a later day, or a larger days_ahead in the [[source]]".into(),
             Self::NotADuration => "write a whole number and m, h or d: \"90m\", \"6h\", \"2d\"".into(),
         }

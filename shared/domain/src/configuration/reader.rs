@@ -2,6 +2,7 @@
 
 use super::nearest::nearest;
 use super::problem::{ConfigurationErrors, Fault, Note, PROBLEMS_MAX, Problem};
+use chrono::NaiveDate;
 use std::{cell::RefCell, ops::Range};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -122,6 +123,12 @@ impl<'r, 't> Section<'r, 't> {
 
     /// Refuses every key that no getter asked for.
     pub fn finish(self) {
+        self.unknown_keys();
+    }
+
+    /// As [`Section::finish`], for a section that would mean something else without such a key; the last one refused.
+    pub fn unknown_keys(self) -> Option<Reported> {
+        let mut last = None;
         for (key, value) in self.table {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {
@@ -129,14 +136,15 @@ impl<'r, 't> Section<'r, 't> {
             }
             let line = self.report.line_of(key.span().start);
             let field = self.path_of(name);
-            if SECRET_KEYS.contains(&name.to_ascii_lowercase().as_str()) {
+            last = Some(if SECRET_KEYS.contains(&name.to_ascii_lowercase().as_str()) {
                 let length = self.report.text.get(value.span()).map_or(0, |text| text.chars().count());
-                self.report.push(line, field, format!("({length} characters)"), Fault::SecretInFile);
+                self.report.push(line, field, format!("({length} characters)"), Fault::SecretInFile)
             } else {
                 let nearest = nearest(name, self.asked.iter().copied());
-                self.report.push(line, field, String::new(), Fault::UnknownKey { nearest, known: self.asked.clone() });
-            }
+                self.report.push(line, field, String::new(), Fault::UnknownKey { nearest, known: self.asked.clone() })
+            });
         }
+        last
     }
 
     /// The tables of `[[key]]`, in the order of the file.
@@ -202,6 +210,46 @@ impl<'r, 't> Section<'r, 't> {
         self.usable(self.located(key, value, text)).map(Some)
     }
 
+    /// A list of texts (or numbers, as their text), or one of them alone; nothing where the key is absent.
+    pub fn texts(&mut self, key: &'static str, max: usize) -> Result<Vec<Located<String>>, Reported> {
+        let array = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        let Some(array) = array else { return Ok(self.text_or_number(key)?.into_iter().collect()) };
+        self.asked.push(key);
+        let mut texts = Vec::new();
+        for (index, value) in array.iter().enumerate() {
+            let place = format!("{key}[{}]", index + 1);
+            let text = match value.get_ref() {
+                DeValue::String(text) => text.trim().to_owned(),
+                DeValue::Integer(number) => number.to_string(),
+                _ => return Err(self.wrong_type(&place, value, "text in double quotes, or a number")),
+            };
+            let text = self.usable(self.located(&place, value, text))?;
+            if text.value.is_empty() {
+                return Err(self.report.refuse(&text, Fault::UnusableText("is empty")));
+            }
+            if index >= max {
+                return Err(self.report.refuse(&text, Fault::TooManyValues { limit: max }));
+            }
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+
+    /// A date: `2026-11-30`, with or without quotes.
+    pub fn date(&mut self, key: &'static str) -> Field<NaiveDate> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.trim().to_owned(),
+            DeValue::Datetime(date) => date.to_string(),
+            _ => return Err(self.wrong_type(key, value, "a date like 2026-11-30")),
+        };
+        let located = self.located(key, value, ());
+        match text.parse() {
+            Ok(date) => Ok(Some(located.map(|()| date))),
+            Err(_) => Err(self.report.refuse(&located, Fault::NotADate)),
+        }
+    }
+
     pub fn flag(&mut self, key: &'static str) -> Field<bool> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.get_ref() {
@@ -250,11 +298,6 @@ impl<'r, 't> Section<'r, 't> {
         let words = || allowed.iter().map(|(word, _)| *word);
         let fault = Fault::NotInList { nearest: nearest(&text.value, words()), allowed: words().map(str::to_owned).collect() };
         Err(self.report.refuse(&text, fault))
-    }
-
-    /// Every key of the table, without its value: for a table of which none is understood.
-    pub fn keys(&self) -> Vec<Located<()>> {
-        self.table.iter().map(|(key, value)| self.located(key.get_ref(), value, ()).hidden()).collect()
     }
 
     /// Those of the keys that are given, without their values.

@@ -1,14 +1,17 @@
 //! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
 
 use super::connections::{Integrations, is_object_id};
-use super::model::{Caps, Expiry, Notice, Policy, PolicyStage};
+use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage};
 use super::names::Names;
 use super::nearest::nearest;
 use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
+use crate::money::Centavos;
+use crate::policy::{Filter, PolicyFilters};
 use crate::stage::{Stage, StageKind};
 use crate::variables;
+use std::num::NonZeroU32;
 
 /// A policy's priority when the file gives none, and the largest.
 const PRIORITY: u16 = 100;
@@ -18,6 +21,26 @@ const REMINDER_DAYS_MAX: i16 = 365;
 /// Days after the due date of the latest stage: five years, after which the debt is barred (contracts §4, CC art. 206 §5 I).
 const OVERDUE_DAYS_MAX: i16 = 1825;
 const PER_DAY_MAX: u16 = 50;
+const DAYS_BETWEEN_MAX: u16 = 30;
+/// Values of one filter: every city of a state.
+const FILTER_VALUES_MAX: usize = 1000;
+const APPROVAL_ABOVE_MAX: i64 = 10_000_000;
+/// `tipo_pessoa` (contracts §2.3).
+const PERSON_TYPES: [&str; 3] = ["F", "J", "E"];
+/// `tipo_recebimento` (contracts §2.2).
+const RECEIPT_TYPES: [&str; 11] = [
+    "Boleto",
+    "Cheque",
+    "Cartão",
+    "Dinheiro",
+    "Depósito",
+    "Gateway",
+    "Débito",
+    "Fatura",
+    "ArrecadacaoRecebimento",
+    "Transferencia",
+    "Pix",
+];
 const OPEN_WINDOWS_MAX: u16 = 30;
 
 /// A stage with the places that relations are told at.
@@ -97,7 +120,9 @@ impl Reading<'_, '_> {
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
         let priority = section.whole("priority", 0, PRIORITY_MAX);
         let enabled = section.flag("enabled");
-        let filters = section.table("filters", "[policy.filters]").map_or(Ok(()), |filters| self.filters(&filters));
+        let activated_on = section.date("activated_on");
+        let filters =
+            section.table("filters", "[policy.filters]").map_or(Ok(PolicyFilters::default()), |section| self.filters(section));
         let stages = section.tables("stage", "[[policy.stage]], with two brackets");
         section.finish();
         let stages: Vec<_> = stages.into_iter().map(|stage| self.stage(stage, notices)).collect();
@@ -105,20 +130,55 @@ impl Reading<'_, '_> {
         let stages: Vec<ReadStage> = stages.into_iter().flatten().collect();
         let enabled = enabled?.is_none_or(|flag| flag.value);
         self.stages_advance(&stages)?;
-        filters?;
         defined?;
-        let priority = priority?.map_or(PRIORITY, |priority| priority.value);
-        let policy = Policy { name: name?.value, priority, enabled, stages: stages.iter().map(|s| s.stage.clone()).collect() };
+        let policy = Policy {
+            name: name?.value,
+            priority: priority?.map_or(PRIORITY, |priority| priority.value),
+            enabled,
+            filters: filters?,
+            activated_on: activated_on?.map(|date| date.value),
+            stages: stages.iter().map(|read| read.stage.clone()).collect(),
+        };
         if complete { Ok((policy, stages)) } else { Err(Reported) }
     }
 
-    /// This version has none: a filter that is not understood must not be taken as "everybody".
-    fn filters(&self, filters: &Section<'_, '_>) -> Result<(), Reported> {
-        let keys = filters.keys();
-        for key in &keys {
-            self.report.refuse(key, Fault::UnknownFilter);
+    /// A filter that is not understood must not be taken as "everybody": an unknown key or value refuses the policy.
+    fn filters(&self, mut section: Section<'_, '_>) -> Result<PolicyFilters, Reported> {
+        let mut filters = PolicyFilters::default();
+        let mut outcome = Ok(());
+        for filter in Filter::ALL.iter().copied() {
+            let Some(values) = filters.values_mut(filter) else { continue };
+            match section.texts(filter.as_str(), FILTER_VALUES_MAX) {
+                Ok(read) => {
+                    let wrong = read
+                        .iter()
+                        .filter(|value| !is_value_of(filter, &value.value))
+                        .map(|value| self.not_a_value(filter, value));
+                    outcome = wrong.map(Err).fold(outcome, |_, wrong| wrong);
+                    *values = read.into_iter().map(|value| value.value).collect();
+                }
+                Err(reported) => outcome = Err(reported),
+            }
         }
-        if keys.is_empty() { Ok(()) } else { Err(Reported) }
+        let amount_min = self.amount(&mut section, Filter::AmountMin.as_str());
+        let unknown = section.unknown_keys();
+        filters.amount_min = amount_min?.map(|amount| amount.value);
+        unknown.map_or(outcome, Err).map(|()| filters)
+    }
+
+    fn not_a_value(&self, filter: Filter, value: &Located<String>) -> Reported {
+        let allowed: &[&str] = if filter == Filter::PersonType { &PERSON_TYPES } else { &RECEIPT_TYPES };
+        let nearest = nearest(&value.value, allowed.iter().copied());
+        self.report.refuse(value, Fault::NotInList { nearest, allowed: allowed.iter().map(|text| (*text).to_owned()).collect() })
+    }
+
+    /// An amount of money, in double quotes as money is written, or a whole number of reais.
+    fn amount(&self, section: &mut Section<'_, '_>, key: &'static str) -> Field<Centavos> {
+        let Some(text) = section.text_or_number(key)? else { return Ok(None) };
+        match Centavos::parse(&text.value) {
+            Ok(amount) if amount > Centavos(0) => Ok(Some(text.map(|_| amount))),
+            Ok(_) | Err(_) => Err(self.report.refuse(&text, Fault::NotAnAmount)),
+        }
     }
 
     fn stage(&self, mut section: Section<'_, '_>, notices: &Names) -> Result<ReadStage, Reported> {
@@ -196,8 +256,13 @@ impl Reading<'_, '_> {
 pub(super) fn caps(section: Option<Section<'_, '_>>) -> Result<Caps, Reported> {
     let Some(mut section) = section else { return Ok(Caps::default()) };
     let per_day = section.whole("per_day", 1, PER_DAY_MAX);
+    let days_between_stages = section.whole("days_between_stages", 0, DAYS_BETWEEN_MAX);
     section.finish();
-    Ok(Caps { per_day: per_day?.map_or(Caps::default().per_day, |cap| cap.value) })
+    let default = Caps::default();
+    Ok(Caps {
+        per_day: per_day?.map_or(default.per_day, |cap| cap.value),
+        days_between_stages: days_between_stages?.map_or(default.days_between_stages, |days| days.value),
+    })
 }
 
 pub(super) fn expiry(section: Option<Section<'_, '_>>) -> Result<Expiry, Reported> {
@@ -205,6 +270,25 @@ pub(super) fn expiry(section: Option<Section<'_, '_>>) -> Result<Expiry, Reporte
     let open_windows = section.whole("open_windows", 1, OPEN_WINDOWS_MAX);
     section.finish();
     Ok(Expiry { open_windows: open_windows?.map_or(Expiry::default().open_windows, |windows| windows.value) })
+}
+
+pub(super) fn approval(section: Option<Section<'_, '_>>) -> Result<Approval, Reported> {
+    let Some(mut section) = section else { return Ok(Approval::default()) };
+    let above = section.limit("above", APPROVAL_ABOVE_MAX, false);
+    section.finish();
+    let number = |limit: i64| u32::try_from(limit).ok().and_then(NonZeroU32::new);
+    Ok(above?.map_or(Approval::default(), |above| Approval { above: above.value.and_then(number) }))
+}
+
+/// Whether a filter can have this value: where the ERP has a closed list, one of it, as it writes it.
+fn is_value_of(filter: Filter, value: &str) -> bool {
+    match filter {
+        Filter::PersonType => PERSON_TYPES.contains(&value),
+        Filter::ReceiptType => RECEIPT_TYPES.contains(&value),
+        Filter::Branch | Filter::Portfolio | Filter::CustomerType | Filter::ContractStatus | Filter::City | Filter::AmountMin => {
+            true
+        }
+    }
 }
 
 /// The days that make sense for a stage by date.

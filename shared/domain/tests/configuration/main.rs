@@ -46,6 +46,7 @@ variables = "#cliente_razao#,#areceber_valor#"
 
 [[policy]]
 name = "Todos"
+activated_on = 2026-11-30
 [policy.filters]
 [[policy.stage]]
 stage = "pre_due"
@@ -91,6 +92,10 @@ to = "20:00"
 
 [caps]
 per_day = 3
+days_between_stages = 2
+
+[approval]
+above = "unlimited"
 
 [expiry]
 open_windows = 2

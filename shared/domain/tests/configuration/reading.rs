@@ -4,6 +4,8 @@ use crate::{VALID, parse, valid};
 use chrono::{NaiveTime, Weekday};
 use chrono_tz::Tz;
 use regua_domain::configuration::{Release, SecretRef, SourceKind, export};
+use regua_domain::money::Centavos;
+use regua_domain::policy::PolicyFilters;
 use regua_domain::schedule::TaskKind;
 use regua_domain::stage::Stage;
 
@@ -35,7 +37,9 @@ fn every_section_is_read() {
     assert_eq!((days_back, days_ahead, file.sources[0].max_age_s, file.sources[1].max_age_s), (60, 10, 6 * 3600, 48 * 3600));
     assert_eq!((file.window.days.len(), file.window.days[5]), (6, Weekday::Sat));
     assert_eq!((file.window.from, file.window.to), (time(9, 0), time(20, 0)));
-    assert_eq!((file.caps.per_day, file.expiry.open_windows), (3, 2));
+    assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (3, 2, 2));
+    assert_eq!(file.policies[0].activated_on, "2026-11-30".parse().ok());
+    assert_eq!((file.policies[0].filters.clone(), file.approval.above), (PolicyFilters::default(), None));
 }
 
 #[test]
@@ -44,7 +48,26 @@ fn an_empty_file_has_the_fixed_defaults() {
     assert_eq!((file.integrations.len(), file.tasks.len(), notes.len()), (0, 0, 0));
     assert_eq!((file.window.from, file.window.to, file.window.zone), (time(9, 0), time(18, 0), Tz::America__Sao_Paulo));
     assert_eq!(file.window.days, [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri]);
-    assert_eq!((file.caps.per_day, file.expiry.open_windows), (2, 1));
+    assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (2, 3, 1));
+    assert_eq!(file.approval.above.map(std::num::NonZeroU32::get), Some(1000));
+}
+
+#[test]
+fn a_filter_takes_one_value_or_a_list_as_text_or_number() {
+    let lines = "branch = [1, \" 2 \"]\nperson_type = \"F\"\ncity = [\"Chapecó/SC\"]\nreceipt_type = [\"Boleto\", \"Pix\"]\namount_min = \"R$ 1.050,00\"";
+    let (file, _) = parse(&VALID.replace("[policy.filters]", &format!("[policy.filters]\n{lines}"))).expect("nothing is wrong");
+    let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    let expected = PolicyFilters {
+        branch: texts(&["1", "2"]),
+        person_type: texts(&["F"]),
+        city: texts(&["Chapecó/SC"]),
+        receipt_type: texts(&["Boleto", "Pix"]),
+        amount_min: Some(Centavos(105_000)),
+        ..PolicyFilters::default()
+    };
+    assert_eq!(file.policies[0].filters, expected);
+    let (reais, _) = parse(&VALID.replace("[policy.filters]", "[policy.filters]\namount_min = 50")).expect("nothing is wrong");
+    assert_eq!(reais.policies[0].filters.amount_min, Some(Centavos(5_000)));
 }
 
 #[test]

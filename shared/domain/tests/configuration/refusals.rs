@@ -72,15 +72,53 @@ fn unknown_keys_and_wrong_types_are_refused() {
     refused("name = \"Vendas\"", "name = 5", "name = 5", "channel[2].name", "5", "double quotes");
     refused("name = \"Vendas\"", "name = \" \"", "name = \" \"", "channel[2].name", "\" \"", "1 to 500 characters");
     refused("name = \"Vendas\"", "name = \"a\\nb\"", "name = \"a", "channel[2].name", "\"a\\nb\"", "on one line");
-    let fault = refused(
+    let filters = |line: &str| format!("[policy.filters]\n{line}");
+    refused("[policy.filters]", &filters("uf = \"SP\""), "uf =", "policy[1].filters.uf", "", "the keys are branch, portfolio,");
+    refused(
         "[policy.filters]",
-        "[policy.filters]\nuf = \"SP\"",
-        "uf =",
-        "policy[1].filters.uf",
-        "(4 characters)",
-        "every customer",
+        &filters("cities = \"Itu\""),
+        "cities",
+        "policy[1].filters.cities",
+        "",
+        "leave it out; the keys are",
     );
-    assert_eq!(fault, Fault::UnknownFilter);
+    refused("[policy.filters]", &filters("branchs = 1"), "branchs", "policy[1].filters.branchs", "", "write branch");
+}
+
+#[test]
+fn a_filters_values_are_the_erps_own() {
+    #[track_caller]
+    fn check(line: &str, field: &str, value: &str, mend: &str) {
+        refused(
+            "[policy.filters]",
+            &format!("[policy.filters]\n{line}"),
+            line,
+            &format!("policy[1].filters.{field}"),
+            value,
+            mend,
+        );
+    }
+    check("person_type = \"PF\"", "person_type", "\"PF\"", "write \"F\"");
+    check("person_type = [\"F\", \"X\"]", "person_type[2]", "\"X\"", "write \"F\"");
+    check("receipt_type = [\"boleto\"]", "receipt_type[1]", "\"boleto\"", "write \"Boleto\"");
+    check("city = [\"Itu\", \"\"]", "city[2]", "\"\"", "1 to 500 characters");
+    check("branch = 1.5", "branch", "1.5", "text in double quotes, or a number");
+    check("branch = [true]", "branch[1]", "true", "text in double quotes, or a number");
+    check("amount_min = \"a lot\"", "amount_min", "\"a lot\"", "like \"50,00\"");
+    check("amount_min = 0", "amount_min", "0", "like \"50,00\"");
+    check("amount_min = \"1.234\"", "amount_min", "\"1.234\"", "like \"50,00\"");
+}
+
+#[test]
+fn activation_distance_and_approval_are_checked() {
+    #[track_caller]
+    fn check(line: &str, field: &str, value: &str, mend: &str) {
+        refused("activated_on = 2026-11-30", line, line, field, value, mend);
+    }
+    check("activated_on = \"30/11/2026\"", "policy[1].activated_on", "\"30/11/2026\"", "like 2026-11-30");
+    check("activated_on = 20261130", "policy[1].activated_on", "20261130", "a date like 2026-11-30");
+    refused("days_between_stages = 2", "days_between_stages = 31", "31", "caps.days_between_stages", "31", "from 0 to 30");
+    refused("above = \"unlimited\"", "above = 0", "above", "approval.above", "0", "or \"unlimited\"");
 }
 
 #[test]
@@ -269,7 +307,7 @@ fn notices_and_stages_are_checked() {
         "\"overdue\"",
         "for each stage",
     );
-    assert!(matches!(fault, Fault::Duplicate { first_line: 43, .. }), "{fault:?}");
+    assert!(matches!(fault, Fault::Duplicate { first_line: 44, .. }), "{fault:?}");
     refused(
         "name = \"Todos\"",
         "name = \"Todos\"\npriority = 10000",

@@ -1,13 +1,15 @@
 //! What is written: the file that says the same, and what one file changes of another.
 
 use crate::{VALID, defaults, parse, valid};
-use chrono::{NaiveTime, Weekday};
+use chrono::{Days, NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use proptest::prelude::*;
 use regua_domain::configuration::{
-    Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release,
-    SecretRef, Source, SourceKind, Task, WindowSettings, diff, export,
+    Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage,
+    Release, SecretRef, Source, SourceKind, Task, WindowSettings, diff, export,
 };
+use regua_domain::money::Centavos;
+use regua_domain::policy::{Filter, PolicyFilters};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stage::{Stage, StageKind};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -48,6 +50,17 @@ fn the_commented_stages_of_the_demos_file_are_right_too() {
     );
     let (file, _) = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(file.policies[0].stages.len(), Stage::ALL.len());
+}
+
+#[test]
+fn the_commented_filters_of_the_demos_file_are_right_and_are_all_there_are() {
+    let filters = DEMO.split("# [policy.filters]").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("both are there");
+    let lines: Vec<_> = filters.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    let (file, _) =
+        parse(&VALID.replace("[policy.filters]", &format!("[policy.filters]\n{}", lines.join("\n")))).expect("they are right");
+    let given = &file.policies[0].filters;
+    assert!(Filter::ALL.iter().all(|filter| !given.values(*filter).is_empty() || *filter == Filter::AmountMin), "{given:?}");
+    assert!(given.amount_min.is_some());
 }
 
 #[test]
@@ -170,6 +183,25 @@ fn window() -> impl Strategy<Value = WindowSettings> {
     })
 }
 
+fn filters() -> impl Strategy<Value = PolicyFilters> {
+    let values = || prop::collection::vec(prop_oneof![name("x").boxed(), Just("7".to_owned()).boxed()], 0..3);
+    let amount = proptest::option::of(1i64..=1_000_000_000).prop_map(|amount| amount.map(Centavos));
+    let persons = prop::sample::subsequence(vec!["F".to_owned(), "J".to_owned(), "E".to_owned()], 0..=3);
+    let receipts = prop::sample::subsequence(vec!["Boleto".to_owned(), "Cartão".to_owned()], 0..=2);
+    (values(), values(), values(), values(), values(), persons, receipts, amount).prop_map(
+        |(branch, portfolio, customer_type, contract_status, city, person_type, receipt_type, amount_min)| PolicyFilters {
+            branch,
+            portfolio,
+            customer_type,
+            person_type,
+            receipt_type,
+            contract_status,
+            city,
+            amount_min,
+        },
+    )
+}
+
 prop_compose! {
     fn configuration()(
         (main, other) in (integration("a", true), integration("b", false)),
@@ -181,8 +213,11 @@ prop_compose! {
         stages in stages(notice.clone()), tasks in tasks(), sources in sources(), window in window(), policy in name("policy"),
         priority in 0u16..=9999, enabled in any::<bool>(), per_day in 1u16..=50, open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
+        (filters, activated_on) in (filters(), proptest::option::of(0u64..20_000)),
+        (days_between_stages, above) in (0u16..=30, proptest::option::of(1u32..=10_000_000)),
         id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
     ) -> Configuration {
+        let activated_on = activated_on.map(|days| NaiveDate::default() + Days::new(days));
         let integration = other.name.clone();
         let owner = Some(business.clone());
         let per_second = limit.and_then(NonZeroU16::new);
@@ -191,8 +226,9 @@ prop_compose! {
             businesses: vec![Business { name: business, recipients_per_24h: recipients.and_then(NonZeroU32::new) }],
             channels: vec![Channel { name: channel.clone(), integration: integration.clone(), id, per_second, business: owner }],
             notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
-            policies: vec![Policy { name: policy, priority, enabled, stages }],
-            tasks, sources, window, caps: Caps { per_day }, expiry: Expiry { open_windows },
+            policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, stages }],
+            tasks, sources, window, caps: Caps { per_day, days_between_stages },
+            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) },
         }
     }
 }
@@ -209,7 +245,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..10) {
+    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..11) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -221,7 +257,8 @@ proptest! {
             6 => changed.sources = other.sources,
             7 => changed.window = other.window,
             8 => changed.caps = other.caps,
-            _ => changed.expiry = other.expiry,
+            9 => changed.expiry = other.expiry,
+            _ => changed.approval = other.approval,
         }
         prop_assert_eq!(diff(&one, &changed).is_empty(), one == changed);
     }

@@ -37,6 +37,7 @@ mod limits;
 mod migrations;
 mod mirror;
 mod operators;
+mod policies;
 mod release;
 mod restored;
 mod runs;

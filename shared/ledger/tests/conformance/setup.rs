@@ -18,6 +18,11 @@ pub struct Setup {
     pub release: &'static str,
     pub max_age: &'static str,
     pub open_windows: u32,
+    pub days_between_stages: u32,
+    /// Messages above which a run waits for approval.
+    pub approval_above: &'static str,
+    /// Lines of the policy before its stages; by default, that its schedule was in force long before.
+    pub policy: String,
     /// Lines that take the place of the policy's stages.
     pub stages: String,
     /// The template of the overdue notice.
@@ -37,6 +42,9 @@ impl Default for Setup {
             release: "on-task",
             max_age: "6h",
             open_windows: 1,
+            days_between_stages: 0,
+            approval_above: "\"unlimited\"",
+            policy: "activated_on = 2026-01-01".into(),
             stages: [
                 ("pre_due", -3, "Lembrete"),
                 ("due_day", 0, "Vence hoje"),
@@ -59,8 +67,8 @@ pub fn stage(stage: &str, days: i64, notice: &str) -> String {
 
 impl Setup {
     pub fn text(&self) -> String {
-        let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, stages, template, channel, more } =
-            self;
+        let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, .. } = self;
+        let Self { days_between_stages, approval_above, policy, stages, template, channel, more, .. } = self;
         let mut text = format!(
             r#"
             [[integration]]
@@ -104,6 +112,7 @@ impl Setup {
             r#"
             [[policy]]
             name = "Todos"
+            {policy}
             {stages}
             [[task]]
             kind = "update-collections"
@@ -119,6 +128,9 @@ impl Setup {
             max_age = "{max_age}"
             [caps]
             per_day = {per_day}
+            days_between_stages = {days_between_stages}
+            [approval]
+            above = {approval_above}
             [expiry]
             open_windows = {open_windows}
             {more}

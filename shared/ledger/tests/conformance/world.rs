@@ -11,6 +11,7 @@ use regua_domain::ids::{
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
+use regua_domain::policy::policy_for;
 use regua_domain::schedule::TaskKind;
 use regua_domain::settlement::Settlement;
 use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage};
@@ -180,17 +181,22 @@ impl World {
         let window = settings.window().unwrap();
         let span = decide::due_dates(&policies, today).unwrap();
         let candidates = self.ledger.candidates(self.source, span, chrono::DateTime::UNIX_EPOCH, None, 1000).await.unwrap();
-        let mut messages = Vec::new();
+        let day = decide::Day { today, days_between_stages: settings.caps.days_between_stages };
+        let (mut messages, mut no_policy) = (Vec::new(), 0);
         for candidate in &candidates {
-            let decided = decide::decide(&policies[0], &candidate.invoice, candidate.customer.as_ref(), &candidate.known, today);
-            let Some(decided) = decided else { continue };
+            let Some(policy) = policy_for(&policies, &candidate.invoice, candidate.customer.as_ref()) else {
+                no_policy += 1;
+                continue;
+            };
+            let decided = decide::decide(policy, &candidate.invoice, candidate.customer.as_ref(), &candidate.known, day);
+            let Ok(decided) = decided else { continue };
             messages.push(NewMessage {
                 id: decided.revives.unwrap_or_else(|| MessageId(new_id())),
                 revives: decided.revives.is_some(),
                 subject: candidate.invoice.id.clone(),
                 stage: decided.stage.stage,
                 due_on: candidate.invoice.due_on,
-                policy_id: policies[0].id,
+                policy_id: policy.id,
                 notice_id: decided.stage.notice.id,
                 channel_id: decided.stage.notice.channel_id,
                 stage_day: decided.stage_day,
@@ -205,7 +211,7 @@ impl World {
             invoice_id: last.map_or_else(String::new, |invoice| invoice.id.0.clone()),
         };
         let (run_id, owner, planned_at) = (run.run.id, run.owner, run.run.planned_at);
-        EvaluationBatch { run_id, owner, planned_at, source_id: self.source, cursor, messages }
+        EvaluationBatch { run_id, owner, planned_at, source_id: self.source, cursor, messages, no_policy }
     }
 
     /// A whole run of update-collections; its id and what it did.

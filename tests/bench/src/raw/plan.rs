@@ -4,7 +4,7 @@ use crate::provider;
 use crate::world::World;
 use anyhow::Context as _;
 use bytes::Bytes;
-use regua_domain::decide::{decide, expires_at};
+use regua_domain::decide::{Day, decide, expires_at};
 use regua_domain::ids::ChannelId;
 use regua_ledger::runs::LeasedRun;
 use regua_ledger::{new_id, no_holiday};
@@ -59,10 +59,11 @@ impl Plan {
         let routes: HashMap<_, _> = ledger.routes().await?.into_iter().map(|route| (route.channel_id, route)).collect();
         let mut invoices: Vec<_> = (0..world.invoices).map(|number| (provider::invoice(number), number)).collect();
         invoices.sort_by(|(a, _), (b, _)| (a.due_on, &a.id.0).cmp(&(b.due_on, &b.id.0)));
+        let day = Day { today: provider::today(), days_between_stages: settings.caps.days_between_stages };
         let mut messages = Vec::with_capacity(invoices.len());
         for (invoice, number) in invoices {
             let customer = provider::customer(number);
-            let decided = decide(&policy, &invoice, Some(&customer), &[], provider::today()).context("every invoice is due")?;
+            let decided = decide(&policy, &invoice, Some(&customer), &[], day).ok().context("every invoice is due")?;
             let text = decided.text.map_err(|why| anyhow::anyhow!("no message is skipped, but this one is {why}"))?;
             let route = &routes[&decided.stage.notice.channel_id];
             let (id, attempt) = (new_id(), new_id());

@@ -1,15 +1,16 @@
 //! Which stage an invoice is due for, what brings a message back, and when one ends.
 
+mod policies;
+
 use chrono::{DateTime, Days, NaiveDate, Utc, Weekday};
 use chrono_tz::America::Sao_Paulo;
 use proptest::prelude::*;
-use regua_domain::decide::{
-    CATCH_UP_DAYS, Decided, Known, PolicyPlan, StagePlan, day_of, decide, due_dates, expires_at, still_called_for,
-};
+use regua_domain::decide::{CATCH_UP_DAYS, Day, Decided, Known, day_of, due_dates, expires_at, still_called_for};
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, MessageId, NoticeId, PolicyId};
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
+use regua_domain::policy::{PolicyFilters, PolicyPlan, StagePlan};
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::window::Window;
@@ -84,8 +85,25 @@ fn policy(stages: &[(Stage, Option<i64>)]) -> PolicyPlan {
         template_id: "64f1c0de0a1b2c3d4e5f7001".into(),
         entries: Vec::new(),
     };
-    let stages = stages.iter().map(|(stage, days)| StagePlan { stage: *stage, days: *days, notice: notice.clone() }).collect();
-    PolicyPlan { id: PolicyId(Uuid::nil()), stages }
+    let plan = |(stage, days): &(Stage, Option<i64>)| StagePlan {
+        stage: *stage,
+        days: *days,
+        active_from: NaiveDate::MIN,
+        notice: notice.clone(),
+    };
+    let stages = stages.iter().map(plan).collect();
+    PolicyPlan { id: PolicyId(Uuid::nil()), name: "Todos".into(), filters: PolicyFilters::default(), stages }
+}
+
+/// Decides with nothing asked for between two stages.
+fn decide<'a>(
+    policy: &'a PolicyPlan,
+    invoice: &Invoice,
+    customer: Option<&Customer>,
+    known: &[Known],
+    today: NaiveDate,
+) -> Option<Decided<'a>> {
+    regua_domain::decide::decide(policy, invoice, customer, known, Day { today, days_between_stages: 0 }).ok()
 }
 
 /// Reminder, due day, two stages of which the second comes within the catch-up of the first, a late one, and an event.
@@ -102,7 +120,7 @@ fn usual() -> PolicyPlan {
 
 fn known(stage: Stage, is: State) -> Known {
     let skip_reason = (is == State::Skipped).then_some(SkipReason::NoValidPhone);
-    Known { id: MessageId(Uuid::from_u128(7)), stage, due_on: Some(due_on()), state: is, skip_reason }
+    Known { id: MessageId(Uuid::from_u128(7)), stage, due_on: Some(due_on()), state: is, skip_reason, begun_on: None }
 }
 
 /// The stage that is decided so many days after the due date, and its own day.

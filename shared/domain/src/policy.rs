@@ -1,0 +1,180 @@
+//! Policies: whom they speak for, and with which stages.
+
+use crate::ids::PolicyId;
+use crate::message::names;
+use crate::mirror::{Customer, Invoice};
+use crate::money::Centavos;
+use crate::render::NoticePlan;
+use crate::stage::Stage;
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A policy, ready to decide with.
+#[derive(Clone, Debug)]
+pub struct PolicyPlan {
+    /// The policy.
+    pub id: PolicyId,
+    /// Its name.
+    pub name: String,
+    /// Whom it speaks for.
+    pub filters: PolicyFilters,
+    /// Its stages that are switched on.
+    pub stages: Vec<StagePlan>,
+}
+
+/// One stage of a policy.
+#[derive(Clone, Debug)]
+pub struct StagePlan {
+    /// The stage.
+    pub stage: Stage,
+    /// Days from the due date; `None` for event stages.
+    pub days: Option<i64>,
+    /// The day on which it was switched on: what was due before is not made up for, else a new schedule would begin with a flood.
+    pub active_from: NaiveDate,
+    /// What it says.
+    pub notice: NoticePlan,
+}
+
+/// What a policy speaks for, in the ERP's own values (contracts §2.2, §2.3). An empty filter lets everything through; several
+/// values of one filter are alternatives; all filters must let an invoice through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyFilters {
+    /// `filial_id` of the invoice, else of the customer.
+    pub branch: Vec<String>,
+    /// `id_carteira_cobranca` of the invoice.
+    pub portfolio: Vec<String>,
+    /// `id_tipo_cliente` of the customer.
+    pub customer_type: Vec<String>,
+    /// `tipo_pessoa` of the customer: `F`, `J` or `E`.
+    pub person_type: Vec<String>,
+    /// `tipo_recebimento` of the invoice: `Boleto`, `Pix`, ….
+    pub receipt_type: Vec<String>,
+    /// The status of the invoice's contract: `A` active, `I` inactive, ….
+    pub contract_status: Vec<String>,
+    /// The customer's city, alone or with its state: `Chapecó`, `Chapecó/SC`. Accents and case don't count.
+    pub city: Vec<String>,
+    /// The least that must be owed (`valor_aberto`).
+    pub amount_min: Option<Centavos>,
+}
+
+names! {
+    /// A filter of a policy, by its key in the configuration file.
+    Filter {
+        /// *Filial*.
+        Branch = "branch",
+        /// *Carteira de cobrança*.
+        Portfolio = "portfolio",
+        /// *Tipo de cliente*.
+        CustomerType = "customer_type",
+        /// *Tipo de pessoa*.
+        PersonType = "person_type",
+        /// *Tipo de recebimento*.
+        ReceiptType = "receipt_type",
+        /// *Status do contrato*.
+        ContractStatus = "contract_status",
+        /// *Cidade*.
+        City = "city",
+        /// *Valor mínimo*.
+        AmountMin = "amount_min",
+    }
+}
+
+impl PolicyFilters {
+    /// The values of a filter; none for [`Filter::AmountMin`], which is an amount.
+    pub fn values(&self, filter: Filter) -> &[String] {
+        match filter {
+            Filter::Branch => &self.branch,
+            Filter::Portfolio => &self.portfolio,
+            Filter::CustomerType => &self.customer_type,
+            Filter::PersonType => &self.person_type,
+            Filter::ReceiptType => &self.receipt_type,
+            Filter::ContractStatus => &self.contract_status,
+            Filter::City => &self.city,
+            Filter::AmountMin => &[],
+        }
+    }
+
+    /// The values of a filter, to be written; `None` for [`Filter::AmountMin`].
+    pub fn values_mut(&mut self, filter: Filter) -> Option<&mut Vec<String>> {
+        Some(match filter {
+            Filter::Branch => &mut self.branch,
+            Filter::Portfolio => &mut self.portfolio,
+            Filter::CustomerType => &mut self.customer_type,
+            Filter::PersonType => &mut self.person_type,
+            Filter::ReceiptType => &mut self.receipt_type,
+            Filter::ContractStatus => &mut self.contract_status,
+            Filter::City => &mut self.city,
+            Filter::AmountMin => return None,
+        })
+    }
+
+    /// The first filter that keeps an invoice out; `None` when all let it through.
+    pub fn kept_out_by(&self, invoice: &Invoice, customer: Option<&Customer>) -> Option<Filter> {
+        Filter::ALL.iter().copied().find(|filter| !self.lets_through(*filter, invoice, customer))
+    }
+
+    fn lets_through(&self, filter: Filter, invoice: &Invoice, customer: Option<&Customer>) -> bool {
+        if filter == Filter::AmountMin {
+            return self.amount_min.is_none_or(|least| invoice.open_amount >= least);
+        }
+        let wanted = self.values(filter);
+        wanted.is_empty() || wanted.iter().any(|wanted| is_meant(wanted, filter, invoice, customer))
+    }
+}
+
+/// What a filter looks at, for a person; `None` where invoice and customer don't say.
+pub fn value_of<'v>(filter: Filter, invoice: &'v Invoice, customer: Option<&'v Customer>) -> Option<&'v str> {
+    let of_customer = |field: fn(&Customer) -> &str| customer.map(field);
+    let value = match filter {
+        Filter::Branch if invoice.branch_id.is_empty() => of_customer(|customer| &customer.branch_id),
+        Filter::Branch => Some(invoice.branch_id.as_str()),
+        Filter::Portfolio => Some(invoice.portfolio_id.as_str()),
+        Filter::CustomerType => of_customer(|customer| &customer.customer_type_id),
+        Filter::PersonType => of_customer(|customer| &customer.person_type),
+        Filter::ReceiptType => Some(invoice.receipt_type.as_str()),
+        Filter::ContractStatus => Some(invoice.contract_status.as_str()),
+        Filter::City => of_customer(|customer| &customer.city),
+        Filter::AmountMin => None,
+    };
+    value.filter(|value| !value.is_empty())
+}
+
+fn is_meant(wanted: &str, filter: Filter, invoice: &Invoice, customer: Option<&Customer>) -> bool {
+    let Some(value) = value_of(filter, invoice, customer) else { return false };
+    if filter != Filter::City {
+        return is_same(wanted, value);
+    }
+    let state = customer.map_or("", |customer| customer.state.as_str());
+    match wanted.rsplit_once('/') {
+        Some((city, wanted_state)) => is_same(city, value) && is_same(wanted_state, state),
+        None => is_same(wanted, value),
+    }
+}
+
+/// Whether two values are the same to a person: case, accents and blanks around or doubled don't count.
+fn is_same(one: &str, other: &str) -> bool {
+    let letters = |text: &str| {
+        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().flat_map(char::to_lowercase).map(plain).collect::<String>()
+    };
+    letters(one) == letters(other)
+}
+
+/// A lower-case letter without its accent, for those that Portuguese has.
+const fn plain(letter: char) -> char {
+    match letter {
+        'á' | 'à' | 'â' | 'ã' | 'ä' => 'a',
+        'é' | 'ê' | 'è' | 'ë' => 'e',
+        'í' | 'ì' | 'î' | 'ï' => 'i',
+        'ó' | 'ô' | 'õ' | 'ò' | 'ö' => 'o',
+        'ú' | 'ü' | 'ù' | 'û' => 'u',
+        'ç' => 'c',
+        other => other,
+    }
+}
+
+/// The policy that decides for an invoice: the first of `policies`, best first, whose filters let it through.
+pub fn policy_for<'p>(policies: &'p [PolicyPlan], invoice: &Invoice, customer: Option<&Customer>) -> Option<&'p PolicyPlan> {
+    policies.iter().find(|policy| policy.filters.kept_out_by(invoice, customer).is_none())
+}
