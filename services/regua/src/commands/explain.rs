@@ -6,6 +6,7 @@ use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
 use chrono::NaiveDate;
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
+use regua_domain::message::SkipReason;
 use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, policy_for, value_of};
 use regua_ledger::evaluation::Candidate;
 use serde_json::{Value, json};
@@ -79,7 +80,7 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
         json!({
             "stage": plan.stage, "erp": plan.stage.erp_label(), "days": plan.days, "day": plan.days.and_then(|days| day_of(due_on, days)),
             "active_from": plan.active_from, "message": message.map(|known| known.id), "state": message.map(|known| known.state.as_str()),
-            "reason": message.and_then(|known| known.skip_reason).map(|reason| reason.as_str()),
+            "reason": message.and_then(|known| known.skip_reason).map(SkipReason::as_str),
         })
     };
     policy.stages.iter().map(stage).collect()

@@ -3,7 +3,7 @@
 use regua_e2e::{House, configuration};
 
 /// The demo's configuration with files for a source.
-fn files() -> String {
+pub fn files() -> String {
     let text = configuration(&[]);
     let (before, rest) = text.split_once("[[source]]").unwrap();
     let (_, after) = rest.split_once("# When messages may leave").unwrap();
