@@ -6,6 +6,7 @@ pub mod admission;
 pub mod configuration;
 pub mod decide;
 pub mod events;
+pub mod folding;
 pub mod ids;
 pub mod message;
 pub mod mirror;

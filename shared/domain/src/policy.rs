@@ -1,5 +1,6 @@
 //! Policies: whom they speak for, and with which stages.
 
+use crate::folding::is_same;
 use crate::ids::PolicyId;
 use crate::message::names;
 use crate::mirror::{Customer, Invoice};
@@ -150,27 +151,6 @@ fn is_meant(wanted: &str, filter: Filter, invoice: &Invoice, customer: Option<&C
     match wanted.rsplit_once('/') {
         Some((city, wanted_state)) => is_same(city, value) && is_same(wanted_state, state),
         None => is_same(wanted, value),
-    }
-}
-
-/// Whether two values are the same to a person: case, accents and blanks around or doubled don't count.
-fn is_same(one: &str, other: &str) -> bool {
-    let letters = |text: &str| {
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().flat_map(char::to_lowercase).map(plain).collect::<String>()
-    };
-    letters(one) == letters(other)
-}
-
-/// A lower-case letter without its accent, for those that Portuguese has.
-const fn plain(letter: char) -> char {
-    match letter {
-        'á' | 'à' | 'â' | 'ã' | 'ä' => 'a',
-        'é' | 'ê' | 'è' | 'ë' => 'e',
-        'í' | 'ì' | 'î' | 'ï' => 'i',
-        'ó' | 'ô' | 'õ' | 'ò' | 'ö' => 'o',
-        'ú' | 'ü' | 'ù' | 'û' => 'u',
-        'ç' => 'c',
-        other => other,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the body of an answer says, reduced to closed facts. Its text is searched and dropped: it can echo a person's name.
 
 use crate::provider_code::ProviderCode;
+use regua_domain::folding::folded;
 use serde_json::Value;
 
 /// A body, as far as it can be understood.
@@ -175,22 +176,4 @@ fn each_field(value: &Value, visit: &mut impl FnMut(&str, &Value)) {
         }
     }
     walk("", value, visit);
-}
-
-/// Lower case, without the accents of Portuguese, each run of white space as one blank.
-fn folded(text: &str) -> String {
-    let plain: String = text.chars().flat_map(char::to_lowercase).map(without_accent).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn without_accent(c: char) -> char {
-    match c {
-        'á' | 'à' | 'â' | 'ã' => 'a',
-        'é' | 'ê' => 'e',
-        'í' => 'i',
-        'ó' | 'ô' | 'õ' => 'o',
-        'ú' | 'ü' => 'u',
-        'ç' => 'c',
-        other => other,
-    }
 }

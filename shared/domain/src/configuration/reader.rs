@@ -202,37 +202,35 @@ impl<'r, 't> Section<'r, 't> {
     /// Text, or a whole number as its text: what a field of a schedule is.
     pub fn text_or_number(&mut self, key: &'static str) -> Field<String> {
         let Some(value) = self.get(key) else { return Ok(None) };
+        self.text_or_number_at(key, value).map(Some)
+    }
+
+    fn text_or_number_at(&self, place: &str, value: &Spanned<DeValue<'t>>) -> Result<Located<String>, Reported> {
         let text = match value.get_ref() {
             DeValue::String(text) => text.trim().to_owned(),
             DeValue::Integer(number) => number.to_string(),
-            _ => return Err(self.wrong_type(key, value, "text in double quotes, or a number")),
+            _ => return Err(self.wrong_type(place, value, "text in double quotes, or a number")),
         };
-        self.usable(self.located(key, value, text)).map(Some)
+        self.usable(self.located(place, value, text))
     }
 
     /// A list of texts (or numbers, as their text), or one of them alone; nothing where the key is absent.
     pub fn texts(&mut self, key: &'static str, max: usize) -> Result<Vec<Located<String>>, Reported> {
-        let array = self.table.get(key).and_then(|value| value.get_ref().as_array());
-        let Some(array) = array else { return Ok(self.text_or_number(key)?.into_iter().collect()) };
-        self.asked.push(key);
-        let mut texts = Vec::new();
-        for (index, value) in array.iter().enumerate() {
-            let place = format!("{key}[{}]", index + 1);
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.trim().to_owned(),
-                DeValue::Integer(number) => number.to_string(),
-                _ => return Err(self.wrong_type(&place, value, "text in double quotes, or a number")),
-            };
-            let text = self.usable(self.located(&place, value, text))?;
-            if text.value.is_empty() {
-                return Err(self.report.refuse(&text, Fault::UnusableText("is empty")));
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let texts = match value.get_ref() {
+            DeValue::Array(array) => {
+                let at = |(index, value)| self.text_or_number_at(&format!("{key}[{}]", index + 1), value);
+                array.iter().enumerate().map(at).collect::<Result<Vec<_>, _>>()?
             }
-            if index >= max {
-                return Err(self.report.refuse(&text, Fault::TooManyValues { limit: max }));
-            }
-            texts.push(text);
+            _ => vec![self.text_or_number_at(key, value)?],
+        };
+        if let Some(empty) = texts.iter().find(|text| text.value.is_empty()) {
+            return Err(self.report.refuse(empty, Fault::UnusableText("is empty")));
         }
-        Ok(texts)
+        match texts.get(max) {
+            Some(one_too_many) => Err(self.report.refuse(one_too_many, Fault::TooManyValues { limit: max })),
+            None => Ok(texts),
+        }
     }
 
     /// A date: `2026-11-30`, with or without quotes.

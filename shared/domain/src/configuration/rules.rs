@@ -150,11 +150,9 @@ impl Reading<'_, '_> {
             let Some(values) = filters.values_mut(filter) else { continue };
             match section.texts(filter.as_str(), FILTER_VALUES_MAX) {
                 Ok(read) => {
-                    let wrong = read
-                        .iter()
-                        .filter(|value| !is_value_of(filter, &value.value))
-                        .map(|value| self.not_a_value(filter, value));
-                    outcome = wrong.map(Err).fold(outcome, |_, wrong| wrong);
+                    for value in &read {
+                        outcome = outcome.and(self.is_value_of(filter, value));
+                    }
                     *values = read.into_iter().map(|value| value.value).collect();
                 }
                 Err(reported) => outcome = Err(reported),
@@ -166,10 +164,24 @@ impl Reading<'_, '_> {
         unknown.map_or(outcome, Err).map(|()| filters)
     }
 
-    fn not_a_value(&self, filter: Filter, value: &Located<String>) -> Reported {
-        let allowed: &[&str] = if filter == Filter::PersonType { &PERSON_TYPES } else { &RECEIPT_TYPES };
+    /// Where the ERP has a closed list, a filter's value is one of it, as the ERP writes it.
+    fn is_value_of(&self, filter: Filter, value: &Located<String>) -> Result<(), Reported> {
+        let allowed: &[&str] = match filter {
+            Filter::PersonType => &PERSON_TYPES,
+            Filter::ReceiptType => &RECEIPT_TYPES,
+            Filter::Branch
+            | Filter::Portfolio
+            | Filter::CustomerType
+            | Filter::ContractStatus
+            | Filter::City
+            | Filter::AmountMin => return Ok(()),
+        };
+        if allowed.contains(&value.value.as_str()) {
+            return Ok(());
+        }
         let nearest = nearest(&value.value, allowed.iter().copied());
-        self.report.refuse(value, Fault::NotInList { nearest, allowed: allowed.iter().map(|text| (*text).to_owned()).collect() })
+        let allowed = allowed.iter().map(|text| (*text).to_owned()).collect();
+        Err(self.report.refuse(value, Fault::NotInList { nearest, allowed }))
     }
 
     /// An amount of money, in double quotes as money is written, or a whole number of reais.
@@ -278,17 +290,6 @@ pub(super) fn approval(section: Option<Section<'_, '_>>) -> Result<Approval, Rep
     section.finish();
     let number = |limit: i64| u32::try_from(limit).ok().and_then(NonZeroU32::new);
     Ok(above?.map_or(Approval::default(), |above| Approval { above: above.value.and_then(number) }))
-}
-
-/// Whether a filter can have this value: where the ERP has a closed list, one of it, as it writes it.
-fn is_value_of(filter: Filter, value: &str) -> bool {
-    match filter {
-        Filter::PersonType => PERSON_TYPES.contains(&value),
-        Filter::ReceiptType => RECEIPT_TYPES.contains(&value),
-        Filter::Branch | Filter::Portfolio | Filter::CustomerType | Filter::ContractStatus | Filter::City | Filter::AmountMin => {
-            true
-        }
-    }
 }
 
 /// The days that make sense for a stage by date.

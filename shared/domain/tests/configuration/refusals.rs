@@ -102,6 +102,7 @@ fn a_filters_values_are_the_erps_own() {
     check("person_type = [\"F\", \"X\"]", "person_type[2]", "\"X\"", "write \"F\"");
     check("receipt_type = [\"boleto\"]", "receipt_type[1]", "\"boleto\"", "write \"Boleto\"");
     check("city = [\"Itu\", \"\"]", "city[2]", "\"\"", "1 to 500 characters");
+    check("city = \"\"", "city", "\"\"", "1 to 500 characters");
     check("branch = 1.5", "branch", "1.5", "text in double quotes, or a number");
     check("branch = [true]", "branch[1]", "true", "text in double quotes, or a number");
     check("amount_min = \"a lot\"", "amount_min", "\"a lot\"", "like \"50,00\"");
