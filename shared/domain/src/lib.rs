@@ -11,6 +11,7 @@ pub mod ids;
 pub mod message;
 pub mod mirror;
 pub mod money;
+pub mod payment_codes;
 pub mod phone;
 pub mod policy;
 pub mod render;
