@@ -3,6 +3,7 @@
 //! It does no I/O, reads no clock and draws no randomness: instants, dates and jitter are arguments.
 
 pub mod admission;
+pub mod calendar;
 pub mod configuration;
 pub mod decide;
 pub mod events;
@@ -13,6 +14,7 @@ pub mod mirror;
 pub mod money;
 pub mod payment_codes;
 pub mod phone;
+pub mod place;
 pub mod policy;
 pub mod render;
 pub mod schedule;
