@@ -1,14 +1,14 @@
 //! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::MessageId;
 use regua_domain::policy::{PolicyPlan, policy_for};
-use regua_domain::window::Window;
 use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage};
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::{Cursor, LeasedRun};
-use regua_ledger::{Ledger, LedgerError, new_id, no_holiday};
+use regua_ledger::settings::Settings;
+use regua_ledger::{Ledger, LedgerError, new_id};
 
 /// Invoices that are decided before the commit beside them has its turn again: it holds locks that starts wait for.
 const DECIDED_AT_ONCE: usize = 50;
@@ -21,19 +21,11 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
     let mut sum = EvaluationCounts::default();
     let settings = ledger.settings().await?;
     let plans = ledger.policies().await?;
-    let today = leased.run.evaluates_on.unwrap_or(settings.window()?.local_date(leased.run.planned_at));
+    let today = leased.run.evaluates_on.unwrap_or(settings.times().date_at(leased.run.planned_at));
     let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|source| source.id);
-    let evaluation = Evaluation {
-        ledger,
-        leased,
-        policies: &plans,
-        day: Day { today, days_between_stages: settings.caps.days_between_stages },
-        window: settings.window()?,
-        open_windows: settings.expiry.open_windows,
-        due,
-    };
+    let evaluation = Evaluation { ledger, leased, policies: &plans, today, settings: &settings, due };
     for source in sources {
         let resume = leased.cursor.as_ref();
         if resume.is_some_and(|cursor| cursor.source_id > source.id) {
@@ -49,9 +41,8 @@ struct Evaluation<'a> {
     ledger: &'a Ledger,
     leased: &'a LeasedRun,
     policies: &'a [PolicyPlan],
-    day: Day,
-    window: Window,
-    open_windows: u16,
+    today: NaiveDate,
+    settings: &'a Settings,
     due: (NaiveDate, NaiveDate),
 }
 
@@ -88,11 +79,13 @@ impl Evaluation<'_> {
         let now = self.ledger.now().await?;
         let candidates = self.ledger.candidates(source.id, self.due, now - source.max_age, after.as_ref(), limit).await?;
         let Some(last) = candidates.last() else { return Ok(None) };
+        let days_between_stages = self.settings.caps.days_between_stages;
+        let day = Day { today: self.today, now, times: self.settings.times(), days_between_stages };
         let (mut messages, mut no_policy) = (Vec::new(), 0);
         for some in candidates.chunks(DECIDED_AT_ONCE) {
             for candidate in some {
                 match policy_for(self.policies, &candidate.invoice, candidate.customer.as_ref()) {
-                    Some(policy) => messages.extend(self.decide(policy, candidate, now)),
+                    Some(policy) => messages.extend(self.decide(policy, candidate, day)),
                     None => no_policy += u64::from(candidate.invoice.is_open()),
                 }
             }
@@ -110,10 +103,10 @@ impl Evaluation<'_> {
         Ok(Some(Page { batch, is_last: candidates.len() < limit as usize }))
     }
 
-    fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, now: DateTime<Utc>) -> Option<NewMessage> {
+    fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
         let Candidate { invoice, customer, known } = candidate;
-        let Decided { stage, revives, stage_day, day, text } =
-            decide(policy, invoice, customer.as_ref(), known, self.day).ok()?;
+        let decided = decide(policy, invoice, customer.as_ref(), known, day).ok()?;
+        let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),
             revives: revives.is_some(),
@@ -124,13 +117,9 @@ impl Evaluation<'_> {
             notice_id: stage.notice.id,
             channel_id: stage.notice.channel_id,
             stage_day,
-            expires_at: expires_at(&self.window, no_holiday, day.max(self.first_open_day(now)), self.open_windows),
+            opens_at,
+            expires_at: expires_at(&window, opens_at, last_day, self.settings.expiry.open_windows),
             text,
         })
-    }
-
-    /// The first day on which anything can still be sent: a run after closing time decides for the next window (F19).
-    fn first_open_day(&self, now: DateTime<Utc>) -> NaiveDate {
-        self.window.local_date(self.window.next_open(now, &no_holiday))
     }
 }

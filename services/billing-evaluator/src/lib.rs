@@ -94,7 +94,7 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
 
 async fn lease(worker: &work::Worker, tick: &Delivery<Tick>) -> Result<LeaseAnswer, regua_ledger::LedgerError> {
     let ledger = &worker.pipeline().ledger;
-    let today = ledger.settings().await?.window()?.local_date(ledger.now().await?);
+    let today = ledger.settings().await?.times().date_at(ledger.now().await?);
     ledger.lease_run(tick.body.run, new_id(), today).await
 }
 

@@ -149,8 +149,7 @@ impl Syncer {
     }
 
     async fn read_all(&self, reader: &Reader, source: &Source, sync: Sync) -> Result<Tally, SyncError> {
-        let window = self.ledger.settings().await?.window()?;
-        let today = window.local_date(sync.began_at);
+        let today = self.ledger.settings().await?.times().date_at(sync.began_at);
         // Whatever a stage may speak of is looked at, however long ago it was due.
         let (from, to) = due_window(source, today);
         let stages = due_dates(&self.ledger.policies().await?, today);

@@ -1,6 +1,6 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
-use crate::commands::{self, Outcome};
+use crate::commands::{self, Outcome, PlaceArgs};
 use crate::demo::{self, DemoOptions};
 use crate::output::Format;
 use crate::up;
@@ -75,6 +75,16 @@ enum Command {
     /// Schedules
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// The holidays of a place: date, scope, name; tabs between
+    Calendar {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The year
+        #[arg(long)]
+        year: i32,
+    },
+    /// Whether messages may leave: `open until T` or `closed until T`
+    Window(WindowArgs),
     /// Phone numbers: input, `+55…` or `-`, reason; tabs between
     Phone {
         /// Numbers; one per line on standard input if there are none
@@ -178,6 +188,21 @@ struct MessagesArgs {
     run: Option<uuid::Uuid>,
     #[command(flatten)]
     json: JsonArg,
+}
+
+#[derive(Debug, Args)]
+struct WindowArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The instant, RFC 3339; now if left out
+    #[arg(long)]
+    at: Option<DateTime<chrono::FixedOffset>>,
+    /// The policy of a stage with hours of its own
+    #[arg(long, requires = "stage")]
+    policy: Option<String>,
+    /// That stage
+    #[arg(long, requires = "policy")]
+    stage: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -397,6 +422,8 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
             let (scope, name) = scope(args.scope);
             session.resume(scope, name, args.why).await
         }
+        Command::Calendar { place, year } => session.calendar(&place, year).await,
+        Command::Window(args) => session.window(&args.place, args.at.map(|at| at.to_utc()), args.policy.zip(args.stage)).await,
         Command::Restored { lost_since } => session.restored(lost_since).await,
         Command::OptOut(OptOutCommand::Add { numbers, why }) => session.opt_out_add(numbers, why).await,
         Command::OptOut(OptOutCommand::Import { file, why }) => session.opt_out_import(&file, why).await,

@@ -6,9 +6,11 @@ mod explain;
 mod lists;
 mod plain;
 mod session;
+mod times;
 
 pub use plain::{phone, schedule_next};
 pub use session::Session;
+pub use times::PlaceArgs;
 
 /// How a command went.
 #[derive(Debug, PartialEq, Eq)]

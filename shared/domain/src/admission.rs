@@ -2,12 +2,13 @@
 //!
 //! The ledger loads what it knows under its locks, calls [`admit`] for each message in turn, and writes back what changed.
 
-use crate::decide::still_called_for;
+use crate::decide::{NextStage, still_called_for};
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
 use crate::render::{NoticePlan, Rendered, render};
+use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
-use crate::window::{Window, WindowState};
+use crate::window::{WeekHours, WindowState};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 /// The longest that a granted slot may lie ahead: bounds what a crash loses and what a pause lets through (K3, F6).
@@ -48,12 +49,23 @@ pub struct Snapshot {
     pub customer: Option<Customer>,
     /// Its stage's notice, if policy and stage are still switched on.
     pub notice: Option<NoticePlan>,
+    /// The hours of its stage or policy, where these aren't those of the recipient's place.
+    pub hours: Option<WeekHours>,
+    /// The stage that comes after its own in its policy.
+    pub next_stage: Option<NextStage>,
     /// Whether the recipient opted out.
     pub opted_out: bool,
     /// Whether a stop of any scope holds it.
     pub stopped: bool,
     /// Until when the mirror counts as fresh.
     pub fresh_until: Option<DateTime<Utc>>,
+}
+
+impl Snapshot {
+    /// When its recipient may be written to.
+    pub fn window<'a>(&self, times: SendingTimes<'a>) -> RecipientWindow<'a> {
+        times.of(self.customer.as_ref(), self.hours)
+    }
 }
 
 /// The gate of a channel: its limit, next free instant and pause.
@@ -133,9 +145,7 @@ pub struct Budget {
 #[derive(Clone, Debug)]
 pub struct Rules<'a> {
     /// When messages may be sent.
-    pub window: &'a Window,
-    /// Days on which the window stays closed.
-    pub is_holiday: fn(NaiveDate) -> bool,
+    pub times: SendingTimes<'a>,
     /// Messages per person and day.
     pub per_day: u32,
     /// How far ahead a slot must lie, so that it isn't past when the commit returns.
@@ -200,12 +210,13 @@ pub fn admit(
     if !due {
         return Verdict::NotWaiting;
     }
-    let text = match called_for(snapshot, now) {
+    let text = match called_for(snapshot, rules.times, now) {
         Ok(text) => text,
         Err(why) => return Verdict::Skip { why },
     };
+    let window = snapshot.window(rules.times);
     let postpone = |until: DateTime<Utc>, why| postponed(snapshot, until, why, None, now);
-    if let Some((until, why)) = held_back(snapshot, gate, rules, now) {
+    if let Some((until, why)) = held_back(snapshot, gate, &window, now) {
         return postpone(until, why);
     }
     if text.facts_version() != snapshot.facts_version {
@@ -220,13 +231,13 @@ pub fn admit(
     if latest_at >= snapshot.expires_at {
         return Verdict::Skip { why: SkipReason::Expired };
     }
-    if let WindowState::Closed { until } = rules.window.state_at(latest_at, &rules.is_holiday) {
+    if let WindowState::Closed { until } = window.state_at(latest_at) {
         return postpone(until, DeferReason::WindowClosed);
     }
-    let today = rules.window.local_date(slot_at);
+    let today = window.local_date(slot_at);
     let sent_today = if recipient.day == Some(today) { recipient.sent_today } else { 0 };
     if sent_today >= rules.per_day {
-        return match rules.window.next_open(rules.window.start_of_day(today.succ_opt().unwrap_or(today)), &rules.is_holiday) {
+        return match window.next_open(window.start_of_day(today.succ_opt().unwrap_or(today))) {
             until if until >= snapshot.expires_at => Verdict::Skip { why: SkipReason::Capped },
             until => postpone(until, DeferReason::PersonCap),
         };
@@ -253,13 +264,17 @@ pub fn admit(
 ///
 /// # Errors
 /// The reason to skip it.
-pub fn called_for(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
+pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
     if snapshot.expires_at <= now {
         return Err(SkipReason::Expired);
     }
     let invoice = snapshot.invoice.as_ref().ok_or(SkipReason::NotChargeable)?;
     if let Some(due_on) = snapshot.due_on {
         still_called_for(invoice, due_on)?;
+        let overtaken = |next: &NextStage| next.is_due(snapshot.customer.as_ref(), due_on, times.date_at(now), times);
+        if snapshot.next_stage.as_ref().is_some_and(overtaken) {
+            return Err(SkipReason::Superseded);
+        }
     }
     let notice = snapshot.notice.as_ref().ok_or(SkipReason::StageOff)?;
     if snapshot.opted_out {
@@ -268,12 +283,17 @@ pub fn called_for(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Rendered, S
     render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice)
 }
 
-fn held_back(snapshot: &Snapshot, gate: &Gate, rules: &Rules<'_>, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DeferReason)> {
+fn held_back(
+    snapshot: &Snapshot,
+    gate: &Gate,
+    window: &RecipientWindow<'_>,
+    now: DateTime<Utc>,
+) -> Option<(DateTime<Utc>, DeferReason)> {
     let paused_until = gate.paused_until.filter(|until| *until > now);
     if snapshot.stopped {
         return Some(((now + RECHECK).max(paused_until.unwrap_or(now)), DeferReason::Stopped));
     }
-    if let WindowState::Closed { until } = rules.window.state_at(now, &rules.is_holiday) {
+    if let WindowState::Closed { until } = window.state_at(now) {
         return Some((until, DeferReason::WindowClosed));
     }
     if snapshot.fresh_until.is_none_or(|until| until <= now) {

@@ -9,7 +9,8 @@ mod state;
 
 pub use rule::easter;
 
-use crate::place::{Place, Uf, normalise};
+use crate::folding::folded;
+use crate::place::{Place, Uf};
 use chrono::{Datelike, NaiveDate};
 use rule::Rule;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -28,8 +29,8 @@ pub struct Calendar {
 pub struct MunicipalHoliday {
     /// The state of the city.
     pub uf: Uf,
-    /// The city as [`normalise`] writes it; empty for the whole state.
-    #[serde(default, deserialize_with = "normalised")]
+    /// The city as [`folded`] writes it; empty for the whole state.
+    #[serde(default, deserialize_with = "folded_city")]
     pub city: String,
     /// When it is.
     pub day: MunicipalDay,
@@ -83,7 +84,7 @@ impl Calendar {
         let mut holidays: Vec<Holiday> = by_rules(national::RULES, HolidayScope::National, year).collect();
         if let Some(uf) = uf {
             holidays.extend(by_rules(state::rules(uf), HolidayScope::State(uf), year));
-            holidays.extend(self.configured(uf, &normalise(city), year));
+            holidays.extend(self.configured(uf, &folded(city), year));
         }
         holidays.sort_by_key(|holiday| holiday.on);
         without_repetitions(holidays)
@@ -109,10 +110,10 @@ impl Calendar {
 impl MunicipalHoliday {
     /// A holiday of a city in any spelling, or of the whole state if `city` is empty.
     pub fn new(uf: Uf, city: &str, day: MunicipalDay, name: impl Into<String>) -> Self {
-        Self { uf, city: normalise(city), day, name: name.into() }
+        Self { uf, city: folded(city), day, name: name.into() }
     }
 
-    /// `city` is normalised; an unknown one keeps only what the whole state keeps.
+    /// `city` is folded; an unknown one keeps only what the whole state keeps.
     fn is_kept_in(&self, uf: Uf, city: &str) -> bool {
         self.uf == uf && (self.city.is_empty() || self.city == city)
     }
@@ -151,6 +152,6 @@ fn without_repetitions(holidays: Vec<Holiday>) -> Vec<Holiday> {
     kept
 }
 
-fn normalised<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(|city| normalise(&city))
+fn folded_city<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|city| folded(&city))
 }

@@ -3,14 +3,17 @@
 use crate::ids::MessageId;
 use crate::message::{SkipReason, State};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
-use crate::policy::{PolicyPlan, StagePlan};
+use crate::policy::{ClosedDay, PolicyPlan, StagePlan};
 use crate::render::{Rendered, render};
-use crate::stage::{Stage, StageKind};
-use crate::window::Window;
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use crate::sending_times::{RecipientWindow, SendingTimes};
+use crate::stage::Stage;
+use crate::window::WeekHours;
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
-/// Days after its own day within which a stage that was missed is still sent: a day without a run loses nothing.
+/// Days after the first on which it could be sent within which a stage that was missed is still sent: a day without a run loses nothing.
 pub const CATCH_UP_DAYS: u64 = 3;
+/// Days in a row on which nothing may be sent at most: a window of one weekday, and a holiday on it.
+const CLOSED_DAYS_MAX: u64 = 14;
 
 /// A message that exists already for the invoice.
 #[derive(Clone, Debug)]
@@ -38,8 +41,12 @@ pub struct Decided<'a> {
     pub revives: Option<MessageId>,
     /// The stage's own day.
     pub stage_day: NaiveDate,
-    /// The first day on which it may be sent: the stage's own, or today when that was missed.
-    pub day: NaiveDate,
+    /// The instant from which on it may leave: the first of the recipient's window that isn't past.
+    pub opens_at: DateTime<Utc>,
+    /// The last day on which its text is right; `None` where any day will do.
+    pub last_day: Option<NaiveDate>,
+    /// The window of its recipient.
+    pub window: RecipientWindow<'a>,
     /// What will be sent, or why nothing will.
     pub text: Result<Rendered, SkipReason>,
 }
@@ -78,9 +85,13 @@ pub enum NotDue {
 
 /// The provider's date, and what else is the same for every invoice of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Day {
+pub struct Day<'a> {
     /// The date to decide for.
     pub today: NaiveDate,
+    /// The instant from which on what is decided may leave.
+    pub now: DateTime<Utc>,
+    /// When messages may leave.
+    pub times: SendingTimes<'a>,
     /// Days that lie at least between two messages about one invoice.
     pub days_between_stages: u16,
 }
@@ -88,7 +99,8 @@ pub struct Day {
 /// Decides what an invoice is due for.
 ///
 /// The stage is the most advanced one that is due and unsent, from dates alone and never by equality of days: due from its day
-/// until [`CATCH_UP_DAYS`] later. A message that is live or may have arrived bars its own stage and every earlier one.
+/// until [`CATCH_UP_DAYS`] after the first day on which it could be sent ([`DuePeriod`]). A message that is live or may have arrived bars its
+/// own stage and every earlier one.
 ///
 /// # Errors
 /// Why nothing is to be written.
@@ -97,12 +109,12 @@ pub fn decide<'a>(
     invoice: &Invoice,
     customer: Option<&Customer>,
     known: &[Known],
-    on: Day,
+    on: Day<'a>,
 ) -> Result<Decided<'a>, NotDue> {
     if !invoice.is_open() {
         return Err(NotDue::NotOwed);
     }
-    let (stage, day) = most_advanced_due(policy, invoice, customer, on.today).ok_or(NotDue::NoStage)?;
+    let Due { stage, period, window } = most_advanced_due(policy, invoice, customer, on).ok_or(NotDue::NoStage)?;
     let of_this_due_date = || known.iter().filter(|known| known.due_on == Some(invoice.due_on));
     let said = of_this_due_date()
         .filter(|known| known.stage >= stage.stage && (known.state.is_live() || known.state.may_have_arrived()))
@@ -121,7 +133,10 @@ pub fn decide<'a>(
     };
     match heard_until(known, on.days_between_stages) {
         Some(free_on) if text.is_ok() && free_on > on.today => Err(NotDue::TooSoon { stage: stage.stage, on: free_on }),
-        _ => Ok(Decided { stage, revives, stage_day: day, day: day.max(on.today), text }),
+        _ => {
+            let opens_at = window.next_open(on.now);
+            Ok(Decided { stage, revives, stage_day: period.from, opens_at, last_day: period.last_day, window, text })
+        }
     }
 }
 
@@ -137,37 +152,119 @@ fn revivable(before: &Known, text: &Result<Rendered, SkipReason>) -> Option<Mess
     (came_back && text.is_ok()).then_some(before.id)
 }
 
-fn most_advanced_due<'a>(
-    policy: &'a PolicyPlan,
-    invoice: &Invoice,
-    customer: Option<&Customer>,
-    today: NaiveDate,
-) -> Option<(&'a StagePlan, NaiveDate)> {
-    policy
-        .stages
-        .iter()
-        .filter(|plan| plan.stage.kind() == StageKind::Dated && !is_before_collection(plan, customer))
-        .filter_map(|plan| Some((plan, day_of(invoice.due_on, plan.days?)?)))
-        .filter(|(plan, day)| (plan.active_from..=today).contains(day) && today <= last_day(plan, *day, invoice.due_on))
-        .max_by_key(|(plan, _)| plan.stage)
+/// A stage that is due for an invoice.
+struct Due<'a> {
+    stage: &'a StagePlan,
+    period: DuePeriod,
+    window: RecipientWindow<'a>,
+}
+
+fn most_advanced_due<'a>(policy: &'a PolicyPlan, invoice: &Invoice, customer: Option<&Customer>, on: Day<'a>) -> Option<Due<'a>> {
+    let stages = policy.stages.iter().filter(|plan| !plan.days.is_some_and(|days| comes_before_collection(days, customer)));
+    stages
+        .filter(|plan| may_be_due(plan, invoice.due_on, on.today))
+        .filter_map(|stage| {
+            let window = on.times.of(customer, stage.hours);
+            let period = DuePeriod::of(stage.stage, stage.days?, stage.closed_day, invoice.due_on, |day| window.is_open_on(day))?;
+            let is_due = period.day >= stage.active_from && period.holds(on.today);
+            let is_late = period.last_day.is_some_and(|last| window.local_date(window.next_open(on.now)) > last);
+            (is_due && !is_late).then_some(Due { stage, period, window })
+        })
+        .max_by_key(|due| due.stage.stage)
+}
+
+/// A cheap look before windows and holidays are asked: whether a stage's day is near enough.
+fn may_be_due(plan: &StagePlan, due_on: NaiveDate, today: NaiveDate) -> bool {
+    let Some(day) = plan.days.and_then(|days| day_of(due_on, days)) else { return false };
+    let before = if plan.closed_day == ClosedDay::Previous { CLOSED_DAYS_MAX } else { 0 };
+    let (first, last) =
+        (day.checked_sub_days(Days::new(before)), day.checked_add_days(Days::new(CLOSED_DAYS_MAX + CATCH_UP_DAYS)));
+    first.is_some_and(|first| first <= today) && last.is_none_or(|last| today <= last)
+}
+
+/// The stage of a policy that comes after another one: once it is due, nothing of the earlier one is sent any more.
+#[derive(Clone, Debug)]
+pub struct NextStage {
+    /// The stage.
+    pub stage: Stage,
+    /// Days from the due date.
+    pub days: i64,
+    /// The day on which it was switched on.
+    pub active_from: NaiveDate,
+    /// What it means that its day is closed to the recipient.
+    pub closed_day: ClosedDay,
+    /// The hours of it, where these aren't those of the recipient's place.
+    pub hours: Option<WeekHours>,
+}
+
+impl NextStage {
+    /// Whether it is due on `today` for an invoice due on `due_on`: what [`decide`] would choose before the earlier one.
+    pub fn is_due(&self, customer: Option<&Customer>, due_on: NaiveDate, today: NaiveDate, times: SendingTimes<'_>) -> bool {
+        let window = times.of(customer, self.hours);
+        let period = DuePeriod::of(self.stage, self.days, self.closed_day, due_on, |day| window.is_open_on(day));
+        !comes_before_collection(self.days, customer)
+            && period.is_some_and(|period| period.day >= self.active_from && period.holds(today))
+    }
+}
+
+/// The days on which a dated stage is due for an invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DuePeriod {
+    /// The stage's own day.
+    pub day: NaiveDate,
+    /// The first day on which it is due.
+    pub from: NaiveDate,
+    /// The last.
+    pub until: NaiveDate,
+    /// The last day on which its text is right: a reminder never comes after the due date, *No vencimento* on no other day than its own.
+    pub last_day: Option<NaiveDate>,
+}
+
+impl DuePeriod {
+    /// The period of a stage `days` from the due date; `is_open` tells on which days anything may be sent to the recipient. `None` where
+    /// the stage is left out, because its day is closed, or because no day near it is open.
+    pub fn of(
+        stage: Stage,
+        days: i64,
+        closed_day: ClosedDay,
+        due_on: NaiveDate,
+        is_open: impl Fn(NaiveDate) -> bool,
+    ) -> Option<Self> {
+        let day = day_of(due_on, days)?;
+        let near = |distance| usize::try_from(distance).unwrap_or(usize::MAX);
+        let next_open = day.iter_days().take(near(CLOSED_DAYS_MAX)).find(|day| is_open(*day))?;
+        let is_closed = next_open != day;
+        if is_closed && closed_day == ClosedDay::Skip {
+            return None;
+        }
+        let mut days_before = std::iter::successors(day.pred_opt(), NaiveDate::pred_opt).take(near(CLOSED_DAYS_MAX));
+        let previous = days_before.find(|day| is_open(*day)).filter(|_| is_closed && closed_day == ClosedDay::Previous);
+        let from = previous.unwrap_or(day);
+        let caught_up = next_open.checked_add_days(Days::new(CATCH_UP_DAYS)).unwrap_or(next_open);
+        let last_day = match stage {
+            Stage::PreDue => Some(due_on),
+            Stage::DueDay => Some(if previous.is_some() { day } else { next_open }),
+            _ => None,
+        };
+        let until = last_day.map_or(caught_up, |last| caught_up.min(last));
+        (from <= until).then_some(Self { day, from, until, last_day })
+    }
+
+    /// Whether the stage is due on a day.
+    pub fn holds(&self, day: NaiveDate) -> bool {
+        (self.from..=self.until).contains(&day)
+    }
 }
 
 /// Whether the customer's own `num_dias_cob` puts collection off beyond this stage (contracts §2.3); reminders are no collection.
-fn is_before_collection(plan: &StagePlan, customer: Option<&Customer>) -> bool {
-    let from = customer.map_or(0, |customer| i64::from(customer.days_before_collection));
-    plan.days.is_some_and(|days| days > 0 && days < from)
+fn comes_before_collection(days: i64, customer: Option<&Customer>) -> bool {
+    days > 0 && days < customer.map_or(0, |customer| i64::from(customer.days_before_collection))
 }
 
 /// The day of a stage: `due_on` plus its offset.
 pub fn day_of(due_on: NaiveDate, days: i64) -> Option<NaiveDate> {
     let distance = Days::new(days.unsigned_abs());
     if days < 0 { due_on.checked_sub_days(distance) } else { due_on.checked_add_days(distance) }
-}
-
-/// The last day on which a stage is still due; a reminder never comes after the due date.
-fn last_day(plan: &StagePlan, day: NaiveDate, due_on: NaiveDate) -> NaiveDate {
-    let caught_up = day.checked_add_days(Days::new(CATCH_UP_DAYS)).unwrap_or(day);
-    if plan.stage == Stage::PreDue { caught_up.min(due_on) } else { caught_up }
 }
 
 /// Whether a dated message for `due_on` is still called for; the reason to skip it when it isn't.
@@ -183,19 +280,34 @@ pub fn still_called_for(invoice: &Invoice, due_on: NaiveDate) -> Result<(), Skip
     }
 }
 
-/// When a message for `day` ends unsent: at the end of the `open_windows`-th window that opens on or after that day (F19).
-pub fn expires_at(window: &Window, is_holiday: fn(NaiveDate) -> bool, day: NaiveDate, open_windows: u16) -> DateTime<Utc> {
-    let mut end = window.first_open_end_on_or_after(day, &is_holiday);
+/// When a message ends unsent that may leave from `opens_at` on: at the end of the `open_windows`-th window from then (F19), and not after
+/// the last day on which its text is right.
+pub fn expires_at(
+    window: &RecipientWindow<'_>,
+    opens_at: DateTime<Utc>,
+    last_day: Option<NaiveDate>,
+    open_windows: u16,
+) -> DateTime<Utc> {
+    // A window that ends at midnight is of the day before.
+    let day_of_end = |end: DateTime<Utc>| window.local_date(end - TimeDelta::microseconds(1));
+    let mut end = window.first_open_end_on_or_after(window.local_date(opens_at));
     for _ in 1..open_windows {
-        end = window.first_open_end_on_or_after(window.local_date(end).succ_opt().unwrap_or(day), &is_holiday);
+        let next = window.first_open_end_on_or_after(day_of_end(end).succ_opt().unwrap_or(NaiveDate::MAX));
+        if last_day.is_some_and(|last| day_of_end(next) > last) {
+            break;
+        }
+        end = next;
     }
     end
 }
 
 /// The span of due dates that can be due for any stage of `policies` on `today`: what the evaluator pages through.
 pub fn due_dates(policies: &[PolicyPlan], today: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
-    let days = || policies.iter().flat_map(|policy| &policy.stages).filter_map(|plan| plan.days);
+    let stages = || policies.iter().flat_map(|policy| &policy.stages);
+    let days = || stages().filter_map(|plan| plan.days);
     let (least, most) = (days().min()?, days().max()?);
-    let catch_up = i64::try_from(CATCH_UP_DAYS).unwrap_or(0);
-    Some((day_of(today, -(most.saturating_add(catch_up)))?, day_of(today, -least)?))
+    let whole = |days: u64| i64::try_from(days).unwrap_or(0);
+    let early = if stages().any(|plan| plan.closed_day == ClosedDay::Previous) { whole(CLOSED_DAYS_MAX) } else { 0 };
+    let late = whole(CATCH_UP_DAYS + CLOSED_DAYS_MAX);
+    Some((day_of(today, -(most.saturating_add(late)))?, day_of(today, early.saturating_sub(least))?))
 }

@@ -14,7 +14,14 @@ pub fn is_same(one: &str, other: &str) -> bool {
 
 /// The folded letters, with a blank before each word.
 fn letters(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.split_whitespace().flat_map(|word| once(' ').chain(word.chars().flat_map(char::to_lowercase).map(without_accent)))
+    text.split_whitespace().flat_map(|word| {
+        once(' ').chain(word.chars().flat_map(char::to_lowercase).filter(|c| !is_combining(*c)).map(without_accent))
+    })
+}
+
+/// An accent that stands after its letter, as in text of macOS.
+const fn is_combining(letter: char) -> bool {
+    matches!(letter, '\u{300}'..='\u{36f}')
 }
 
 const fn without_accent(letter: char) -> char {
@@ -25,6 +32,7 @@ const fn without_accent(letter: char) -> char {
         'ó' | 'ô' | 'õ' | 'ò' | 'ö' => 'o',
         'ú' | 'ü' | 'ù' | 'û' => 'u',
         'ç' => 'c',
+        'ñ' => 'n',
         other => other,
     }
 }

@@ -18,6 +18,7 @@ pub mod place;
 pub mod policy;
 pub mod render;
 pub mod schedule;
+pub mod sending_times;
 pub mod settlement;
 pub mod stage;
 pub mod stop;

@@ -57,6 +57,11 @@ impl fmt::Debug for Phone {
 pub struct PhoneKey(String);
 
 impl PhoneKey {
+    /// The area code (DDD), two digits.
+    pub fn area_code(&self) -> &str {
+        &self.0[..2]
+    }
+
     /// The ten digits, as the ledger stores them.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,6 @@
 //! Where a customer lives: the state, the city, and the zone whose wall clock hangs there.
 
+use crate::folding::folded;
 use chrono_tz::{America, Tz};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::fmt;
 pub struct Place {
     /// The state, if the customer's record or area code tells.
     pub uf: Option<Uf>,
-    /// The city as [`normalise`] writes it; empty if unknown.
+    /// The city as [`folded`] writes it; empty if unknown.
     pub city: String,
     /// The zone of the city.
     pub zone: Tz,
@@ -22,7 +23,7 @@ impl Place {
     /// is unknown and the zone is `fallback`. An id that the ERP didn't resolve (uf `0`, city `3828`) counts as unknown.
     pub fn of(city: &str, uf: &str, area_code: Option<&str>, fallback: Tz) -> Self {
         let uf = Uf::parse(uf).or_else(|| area_code.and_then(Uf::of_area_code));
-        let city = if is_id(city) { String::new() } else { normalise(city) };
+        let city = if is_id(city) { String::new() } else { folded(city) };
         let zone = uf.map_or(fallback, |uf| zone_of_city(uf, &city));
         Self { uf, city, zone }
     }
@@ -55,32 +56,6 @@ fn zone_of_city(uf: Uf, city: &str) -> Tz {
         Uf::Pe if city == "fernando de noronha" => America::Noronha,
         Uf::Am if WESTERN_AMAZONAS.contains(&city) => America::Eirunepe,
         _ => uf.zone(),
-    }
-}
-
-/// A city's name by which two spellings of it are equal: lower case, no accents, single spaces. Idempotent.
-///
-/// Hyphens and apostrophes stay: they are part of names such as *Olho-d'Água do Borges*.
-pub fn normalise(city: &str) -> String {
-    let plain: String = city.chars().flat_map(char::to_lowercase).filter(|c| !is_combining(*c)).map(without_accent).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An accent that stands after its letter, as in text of macOS.
-const fn is_combining(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}')
-}
-
-const fn without_accent(c: char) -> char {
-    match c {
-        'á' | 'à' | 'â' | 'ã' | 'ä' => 'a',
-        'é' | 'è' | 'ê' | 'ë' => 'e',
-        'í' | 'ì' | 'î' | 'ï' => 'i',
-        'ó' | 'ò' | 'ô' | 'õ' | 'ö' => 'o',
-        'ú' | 'ù' | 'û' | 'ü' => 'u',
-        'ç' => 'c',
-        'ñ' => 'n',
-        other => other,
     }
 }
 
@@ -180,11 +155,11 @@ impl Uf {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let by_letters = Self::ALL.into_iter().find(|uf| uf.as_str().eq_ignore_ascii_case(text));
-        by_letters.or_else(|| Self::of_name(&normalise(text)))
+        by_letters.or_else(|| Self::of_name(&folded(text)))
     }
 
-    fn of_name(normalised: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|uf| normalise(uf.name()) == normalised)
+    fn of_name(folded_name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|uf| folded(uf.name()) == folded_name)
     }
 
     /// The two letters: `AC` to `TO`.

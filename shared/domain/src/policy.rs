@@ -7,6 +7,7 @@ use crate::mirror::{Customer, Invoice};
 use crate::money::Centavos;
 use crate::render::NoticePlan;
 use crate::stage::Stage;
+use crate::window::WeekHours;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -33,8 +34,43 @@ pub struct StagePlan {
     pub days: Option<i64>,
     /// The day on which it was switched on: what was due before is not made up for, else a new schedule would begin with a flood.
     pub active_from: NaiveDate,
+    /// What it means that its day is closed to the recipient.
+    pub closed_day: ClosedDay,
+    /// Hours of its own, else of its policy; `None`: those of the recipient's place.
+    pub hours: Option<WeekHours>,
     /// What it says.
     pub notice: NoticePlan,
+}
+
+names! {
+    /// What it means for a stage that nothing may be sent on its day: a weekend or holiday where the recipient is.
+    ClosedDay {
+        /// It is sent when the next window opens.
+        Next = "next",
+        /// It is sent on the last open day before; when that was missed, when the next window opens.
+        Previous = "previous",
+        /// It is left out.
+        Skip = "skip",
+    }
+}
+
+impl ClosedDay {
+    /// What holds where the configuration doesn't say: a text that says "today" would be wrong on any other day.
+    pub const fn default_of(stage: Stage) -> Self {
+        match stage {
+            Stage::DueDay => Self::Skip,
+            Stage::PreDue
+            | Stage::Overdue
+            | Stage::PendingQuery
+            | Stage::PaymentScheduling
+            | Stage::InPerson
+            | Stage::CreditBureau
+            | Stage::Settled
+            | Stage::Cancelled
+            | Stage::Renegotiated
+            | Stage::BureauRemoved => Self::Next,
+        }
+    }
 }
 
 /// What a policy speaks for, in the ERP's own values (contracts §2.2, §2.3). An empty filter lets everything through; several

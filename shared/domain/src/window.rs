@@ -1,7 +1,14 @@
 //! When messages may leave: weekdays and hours on the wall clock of a zone.
 
+mod hours;
+mod law;
+
+pub(crate) use hours::parse_weekdays;
+pub use hours::{HoursError, Span, WeekHours};
+pub use law::law_hours;
+
 use crate::schedule::wall_clock;
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc, Weekday, WeekdaySet};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc, Weekday, WeekdaySet};
 use chrono_tz::Tz;
 use thiserror::Error;
 
@@ -14,9 +21,7 @@ pub const WINDOW_HORIZON: Days = Days::new(400);
 /// repeated hour makes the window the shorter one, and a limit inside a gap falls on the gap's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    days: WeekdaySet,
-    from: NaiveTime,
-    to: NaiveTime,
+    hours: WeekHours,
     zone: Tz,
 }
 
@@ -61,19 +66,17 @@ impl Window {
     /// # Errors
     /// Without a weekday, or with a closing that isn't later than the opening.
     pub fn new(days: WeekdaySet, from: NaiveTime, to: NaiveTime, zone: Tz) -> Result<Self, WindowError> {
-        if days.is_empty() {
-            return Err(WindowError::NoDays);
-        }
-        if from >= to && to != NaiveTime::MIN {
-            return Err(WindowError::ClosesBeforeItOpens { from, to });
-        }
-        Ok(Self { days, from, to, zone })
+        Ok(Self { hours: WeekHours::new(days, Span::new(from, to)?)?, zone })
+    }
+
+    /// A window with hours of their own for each weekday.
+    pub const fn of(hours: WeekHours, zone: Tz) -> Self {
+        Self { hours, zone }
     }
 
     /// Monday to Friday 09:00 to 18:00: what all state laws have in common (contracts §4).
     pub fn business_hours(zone: Tz) -> Self {
-        let hour = |hour| NaiveTime::from_hms_opt(hour, 0, 0).expect("an hour of the day");
-        Self { days: Self::BUSINESS_DAYS, from: hour(9), to: hour(18), zone }
+        Self { hours: WeekHours::business(), zone }
     }
 
     /// The date that the window's wall clock shows.
@@ -122,22 +125,28 @@ impl Window {
         )
     }
 
+    /// Whether messages may leave at any time of a local day.
+    pub fn is_open_on(&self, day: NaiveDate, is_holiday: &dyn Fn(NaiveDate) -> bool) -> bool {
+        self.opening_on(day).is_some() && !is_holiday(day)
+    }
+
     /// The openings of the local days from `first_day` on, ascending, within the horizon.
     fn openings(&self, first_day: NaiveDate, is_holiday: &dyn Fn(NaiveDate) -> bool) -> impl Iterator<Item = Opening> {
         first_day
             .iter_days()
             .take_while(move |day| first_day.checked_add_days(WINDOW_HORIZON).is_none_or(|end| *day < end))
-            .filter(move |day| self.days.contains(day.weekday()) && !is_holiday(*day))
-            .map(|day| self.opening_on(day))
-            .filter(|opening| opening.start < opening.end)
+            .filter_map(move |day| self.opening_on(day).filter(|_| !is_holiday(day)))
     }
 
-    fn opening_on(&self, day: NaiveDate) -> Opening {
-        let last_day = if self.to == NaiveTime::MIN { day.succ_opt().unwrap_or(day) } else { day };
-        Opening {
-            start: wall_clock::last_instant(self.zone, day.and_time(self.from)),
-            end: wall_clock::first_instant(self.zone, last_day.and_time(self.to)),
-        }
+    /// The opening of a local day; a change of the clocks may leave none of it.
+    fn opening_on(&self, day: NaiveDate) -> Option<Opening> {
+        let span = self.hours.on(day)?;
+        let last_day = if span.to == NaiveTime::MIN { day.succ_opt().unwrap_or(day) } else { day };
+        let opening = Opening {
+            start: wall_clock::last_instant(self.zone, day.and_time(span.from)),
+            end: wall_clock::first_instant(self.zone, last_day.and_time(span.to)),
+        };
+        (opening.start < opening.end).then_some(opening)
     }
 }
 

@@ -8,13 +8,16 @@ use crate::error::LedgerError;
 use crate::settings::{self, Settings};
 use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{
     Business, Channel, Configuration, Gateway, Integration, Notice, Policy, PolicyStage, Release, SecretRef, Source, SourceKind,
     Task,
 };
+use regua_domain::policy::ClosedDay;
 use regua_domain::schedule::TaskKind;
-use regua_domain::stage::Stage;
-use std::collections::HashMap;
+use regua_domain::stage::{Stage, StageKind};
+use regua_domain::window::WeekHours;
+use std::collections::{BTreeSet, HashMap};
 use std::num::{NonZeroU16, NonZeroU32};
 use uuid::Uuid;
 
@@ -75,11 +78,13 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
     let now = tx.now().await?;
     let settings = Settings {
         window: configuration.window.clone(),
+        calendar: Calendar { municipal: configuration.holidays.clone() },
+        own_hours: own_hours(configuration),
         caps: configuration.caps,
         expiry: configuration.expiry,
         approval: configuration.approval,
     };
-    let today = settings.window()?.local_date(now);
+    let today = settings.times().date_at(now);
     settings::store(tx, &settings).await?;
     let businesses = apply_businesses(tx, configuration).await?;
     let integrations = apply_integrations(tx, &configuration.integrations).await?;
@@ -100,6 +105,13 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         apply_source(tx, source, &names).await?;
     }
     Ok(())
+}
+
+/// The hours of policies and stages that are not those of the recipient's place, each once.
+fn own_hours(configuration: &Configuration) -> Vec<WeekHours> {
+    let of_policy = |policy: &Policy| policy.stages.iter().map(|stage| stage.hours).chain([policy.hours]).collect::<Vec<_>>();
+    let hours: BTreeSet<WeekHours> = configuration.policies.iter().flat_map(of_policy).flatten().collect();
+    hours.into_iter().collect()
 }
 
 fn id_of(ids: &Ids, name: &str) -> Result<Uuid, LedgerError> {
@@ -240,12 +252,21 @@ async fn apply_policy(
     let row = tx
         .fetch_one(
             sql!(
-                "INSERT INTO policies (id, name, priority, enabled, activated_on, filters, stated_activated_on)
-                 VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS TEXT))
+                "INSERT INTO policies (id, name, priority, enabled, activated_on, filters, stated_activated_on, hours)
+                 VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT))
                  ON CONFLICT (name) DO UPDATE SET priority = excluded.priority, enabled = excluded.enabled, filters = excluded.filters,
-                    stated_activated_on = excluded.stated_activated_on RETURNING id, activated_on"
+                    stated_activated_on = excluded.stated_activated_on, hours = excluded.hours RETURNING id, activated_on"
             ),
-            values![new_id(), &policy.name, policy.priority, policy.enabled, today, filters, policy.activated_on],
+            values![
+                new_id(),
+                &policy.name,
+                policy.priority,
+                policy.enabled,
+                today,
+                filters,
+                policy.activated_on,
+                policy.hours.map(hours_json)
+            ],
         )
         .await?;
     let (id, policy_since) = (row.id("id")?, row.date("activated_on")?);
@@ -262,8 +283,8 @@ async fn apply_policy(
         let activated_on = since.get(stage.stage.as_str()).copied().filter(|_| goes_on).unwrap_or(today);
         tx.execute(
             sql!(
-                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on)
-                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6)"
+                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on, closed_day, hours)
+                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT))"
             ),
             values![
                 id,
@@ -271,12 +292,18 @@ async fn apply_policy(
                 stage.days.map(i32::from),
                 id_of(notices, &stage.notice)?,
                 stage.enabled,
-                activated_on
+                activated_on,
+                stage.closed_day.map(ClosedDay::as_str),
+                stage.hours.map(hours_json)
             ],
         )
         .await?;
     }
     Ok(())
+}
+
+fn hours_json(hours: WeekHours) -> String {
+    serde_json::json!(hours).to_string()
 }
 
 /// A task that changed, or was switched on, catches up only what it would have fired from now on (F20).
@@ -392,6 +419,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         tasks: all(&tasks, read_task)?,
         sources: all(&sources, read_source)?,
         window: settings.window,
+        holidays: settings.calendar.municipal,
         caps: settings.caps,
         expiry: settings.expiry,
         approval: settings.approval,
@@ -453,25 +481,28 @@ fn read_notice(row: &Row) -> Result<Notice, LedgerError> {
 
 async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
     let rows = tx
-        .fetch(sql!("SELECT id, name, priority, enabled, filters, stated_activated_on FROM policies ORDER BY id"), vec![])
+        .fetch(sql!("SELECT id, name, priority, enabled, filters, stated_activated_on, hours FROM policies ORDER BY id"), vec![])
         .await?;
     let mut policies = Vec::with_capacity(rows.len());
     for row in &rows {
         let stages = tx
             .fetch(
                 sql!(
-                    "SELECT ps.stage, ps.days, ps.enabled, n.name AS notice FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
-                     WHERE ps.policy_id = $1"
+                    "SELECT ps.stage, ps.days, ps.enabled, ps.closed_day, ps.hours, n.name AS notice FROM policy_stages ps
+                     JOIN notices n ON n.id = ps.notice_id WHERE ps.policy_id = $1"
                 ),
                 values![row.id("id")?],
             )
             .await?;
         let mut stages = all(&stages, |row| {
+            let stage = row.named("stage", Stage::parse)?;
             Ok(PolicyStage {
-                stage: row.named("stage", Stage::parse)?,
+                stage,
                 days: row.opt_int("days")?.and_then(|days| i16::try_from(days).ok()),
                 notice: row.text("notice")?,
                 enabled: row.flag("enabled")?,
+                closed_day: read_closed_day(row, stage)?,
+                hours: row.opt_json("hours")?,
             })
         })?;
         stages.sort_by_key(|stage| stage.stage);
@@ -481,10 +512,17 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
             enabled: row.flag("enabled")?,
             filters: row.json("filters")?,
             activated_on: row.opt_date("stated_activated_on")?,
+            hours: row.opt_json("hours")?,
             stages,
         });
     }
     Ok(policies)
+}
+
+/// What a closed day means for a stage; rows from before it could be said have what holds where nothing is said.
+pub(crate) fn read_closed_day(row: &Row, stage: Stage) -> Result<Option<ClosedDay>, LedgerError> {
+    let stored = row.opt_named("closed_day", ClosedDay::parse)?;
+    Ok(stored.or((stage.kind() == StageKind::Dated).then_some(ClosedDay::default_of(stage))))
 }
 
 fn read_task(row: &Row) -> Result<Task, LedgerError> {

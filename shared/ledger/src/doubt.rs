@@ -168,8 +168,8 @@ async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), 
     if lost_since > now {
         return Err(LedgerError::Refused(format!("--lost-since {lost_since} lies in the future: the ledger's clock says {now}")));
     }
-    let window = crate::settings::load(tx).await?.window()?;
-    let (since_on, until_on) = (window.local_date(lost_since), window.local_date(now));
+    let settings = crate::settings::load(tx).await?;
+    let (since_on, until_on) = (settings.times().date_at(lost_since), settings.times().date_at(now));
     // A second restoration loses no less than the first.
     let since_on = lost_period(tx).await?.map_or(since_on, |known| known.since_on.min(since_on));
     let text = serde_json::to_string(&LostPeriod { since_on, until_on })

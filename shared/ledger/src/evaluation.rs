@@ -11,7 +11,7 @@ use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, NoticeId, PolicyId, RunId, SourceId};
 use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
-use regua_domain::policy::{PolicyPlan, StagePlan};
+use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::variables;
@@ -57,6 +57,8 @@ pub struct NewMessage {
     pub channel_id: ChannelId,
     /// The stage's own day.
     pub stage_day: NaiveDate,
+    /// The instant from which on it may leave.
+    pub opens_at: DateTime<Utc>,
     /// When it ends unsent.
     pub expires_at: DateTime<Utc>,
     /// What will be sent, or why nothing will.
@@ -117,7 +119,7 @@ impl Ledger {
             .fetch(
                 sql!(
                     "SELECT p.id AS policy_id, p.name, p.filters, COALESCE(p.stated_activated_on, ps.activated_on, p.activated_on) AS active_from,
-                            ps.stage, ps.days, n.id AS notice_id, n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
+                            ps.stage, ps.days, ps.closed_day, COALESCE(ps.hours, p.hours) AS hours, n.id AS notice_id, n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
                      FROM policies p LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
                      LEFT JOIN notices n ON n.id = ps.notice_id LEFT JOIN channels c ON c.id = n.channel_id
                      WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
@@ -225,10 +227,13 @@ impl Ledger {
 
 fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
     let text = row.text("variables")?;
+    let stage = row.named("stage", Stage::parse)?;
     Ok(StagePlan {
-        stage: row.named("stage", Stage::parse)?,
+        stage,
         days: row.opt_int("days")?,
         active_from: row.date("active_from")?,
+        closed_day: crate::configuration::read_closed_day(row, stage)?.unwrap_or(ClosedDay::default_of(stage)),
+        hours: row.opt_json("hours")?,
         notice: NoticePlan {
             id: NoticeId(row.id("notice_id")?),
             channel_id: ChannelId(row.id("channel_id")?),
@@ -408,7 +413,7 @@ async fn revive(
     counts: &mut EvaluationCounts,
 ) -> Result<(), LedgerError> {
     let revived: Vec<_> = batch.messages.iter().filter(|message| message.revives && admitted.contains(&message.id)).collect();
-    let rows: Vec<_> = revived.iter().filter_map(|message| revive_json(message, lost)).collect();
+    let rows: Vec<_> = revived.iter().filter_map(|message| revive_json(message, lost, now)).collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -417,10 +422,10 @@ async fn revive(
             sql!(
                 "UPDATE messages SET state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
                         phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, run_id = $2, run_planned_at = $3,
-                        phone_slot_at = NULL, updated_at = $4
+                        next_attempt_at = r.next_attempt_at, phone_slot_at = NULL, updated_at = $4
                  FROM ",
                 (rows 1 r id: uuid, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text,
-                 facts_version: text, expires_at: bigint),
+                 facts_version: text, expires_at: bigint, next_attempt_at: bigint),
                 " WHERE messages.id = r.id AND messages.state = 'skipped'"
             ),
             values![json!(rows).to_string(), batch.run_id, batch.planned_at, now],
@@ -446,17 +451,17 @@ async fn insert(
     if new.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = new.values().map(|message| insert_json(message, lost)).collect();
+    let rows: Vec<_> = new.values().map(|message| insert_json(message, lost, now)).collect();
     let number = tx
         .execute(
             sql!(
                 "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, reason, policy_id, notice_id,
-                        channel_id, phone_key, run_id, run_planned_at, expires_at, facts_version, created_at, updated_at)
+                        channel_id, phone_key, run_id, run_planned_at, next_attempt_at, expires_at, facts_version, created_at, updated_at)
                  SELECT r.id, $2, r.subject, r.stage, r.stage_rank, r.due_on, r.due_on, r.state, r.reason, r.policy_id, r.notice_id,
-                        r.channel_id, r.phone_key, $3, $4, r.expires_at, r.facts_version, $5, $5
+                        r.channel_id, r.phone_key, $3, $4, r.next_attempt_at, r.expires_at, r.facts_version, $5, $5
                  FROM ",
                 (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, due_on: text, state: text, reason: text, policy_id: uuid,
-                 notice_id: uuid, channel_id: uuid, phone_key: text, expires_at: bigint, facts_version: text),
+                 notice_id: uuid, channel_id: uuid, phone_key: text, next_attempt_at: bigint, expires_at: bigint, facts_version: text),
                 " WHERE true ON CONFLICT DO NOTHING"
             ),
             values![json!(rows).to_string(), batch.source_id, batch.run_id, batch.planned_at, now],
@@ -486,7 +491,7 @@ async fn existing(tx: &mut Tx, ids: impl Iterator<Item = &MessageId>) -> Result<
     rows.iter().map(|row| row.id("id").map(MessageId)).collect()
 }
 
-fn insert_json(message: &NewMessage, lost: Option<LostPeriod>) -> serde_json::Value {
+fn insert_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc>) -> serde_json::Value {
     debug_assert_eq!(message.stage.kind(), StageKind::Dated, "event stages have occasions of their own");
     let (state, reason, text) = match &message.text {
         Ok(text) => {
@@ -498,7 +503,7 @@ fn insert_json(message: &NewMessage, lost: Option<LostPeriod>) -> serde_json::Va
     json!({
         "id": message.id, "subject": message.subject, "stage": message.stage, "stage_rank": message.stage.rank(), "due_on": message.due_on,
         "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
-        "phone_key": text.map(|text| &text.phone_key), "expires_at": micros(message.expires_at),
+        "phone_key": text.map(|text| &text.phone_key), "next_attempt_at": first_try_at(message, state, now), "expires_at": micros(message.expires_at),
         "facts_version": text.map(Rendered::facts_version).unwrap_or_default(),
     })
 }
@@ -513,12 +518,18 @@ fn first_state(message: &NewMessage, lost: Option<LostPeriod>) -> (State, Option
     }
 }
 
-fn revive_json(message: &NewMessage, lost: Option<LostPeriod>) -> Option<serde_json::Value> {
+/// When a held message may be tried first: nobody looks at it again before its recipient's window opens. `None`: at once.
+fn first_try_at(message: &NewMessage, state: State, now: DateTime<Utc>) -> Option<i64> {
+    (state == State::Held && message.opens_at > now).then_some(micros(message.opens_at))
+}
+
+fn revive_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc>) -> Option<serde_json::Value> {
     let text = message.text.as_ref().ok()?;
     let (state, reason) = first_state(message, lost);
     Some(json!({
         "id": message.id, "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.phone_key, "facts_version": text.facts_version(), "expires_at": micros(message.expires_at),
+        "next_attempt_at": first_try_at(message, state, now),
     }))
 }
 

@@ -138,8 +138,3 @@ impl Ledger {
 pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }
-
-/// The calendar until there is one: no day is a holiday.
-pub const fn no_holiday(_day: chrono::NaiveDate) -> bool {
-    false
-}

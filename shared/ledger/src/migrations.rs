@@ -20,6 +20,10 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0002_policies.sql"),
         sqlite: include_str!("../migrations/sqlite/0002_policies.sql"),
     },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0003_sending_times.sql"),
+        sqlite: include_str!("../migrations/sqlite/0003_sending_times.sql"),
+    },
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

@@ -1,17 +1,18 @@
 //! Release: the watermark, and the bounded top-up that is the only maker of hints.
 
-use crate::database::Tx;
+use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::evaluation::write_texts;
 use crate::snapshot::{self, Loaded, json_ids};
 use crate::stops::Stops;
-use crate::{Ledger, no_holiday, settings};
+use crate::{Ledger, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{RECHECK, called_for};
 use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
+use regua_domain::message::{DeferReason, SkipReason};
 use regua_domain::render::Rendered;
-use regua_domain::window::WindowState;
+use regua_domain::sending_times::SendingTimes;
 use serde_json::json;
 
 /// Queued messages of a channel without a limit.
@@ -151,16 +152,16 @@ impl Ledger {
 async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Result<TopUp, LedgerError> {
     let Some(channel) = lock_channel(tx, channel_id).await? else { return Ok(TopUp::default()) };
     let (now, settings, stops) = settings::now_in_force(tx).await?;
-    let open = matches!(settings.window()?.state_at(now, &no_holiday), WindowState::Open { .. });
-    if !open {
+    if !settings.times().any_open(&settings.own_hours, now) {
         return Ok(TopUp::default());
     }
+    let look = Look { times: settings.times(), stops: &stops, now };
     if channel.paused_until.is_some_and(|until| until > now)
         || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
     {
         // Nothing goes out here; what a person has pointed to another channel meanwhile goes there.
         let moving = moving_away(tx, channel_id).await?;
-        return queue(tx, channel_id, &moving, &stops, now).await;
+        return queue(tx, channel_id, &moving, look).await;
     }
     let bound = bound.unwrap_or_else(|| channel.per_second.map_or(BOUND_UNLIMITED, |limit| limit.max(BOUND_MIN)));
     let row = tx
@@ -181,7 +182,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     }
     let ids = candidates(tx, channel_id, &channel, room, now).await?;
     let more = ids.len() as u64 == u64::from(room);
-    let mut result = queue(tx, channel_id, &ids, &stops, now).await?;
+    let mut result = queue(tx, channel_id, &ids, look).await?;
     result.more = more;
     Ok(result)
 }
@@ -278,27 +279,38 @@ async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId
     rows.iter().map(|row| row.id("id").map(MessageId)).collect()
 }
 
-/// Looks at each message once more: not called for → skipped; says something else → rendered again; then queued.
-async fn queue(
-    tx: &mut Tx,
-    channel_id: ChannelId,
-    ids: &[MessageId],
-    stops: &Stops,
+/// What a top-up looks at its messages with.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    times: SendingTimes<'a>,
+    stops: &'a Stops,
     now: DateTime<Utc>,
-) -> Result<TopUp, LedgerError> {
+}
+
+/// Looks at each message once more: not called for → skipped; its recipient's window closed → waits for that; says something else →
+/// rendered again; then queued.
+async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look<'_>) -> Result<TopUp, LedgerError> {
+    let Look { times, stops, now } = look;
     if ids.is_empty() {
         return Ok(TopUp::default());
     }
     let loaded = snapshot::load(tx, ids, stops).await?;
     let mut skipped = Vec::new();
     let mut changed: Vec<(&Loaded, Rendered)> = Vec::new();
-    let mut stale = Vec::new();
+    let mut waiting = Vec::new();
     let mut queued = std::collections::HashSet::new();
     for message in &loaded {
-        match called_for(&message.snapshot, now) {
+        let opens_at = message.snapshot.window(times).next_open(now);
+        match called_for(&message.snapshot, times, now) {
             Err(why) => skipped.push(json!({"id": message.id, "reason": why})),
+            Ok(_) if opens_at >= message.snapshot.expires_at => {
+                skipped.push(json!({"id": message.id, "reason": SkipReason::Expired}));
+            }
+            Ok(_) if opens_at > now => waiting.push(wait(message.id, opens_at, DeferReason::WindowClosed)),
             // Its own row is old though its source is young: nothing is sent from it, and it makes room for others.
-            Ok(_) if message.snapshot.fresh_until.is_none_or(|until| until <= now) => stale.push(message.id),
+            Ok(_) if message.snapshot.fresh_until.is_none_or(|until| until <= now) => {
+                waiting.push(wait(message.id, now + RECHECK, DeferReason::StaleSource));
+            }
             Ok(text) if text.facts_version() != message.snapshot.facts_version => changed.push((message, text)),
             Ok(_) => {
                 queued.insert(message.id);
@@ -306,7 +318,7 @@ async fn queue(
         }
     }
     render_again(tx, &changed, now).await?;
-    wait_for_a_look(tx, &stale, now).await?;
+    put_off(tx, &waiting, now).await?;
     // One that now goes through another channel waits for that channel's top-up.
     queued.extend(changed.iter().filter(|(message, _)| moves_to(message) == Some(channel_id)).map(|(message, _)| message.id));
     let queued: Vec<MessageId> = ids.iter().copied().filter(|id| queued.contains(id)).collect();
@@ -323,17 +335,22 @@ async fn queue(
     Ok(TopUp { queued, skipped, rendered_again: changed.len() as u64, more: false })
 }
 
-async fn wait_for_a_look(tx: &mut Tx, stale: &[MessageId], now: DateTime<Utc>) -> Result<(), LedgerError> {
-    if stale.is_empty() {
+fn wait(id: MessageId, until: DateTime<Utc>, why: DeferReason) -> serde_json::Value {
+    json!({"id": id, "next_attempt_at": micros(until), "reason": why})
+}
+
+/// Lets messages wait where they are; `rows` are JSON objects of [`wait`].
+async fn put_off(tx: &mut Tx, rows: &[serde_json::Value], now: DateTime<Utc>) -> Result<(), LedgerError> {
+    if rows.is_empty() {
         return Ok(());
     }
     tx.execute(
         sql!(
-            "UPDATE messages SET reason = 'stale_source', next_attempt_at = $2, updated_at = $3
-             WHERE state IN ('held', 'scheduled') AND id",
-            (among 1 uuid)
+            "UPDATE messages SET reason = r.reason, next_attempt_at = r.next_attempt_at, updated_at = $2 FROM ",
+            (rows 1 r id: uuid, next_attempt_at: bigint, reason: text),
+            " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled')"
         ),
-        values![json_ids(stale.iter().map(|id| id.0)), now + RECHECK, now],
+        values![json!(rows).to_string(), now],
     )
     .await?;
     Ok(())

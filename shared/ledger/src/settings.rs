@@ -4,15 +4,23 @@ use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::stops::Stops;
 use chrono::{DateTime, Utc};
+use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{Approval, Caps, Expiry, WindowSettings};
-use regua_domain::window::Window;
+use regua_domain::sending_times::SendingTimes;
+use regua_domain::window::WeekHours;
 use serde::{Deserialize, Serialize};
 
-/// What the configuration file's `[window]`, `[caps]`, `[expiry]` and `[approval]` say.
+/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]` and `[approval]` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// When messages may be sent.
     pub window: WindowSettings,
+    /// The holidays that no rule of the law tells.
+    #[serde(default)]
+    pub calendar: Calendar,
+    /// The hours that policies and stages have of their own, each once: whether anything may be open is asked many times a second.
+    #[serde(default)]
+    pub own_hours: Vec<WeekHours>,
     /// How much one person may receive.
     pub caps: Caps,
     /// How long a message may wait.
@@ -27,18 +35,17 @@ impl Settings {
     pub fn new(zone: chrono_tz::Tz) -> Self {
         Self {
             window: WindowSettings::business_hours(zone),
+            calendar: Calendar::default(),
+            own_hours: Vec::new(),
             caps: Caps::default(),
             expiry: Expiry::default(),
             approval: Approval::default(),
         }
     }
 
-    /// The window that decides.
-    ///
-    /// # Errors
-    /// [`LedgerError::Unreadable`] for stored settings that no configuration would have been accepted with.
-    pub fn window(&self) -> Result<Window, LedgerError> {
-        self.window.window().map_err(|_| LedgerError::unreadable("settings.window", "a window that never opens"))
+    /// When messages may leave.
+    pub const fn times(&self) -> SendingTimes<'_> {
+        SendingTimes { settings: &self.window, calendar: &self.calendar }
     }
 }
 

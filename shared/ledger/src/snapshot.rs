@@ -5,8 +5,10 @@ use crate::error::LedgerError;
 use crate::stops::{Belongs, Stops};
 use chrono::TimeDelta;
 use regua_domain::admission::Snapshot;
+use regua_domain::decide::NextStage;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId, NoticeId, PolicyId};
 use regua_domain::message::State;
+use regua_domain::policy::ClosedDay;
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::Stage;
 use regua_domain::variables;
@@ -47,7 +49,9 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                 "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
-                        n.template_id, n.variables, nc.provider_id AS provider_channel_id,
+                        n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
+                        nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
+                        COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
                         (o.phone_key IS NOT NULL) AS opted_out, (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
                         CASE WHEN s.enabled THEN s.complete_at END AS complete_at, i.observed_at
                  FROM messages m
@@ -59,6 +63,8 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                  LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                  LEFT JOIN policies p ON p.id = m.policy_id AND p.enabled
                  LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.stage = m.stage AND ps.enabled
+                 LEFT JOIN policy_stages nx ON nx.policy_id = ps.policy_id AND nx.enabled AND nx.days =
+                     (SELECT MIN(later.days) FROM policy_stages later WHERE later.policy_id = ps.policy_id AND later.enabled AND later.days > ps.days)
                  LEFT JOIN notices n ON n.id = ps.notice_id
                  LEFT JOIN channels nc ON nc.id = n.channel_id
                  LEFT JOIN opt_outs o ON o.phone_key = m.phone_key
@@ -112,8 +118,22 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
             stopped: stops.hold(&belongs) || row.flag("unapproved")?,
             fresh_until: fresh_until.map(|(at, age)| at + age),
             notice,
+            hours: row.opt_json("hours")?,
+            next_stage: next_stage(row)?,
         },
     })
+}
+
+/// The stage that comes after a row's own in its policy.
+fn next_stage(row: &Row) -> Result<Option<NextStage>, LedgerError> {
+    let Some(stage) = row.opt_named("next_stage", Stage::parse)? else { return Ok(None) };
+    Ok(Some(NextStage {
+        stage,
+        days: row.int("next_days")?,
+        active_from: row.date("next_active_from")?,
+        closed_day: crate::configuration::read_closed_day(row, stage)?.unwrap_or(ClosedDay::default_of(stage)),
+        hours: row.opt_json("next_hours")?,
+    }))
 }
 
 /// The parsed variables of the notices met in one load.

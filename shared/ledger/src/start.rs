@@ -3,7 +3,7 @@
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::snapshot::{self, Limits, Loaded, json_ids};
-use crate::{Ledger, no_holiday, settings};
+use crate::{Ledger, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{self, BUDGET_PERIOD, Budget, Gate, Recipient, Rules, Verdict};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
@@ -175,14 +175,8 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     if loaded.iter().any(|message| shared.goes_by_others(message)) {
         return Err(LedgerError::Overtaken);
     }
-    let window = settings.window()?;
-    let rules = Rules {
-        window: &window,
-        is_holiday: no_holiday,
-        per_day: u32::from(settings.caps.per_day),
-        lead: batch.lead,
-        horizon: batch.horizon,
-    };
+    let rules =
+        Rules { times: settings.times(), per_day: u32::from(settings.caps.per_day), lead: batch.lead, horizon: batch.horizon };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
     for message in &loaded {

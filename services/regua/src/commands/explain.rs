@@ -3,7 +3,7 @@
 use crate::commands::lists::cell;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
-use chrono::NaiveDate;
+use chrono::{NaiveDate, SecondsFormat};
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
@@ -18,11 +18,11 @@ impl Session {
             return Ok(Outcome::DidNotHold);
         }
         let settings = self.ledger.settings().await?;
-        let today = match on {
-            Some(on) => on,
-            None => settings.window()?.local_date(self.ledger.now().await?),
-        };
-        let day = Day { today, days_between_stages: settings.caps.days_between_stages };
+        let (now, times) = (self.ledger.now().await?, settings.times());
+        let today = on.unwrap_or_else(|| times.date_at(now));
+        // Another day is looked at from its beginning.
+        let now = if today == times.date_at(now) { now } else { times.of(None, None).start_of_day(today) };
+        let day = Day { today, now, times, days_between_stages: settings.caps.days_between_stages };
         let found = self.ledger.candidates_by_id(&InvoiceId(invoice.to_owned())).await?;
         if found.is_empty() {
             eprintln!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");
@@ -41,7 +41,7 @@ impl Session {
     }
 }
 
-fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day) -> Value {
+fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'_>) -> Value {
     let Candidate { invoice, customer, .. } = candidate;
     let customer = customer.as_ref();
     let chosen = policy_for(policies, invoice, customer);
@@ -79,7 +79,7 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
         let message = candidate.known.iter().find(|known| known.stage == plan.stage && known.due_on == Some(due_on));
         json!({
             "stage": plan.stage, "erp": plan.stage.erp_label(), "days": plan.days, "day": plan.days.and_then(|days| day_of(due_on, days)),
-            "active_from": plan.active_from, "message": message.map(|known| known.id), "state": message.map(|known| known.state.as_str()),
+            "closed_day": plan.closed_day, "hours": plan.hours, "active_from": plan.active_from, "message": message.map(|known| known.id), "state": message.map(|known| known.state.as_str()),
             "reason": message.and_then(|known| known.skip_reason).map(SkipReason::as_str),
         })
     };
@@ -87,14 +87,18 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 }
 
 /// What update-collections would make of it, in a sentence.
-fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day) -> String {
+fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> String {
     let Candidate { invoice, customer, known } = candidate;
     match decide(policy, invoice, customer.as_ref(), known, day) {
         Ok(decided) => {
             let stage = decided.stage.stage;
             let again = if decided.revives.is_some() { "comes back" } else { "is written" };
             match decided.text {
-                Ok(_) => format!("{stage} is due since {}: its message {again}", decided.stage_day),
+                Ok(_) => format!(
+                    "{stage} is due since {}: its message {again}, to leave from {} on",
+                    decided.stage_day,
+                    decided.opens_at.with_timezone(&decided.window.place().zone).to_rfc3339_opts(SecondsFormat::Secs, false)
+                ),
                 Err(why) => format!("{stage} is due since {}, but nothing is sent: skipped, {why}", decided.stage_day),
             }
         }

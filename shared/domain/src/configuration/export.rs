@@ -1,7 +1,10 @@
 //! A configuration as the file that says it, and as the list of entries that two configurations are compared by.
 
 use super::model::{Configuration, Policy, PolicyStage, SecretRef, Source, SourceKind};
+use super::window_settings::WindowSettings;
+use crate::calendar::{MunicipalDay, MunicipalHoliday};
 use crate::policy::Filter;
+use crate::window::WeekHours;
 
 /// The file that parses to `configuration` again. Secrets are references; addresses are written out as they were normalised.
 ///
@@ -91,6 +94,8 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
         Entry { header: "[[task]]", name: task.name.clone(), fields }
     }));
     entries.extend(configuration.sources.iter().map(source_entry));
+    entries.extend(window_entries(&configuration.window));
+    entries.extend(configuration.holidays.iter().map(holiday_entry));
     entries.extend(settings(configuration));
     entries
 }
@@ -101,6 +106,7 @@ fn policy_entry(policy: &Policy) -> Entry {
         ("priority", policy.priority.to_string()),
         ("enabled", policy.enabled.to_string()),
         ("activated_on", policy.activated_on.map_or_else(String::new, |date| date.to_string())),
+        ("hours", hours(policy.hours)),
     ];
     Entry { header: "[[policy]]", name: policy.name.clone(), fields: without_empty(fields) }
 }
@@ -119,6 +125,8 @@ fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
         ("days", stage.days.map_or_else(String::new, |days| days.to_string())),
         ("notice", text(&stage.notice)),
         ("enabled", stage.enabled.to_string()),
+        ("closed_day", stage.closed_day.map_or_else(String::new, |closed_day| text(closed_day.as_str()))),
+        ("hours", hours(stage.hours)),
     ];
     let name = format!("{} / {}", policy.name, stage.stage);
     Entry { header: "[[policy.stage]]", name, fields: without_empty(fields) }
@@ -134,18 +142,30 @@ fn source_entry(source: &Source) -> Entry {
     Entry { header: "[[source]]", name: source.name.clone(), fields }
 }
 
-fn settings(configuration: &Configuration) -> [Entry; 4] {
-    let window = &configuration.window;
-    let days: Vec<String> = window.days.iter().map(|day| day.num_days_from_sunday().to_string()).collect();
-    let window = vec![
-        ("days", text(&days.join(","))),
-        ("from", text(&window.from.format("%H:%M").to_string())),
-        ("to", text(&window.to.format("%H:%M").to_string())),
-        ("zone", text(window.zone.name())),
-    ];
+fn window_entries(window: &WindowSettings) -> Vec<Entry> {
+    let fields =
+        vec![("hours", hours(Some(window.hours))), ("zone", text(window.zone.name())), ("states", text(window.states.as_str()))];
+    let own = window.own.iter().map(|state| {
+        let fields = vec![("uf", text(state.uf.as_str())), ("hours", hours(Some(state.hours)))];
+        Entry { header: "[[window.state]]", name: state.uf.to_string(), fields }
+    });
+    [Entry { header: "[window]", name: String::new(), fields }].into_iter().chain(own).collect()
+}
+
+fn holiday_entry(holiday: &MunicipalHoliday) -> Entry {
+    let day = match holiday.day {
+        MunicipalDay::EveryYear { month, day } => ("every", text(&format!("{day:02}/{month:02}"))),
+        MunicipalDay::Once(date) => ("date", date.to_string()),
+    };
+    let fields =
+        vec![("name", text(&holiday.name)), ("uf", text(holiday.uf.as_str())), ("city", text(&holiday.city)), day.clone()];
+    let name = format!("{} / {} {} / {}", holiday.name, holiday.uf, holiday.city, day.1);
+    Entry { header: "[[holiday]]", name, fields: without_empty(fields) }
+}
+
+fn settings(configuration: &Configuration) -> [Entry; 3] {
     let entry = |header, fields| Entry { header, name: String::new(), fields };
     [
-        entry("[window]", window),
         entry(
             "[caps]",
             vec![
@@ -174,6 +194,11 @@ fn duration(seconds: u32) -> String {
 
 fn limit(limit: Option<impl ToString>) -> String {
     limit.map_or_else(|| text("unlimited"), |limit| limit.to_string())
+}
+
+/// The hours of a week as a list of entries; nothing for none.
+fn hours(hours: Option<WeekHours>) -> String {
+    hours.map_or_else(String::new, |hours| list(&hours.entries()))
 }
 
 /// A list in TOML's notation; nothing for an empty one.

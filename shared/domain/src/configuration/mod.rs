@@ -14,14 +14,17 @@ mod parse;
 mod problem;
 mod reader;
 mod rules;
+mod sending;
 mod times;
 pub mod url;
+mod window_settings;
 
 pub use difference::{Change, ChangeKind, FieldChange, diff};
 pub use export::export;
 pub use model::{
     Approval, Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release,
-    SecretRef, Source, SourceKind, Task, WindowSettings,
+    SecretRef, Source, SourceKind, Task,
 };
 pub use parse::{Defaults, FILE_BYTES_MAX};
 pub use problem::{ConfigurationErrors, Fault, Note, PROBLEMS_MAX, Problem};
+pub use window_settings::{StateHours, StatesRule, WindowSettings};

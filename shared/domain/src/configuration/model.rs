@@ -1,10 +1,12 @@
 //! What a configuration file says, checked. Plain data: entries refer to each other by name.
 
-use crate::policy::PolicyFilters;
+use super::window_settings::WindowSettings;
+use crate::calendar::MunicipalHoliday;
+use crate::policy::{ClosedDay, PolicyFilters};
 use crate::schedule::{Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
-use crate::window::{Window, WindowError};
-use chrono::{NaiveDate, NaiveTime, Weekday};
+use crate::window::WeekHours;
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -28,8 +30,11 @@ pub struct Configuration {
     pub tasks: Vec<Task>,
     /// `[[source]]`.
     pub sources: Vec<Source>,
-    /// `[window]`.
+    /// `[window]` and `[[window.state]]`.
     pub window: WindowSettings,
+    /// `[[holiday]]`: those that no rule of the law tells.
+    #[serde(default)]
+    pub holidays: Vec<MunicipalHoliday>,
     /// `[caps]`.
     pub caps: Caps,
     /// `[expiry]`.
@@ -164,6 +169,9 @@ pub struct Policy {
     /// The date from which its stages count, whatever came before having been said by somebody else. `None`: each stage counts from the
     /// date on which it is first applied.
     pub activated_on: Option<NaiveDate>,
+    /// The hours of its messages everywhere, in place of `[window]` and the states'.
+    #[serde(default)]
+    pub hours: Option<WeekHours>,
     /// At most one for each stage, in the order of the file.
     pub stages: Vec<PolicyStage>,
 }
@@ -179,6 +187,12 @@ pub struct PolicyStage {
     pub notice: String,
     /// Whether it is sent.
     pub enabled: bool,
+    /// What it means that its day is closed to the recipient; `None` for, and only for, stages that follow an event.
+    #[serde(default)]
+    pub closed_day: Option<ClosedDay>,
+    /// The hours of its messages everywhere, in place of the policy's.
+    #[serde(default)]
+    pub hours: Option<WeekHours>,
 }
 
 /// A schedule (tarefa).
@@ -228,35 +242,6 @@ mod by_name {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TaskKind, D::Error> {
         let name = String::deserialize(deserializer)?;
         TaskKind::parse(&name).ok_or_else(|| D::Error::custom("not a task's kind"))
-    }
-}
-
-/// `[window]`: the days and hours in which messages may leave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowSettings {
-    /// At least one, Monday first.
-    pub days: Vec<Weekday>,
-    /// The opening, to the minute.
-    pub from: NaiveTime,
-    /// The closing, to the minute; midnight is the day's end.
-    pub to: NaiveTime,
-    /// On whose wall clock.
-    pub zone: Tz,
-}
-
-impl WindowSettings {
-    /// Monday to Friday 09:00 to 18:00, what all state laws have in common (contracts §4).
-    pub fn business_hours(zone: Tz) -> Self {
-        let hour = |hour| NaiveTime::from_hms_opt(hour, 0, 0).expect("an hour of the day");
-        Self { days: Window::BUSINESS_DAYS.iter(Weekday::Mon).collect(), from: hour(9), to: hour(18), zone }
-    }
-
-    /// The window that decides.
-    ///
-    /// # Errors
-    /// Never for what [`Configuration::parse`] gave.
-    pub fn window(&self) -> Result<Window, WindowError> {
-        Window::new(self.days.iter().copied().collect(), self.from, self.to, self.zone)
     }
 }
 

@@ -78,13 +78,15 @@ impl Reading<'_, '_> {
         let tasks = self.tasks(root.tables("task", "[[task]], with two brackets"));
         let sources = self.sources(root.tables("source", "[[source]], with two brackets"));
         let window = self.window(root.table("window", "[window]"));
+        let holidays = self.holidays(root.tables("holiday", "[[holiday]], with two brackets"));
         let read_caps = caps(root.table("caps", "[caps]"));
         let read_expiry = expiry(root.table("expiry", "[expiry]"));
         let read_approval = approval(root.table("approval", "[approval]"));
         root.finish();
         self.reminders_are_listed(&policies, &sources);
         let policies = policies.into_iter().map(|(policy, _)| policy).collect();
-        let (window, caps, expiry, approval) = (window?, read_caps?, read_expiry?, read_approval?);
+        let (window, holidays) = (window?, holidays?);
+        let (caps, expiry, approval) = (read_caps?, read_expiry?, read_approval?);
         Ok(Configuration {
             integrations,
             businesses,
@@ -94,6 +96,7 @@ impl Reading<'_, '_> {
             tasks,
             sources,
             window,
+            holidays,
             caps,
             expiry,
             approval,

@@ -4,7 +4,7 @@ use super::url::UrlFault;
 use crate::schedule::{Clash, ScheduleError};
 use crate::stage::Stage;
 use crate::variables::{Variable, VariablesError};
-use crate::window::WindowError;
+use crate::window::{HoursError, WindowError};
 use std::fmt;
 use thiserror::Error;
 
@@ -213,6 +213,12 @@ pub enum Fault {
     /// The window never opens.
     #[error("no window")]
     Window(#[source] WindowError),
+    /// Not the hours of a week.
+    #[error("are no hours of a week")]
+    Hours(#[source] HoursError),
+    /// Not a day and month.
+    #[error("is not a day of the year")]
+    NotADayOfYear,
     /// More tasks than any provider has.
     #[error("there are more than {limit} tasks")]
     TooManyTasks {
@@ -305,6 +311,8 @@ impl Fault {
             Self::Variables(_) => "write the variables in the template's order, like \"#cliente_razao#,#areceber_valor#\"".into(),
             Self::NotATimeOfDay => "write hour and minute in double quotes: \"09:00\"".into(),
             Self::Window(_) => "write days = \"1-5\", from = \"09:00\", to = \"18:00\"".into(),
+            Self::Hours(_) => "write weekdays and hours as in \"1-5 08:00-20:00\", each day once".into(),
+            Self::NotADayOfYear => "write day and month in double quotes, like \"25/08\"".into(),
             Self::TooManyTasks { .. } => "leave some out; one task can fire at many hours: hour = \"8,12,16\"".into(),
             Self::TaskPlan(_) => {
                 "let send-queued-messages start at least 30 minutes after update-collections, at a minute of its own".into()

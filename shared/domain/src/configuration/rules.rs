@@ -8,7 +8,7 @@ use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
 use crate::money::Centavos;
-use crate::policy::{Filter, PolicyFilters};
+use crate::policy::{ClosedDay, Filter, PolicyFilters};
 use crate::stage::{Stage, StageKind};
 use crate::variables;
 use std::num::NonZeroU32;
@@ -121,6 +121,7 @@ impl Reading<'_, '_> {
         let priority = section.whole("priority", 0, PRIORITY_MAX);
         let enabled = section.flag("enabled");
         let activated_on = section.date("activated_on");
+        let hours = self.hours(&mut section);
         let filters =
             section.table("filters", "[policy.filters]").map_or(Ok(PolicyFilters::default()), |section| self.filters(section));
         let stages = section.tables("stage", "[[policy.stage]], with two brackets");
@@ -137,6 +138,7 @@ impl Reading<'_, '_> {
             enabled,
             filters: filters?,
             activated_on: activated_on?.map(|date| date.value),
+            hours: hours?.map(|hours| hours.value),
             stages: stages.iter().map(|read| read.stage.clone()).collect(),
         };
         if complete { Ok((policy, stages)) } else { Err(Reported) }
@@ -202,6 +204,11 @@ impl Reading<'_, '_> {
         };
         let notice = section.required_text("notice", "notice = \"Aviso de cobrança\"");
         let enabled = section.flag("enabled");
+        let closed_day = match &stage {
+            Ok(stage) => self.closed_day(&mut section, stage.value),
+            Err(reported) => Err(*reported),
+        };
+        let hours = self.hours(&mut section);
         let dated = stage.as_ref().is_ok_and(|stage| stage.value.kind() == StageKind::Dated);
         if dated && matches!(days, Ok(None)) {
             section.missing("days", days_example(min));
@@ -214,7 +221,14 @@ impl Reading<'_, '_> {
             return Err(Reported);
         }
         let enabled = enabled?.is_none_or(|flag| flag.value);
-        let stage = PolicyStage { stage: place.value, days: days.as_ref().map(|days| days.value), notice: notice.value, enabled };
+        let stage = PolicyStage {
+            stage: place.value,
+            days: days.as_ref().map(|days| days.value),
+            notice: notice.value,
+            enabled,
+            closed_day: closed_day?,
+            hours: hours?.map(|hours| hours.value),
+        };
         Ok(ReadStage { stage, days, place })
     }
 
@@ -230,6 +244,17 @@ impl Reading<'_, '_> {
         let nearest = labelled.map(|stage| stage.as_str().to_owned()).or_else(|| nearest(&wanted, Stage::ALL.map(Stage::as_str)));
         let allowed = Stage::ALL.iter().map(ToString::to_string).collect();
         Err(self.report.refuse(&text, Fault::NotInList { nearest, allowed }))
+    }
+
+    /// What a closed day means, for a stage that has a day.
+    fn closed_day(&self, section: &mut Section<'_, '_>, stage: Stage) -> Result<Option<ClosedDay>, Reported> {
+        let choices: Vec<_> = ClosedDay::ALL.iter().map(|choice| (choice.as_str(), *choice)).collect();
+        let given = section.choice("closed_day", &choices)?;
+        match (stage.kind(), given) {
+            (StageKind::Dated, given) => Ok(Some(given.map_or(ClosedDay::default_of(stage), |given| given.value))),
+            (StageKind::Event, None) => Ok(None),
+            (StageKind::Event, Some(given)) => Err(self.report.refuse(&given, Fault::DayOfEvent(stage))),
+        }
     }
 
     fn no_days(&self, section: &mut Section<'_, '_>, stage: Stage) -> Field<i16> {

@@ -1,13 +1,12 @@
-//! `[[task]]` and `[window]`: when things happen.
+//! `[[task]]`: when things happen.
 
-use super::model::{Task, WindowSettings};
+use super::model::Task;
 use super::names::Names;
 use super::nearest::nearest;
 use super::parse::Reading;
 use super::problem::Fault;
-use super::reader::{Field, Located, Reported, Section};
+use super::reader::{Located, Reported, Section};
 use crate::schedule::{Field as CronField, PlannedTask, Schedule, ScheduleError, TaskKind, first_clash};
-use chrono::{DateTime, NaiveTime, TimeDelta, Weekday, WeekdaySet};
 use chrono_tz::Tz;
 
 /// More tasks than a provider has in its ERP; bounds the check of each with each.
@@ -104,50 +103,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    pub fn window(&self, section: Option<Section<'_, '_>>) -> Result<WindowSettings, Reported> {
-        let default = WindowSettings::business_hours(self.defaults.zone);
-        let Some(mut section) = section else { return Ok(default) };
-        let days = self.weekdays(&mut section);
-        let from = self.time_of_day(&mut section, "from");
-        let to = self.time_of_day(&mut section, "to");
-        let zone = self.zone(&mut section);
-        let place = section.implied("to", ());
-        section.finish();
-        let days = days?.map_or(default.days, |days| days.value.iter(Weekday::Mon).collect());
-        let (from, to) = (from?, to?);
-        let place = to.as_ref().or(from.as_ref()).map_or(place, |at| at.clone().map(|_| ()));
-        let time = |read: Option<Located<NaiveTime>>, default| read.map_or(default, |read| read.value);
-        let settings = WindowSettings { days, from: time(from, default.from), to: time(to, default.to), zone: zone? };
-        match settings.window() {
-            Ok(_) => Ok(settings),
-            Err(error) => Err(self.report.refuse(&place, Fault::Window(error))),
-        }
-    }
-
-    /// Weekdays in the notation of a task's `day_of_week`, by asking on which days of one week such a task fires.
-    fn weekdays(&self, section: &mut Section<'_, '_>) -> Field<WeekdaySet> {
-        let Some(text) = section.text_or_number("days")? else { return Ok(None) };
-        let schedule = Schedule::parse("0", "0", "*", "*", &text.value)
-            .map_err(|error| self.report.refuse(&text, Fault::Schedule(error)))?;
-        let before = DateTime::UNIX_EPOCH + TimeDelta::hours(12);
-        let fires = schedule.fires_between(Tz::UTC, before, before + TimeDelta::days(7));
-        let days = fires.map(|fire| chrono::Datelike::weekday(&fire)).collect();
-        Ok(Some(text.map(|_| days)))
-    }
-
-    /// `09:00`; `24:00` is the midnight that ends the day.
-    fn time_of_day(&self, section: &mut Section<'_, '_>, key: &'static str) -> Field<NaiveTime> {
-        let Some(text) = section.text(key)? else { return Ok(None) };
-        if key == "to" && text.value == "24:00" {
-            return Ok(Some(text.map(|_| NaiveTime::MIN)));
-        }
-        match NaiveTime::parse_from_str(&text.value, "%H:%M") {
-            Ok(time) => Ok(Some(text.map(|_| time))),
-            Err(_) => Err(self.report.refuse(&text, Fault::NotATimeOfDay)),
-        }
-    }
-
-    fn zone(&self, section: &mut Section<'_, '_>) -> Result<Tz, Reported> {
+    pub(super) fn zone(&self, section: &mut Section<'_, '_>) -> Result<Tz, Reported> {
         let Some(text) = section.text("zone")? else { return Ok(self.defaults.zone) };
         text.value.parse().map_err(|_| {
             let nearest = nearest(&text.value, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));

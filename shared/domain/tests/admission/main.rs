@@ -8,14 +8,17 @@ use regua_domain::admission::{
     BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, RECHECK, Recipient, Rules, Snapshot, Verdict, admit,
     called_for,
 };
+use regua_domain::calendar::Calendar;
+use regua_domain::configuration::WindowSettings;
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
 use regua_domain::render::{NoticePlan, render};
+use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
 use regua_domain::variables;
-use regua_domain::window::Window;
+use std::sync::LazyLock;
 use uuid::Uuid;
 
 const LEAD: TimeDelta = TimeDelta::milliseconds(20);
@@ -37,8 +40,11 @@ fn day(text: &str) -> NaiveDate {
     text.parse().expect("a date")
 }
 
-fn no_holiday(_: NaiveDate) -> bool {
-    false
+static CALENDAR: Calendar = Calendar { municipal: Vec::new() };
+static BUSINESS: LazyLock<WindowSettings> = LazyLock::new(|| WindowSettings::business_hours(Sao_Paulo));
+
+fn times() -> SendingTimes<'static> {
+    SendingTimes { settings: &BUSINESS, calendar: &CALENDAR }
 }
 
 fn customer() -> Customer {
@@ -111,6 +117,8 @@ fn ready() -> Snapshot {
         invoice: Some(invoice()),
         customer: Some(customer()),
         notice: Some(notice()),
+        hours: None,
+        next_stage: None,
         opted_out: false,
         stopped: false,
         fresh_until: Some(closes()),
@@ -122,7 +130,6 @@ struct World {
     gate: Gate,
     recipient: Recipient,
     budget: Budget,
-    window: Window,
     per_day: u32,
     horizon: TimeDelta,
 }
@@ -133,15 +140,13 @@ impl World {
             gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), paused_until: None },
             recipient: Recipient::default(),
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
-            window: Window::business_hours(Sao_Paulo),
             per_day: 2,
             horizon: HORIZON,
         }
     }
 
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
-        let rules =
-            Rules { window: &self.window, is_holiday: no_holiday, per_day: self.per_day, lead: LEAD, horizon: self.horizon };
+        let rules = Rules { times: times(), per_day: self.per_day, lead: LEAD, horizon: self.horizon };
         admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.budget, &rules, now)
     }
 
@@ -203,7 +208,7 @@ fn only_a_queued_or_a_due_scheduled_message_waits_for_its_hint() {
 #[track_caller]
 fn skips(snapshot: &Snapshot, why: SkipReason) {
     assert_eq!(World::new().admit(snapshot), Verdict::Skip { why });
-    assert_eq!(called_for(snapshot, now()), Err(why), "top-up says the same");
+    assert_eq!(called_for(snapshot, times(), now()), Err(why), "top-up says the same");
 }
 
 #[test]

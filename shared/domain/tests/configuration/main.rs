@@ -89,6 +89,21 @@ max_age = "2d"
 [window]
 days = "1-6"
 to = "20:00"
+states = "law"
+[[window.state]]
+uf = "SC"
+hours = ["1-5 08:00-18:30", "6 09:00-12:00"]
+
+[[holiday]]
+name = "Aniversário da cidade"
+uf = "SC"
+city = "CHAPECÓ"
+every = "25/08"
+
+[[holiday]]
+name = "Ponto facultativo"
+uf = "Santa Catarina"
+date = 2027-02-08
 
 [caps]
 per_day = 3

@@ -1,13 +1,15 @@
 //! What a file means.
 
 use crate::{VALID, parse, valid};
-use chrono::{NaiveTime, Weekday};
 use chrono_tz::Tz;
-use regua_domain::configuration::{Release, SecretRef, SourceKind, export};
+use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
+use regua_domain::configuration::{Release, SecretRef, SourceKind, StatesRule, WindowSettings, export};
 use regua_domain::money::Centavos;
-use regua_domain::policy::PolicyFilters;
+use regua_domain::place::Uf;
+use regua_domain::policy::{ClosedDay, PolicyFilters};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stage::Stage;
+use serde_json::json;
 
 #[test]
 fn every_section_is_read() {
@@ -35,8 +37,14 @@ fn every_section_is_read() {
     assert_eq!(send.zone, Tz::America__Manaus);
     let SourceKind::Ixc { days_back, days_ahead, .. } = file.sources[0].kind else { panic!("an ERP") };
     assert_eq!((days_back, days_ahead, file.sources[0].max_age_s, file.sources[1].max_age_s), (60, 10, 6 * 3600, 48 * 3600));
-    assert_eq!((file.window.days.len(), file.window.days[5]), (6, Weekday::Sat));
-    assert_eq!((file.window.from, file.window.to), (time(9, 0), time(20, 0)));
+    assert_eq!((file.window.hours.entries(), file.window.states), (vec!["1-6 09:00-20:00".to_owned()], StatesRule::Law));
+    assert_eq!(file.window.hours_in(Some(Uf::Sc)).to_string(), "1-5 08:00-18:30, 6 09:00-12:00");
+    let birthday =
+        MunicipalHoliday::new(Uf::Sc, "Chapecó", MunicipalDay::EveryYear { month: 8, day: 25 }, "Aniversário da cidade");
+    let day_off = MunicipalDay::Once("2027-02-08".parse().expect("a date"));
+    assert_eq!(file.holidays, [birthday, MunicipalHoliday::new(Uf::Sc, "", day_off, "Ponto facultativo")]);
+    let closed: Vec<_> = file.policies[0].stages.iter().map(|stage| (stage.closed_day, stage.hours)).collect();
+    assert_eq!(closed, [(Some(ClosedDay::Next), None), (Some(ClosedDay::Next), None), (None, None)]);
     assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (3, 2, 2));
     assert_eq!(file.policies[0].activated_on, "2026-11-30".parse().ok());
     assert_eq!((file.policies[0].filters.clone(), file.approval.above), (PolicyFilters::default(), None));
@@ -46,8 +54,8 @@ fn every_section_is_read() {
 fn an_empty_file_has_the_fixed_defaults() {
     let (file, notes) = parse("# nothing yet\n").expect("a file may be empty");
     assert_eq!((file.integrations.len(), file.tasks.len(), notes.len()), (0, 0, 0));
-    assert_eq!((file.window.from, file.window.to, file.window.zone), (time(9, 0), time(18, 0), Tz::America__Sao_Paulo));
-    assert_eq!(file.window.days, [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri]);
+    assert_eq!(file.window, WindowSettings::business_hours(Tz::America__Sao_Paulo));
+    assert_eq!(file.window.hours.to_string(), "1-5 09:00-18:00");
     assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (2, 3, 1));
     assert_eq!(file.approval.above.map(std::num::NonZeroU32::get), Some(1000));
 }
@@ -105,11 +113,33 @@ fn zero_and_unlimited_lift_a_limit() {
 fn a_window_may_end_at_midnight() {
     for midnight in ["24:00", "00:00"] {
         let (file, _) = parse(&VALID.replacen("20:00", midnight, 1)).expect("valid");
-        assert_eq!(file.window.to, NaiveTime::MIN);
+        assert_eq!(file.window.hours.to_string(), "1-6 09:00-24:00");
         assert_eq!(parse(&export(&file)).expect("valid").0.window, file.window);
     }
 }
 
-fn time(hour: u32, minute: u32) -> NaiveTime {
-    NaiveTime::from_hms_opt(hour, minute, 0).expect("a time of the day")
+#[test]
+fn a_stage_says_what_a_closed_day_means_and_which_hours_are_its_own() {
+    let stage = |keys: &str| {
+        let text = VALID.replacen("days = -3\n", &format!("days = -3\n{keys}\n"), 1);
+        parse(&text).expect("valid").0.policies[0].stages[0].clone()
+    };
+    assert_eq!(stage("closed_day = \"previous\"").closed_day, Some(ClosedDay::Previous));
+    let saturday = stage("hours = [\"1-5 08:00-20:00\", \"6 08:00-14:00\"]").hours;
+    assert_eq!(saturday.map(|hours| hours.to_string()).as_deref(), Some("1-5 08:00-20:00, 6 08:00-14:00"));
+    assert_eq!(stage("hours = \"7 10:00-11:00\"").hours.map(|hours| hours.to_string()).as_deref(), Some("7 10:00-11:00"));
+    let due_day = VALID.replacen("days = -3", "days = 0", 1).replacen("pre_due", "due_day", 1);
+    assert_eq!(parse(&due_day).expect("valid").0.policies[0].stages[0].closed_day, Some(ClosedDay::Skip));
+}
+
+#[test]
+fn the_window_as_an_earlier_version_stored_it_is_read_and_it_reads_this_ones() {
+    let earlier = r#"{"days":["Mon","Sat"],"from":"08:30:00","to":"00:00:00","zone":"America/Manaus"}"#;
+    let read: WindowSettings = serde_json::from_str(earlier).expect("it was stored so");
+    assert_eq!((read.hours.to_string().as_str(), read.states, read.own.len()), ("1,6 08:30-24:00", StatesRule::Common, 0));
+    let written = serde_json::to_value(valid().window).expect("plain data");
+    assert_eq!(
+        (&written["from"], &written["to"], written["days"].as_array().map(Vec::len)),
+        (&json!("09:00:00"), &json!("20:00:00"), Some(6))
+    );
 }

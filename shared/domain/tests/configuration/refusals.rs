@@ -415,6 +415,44 @@ fn sources_and_settings_are_checked() {
     refused("days = \"1-6\"", "days = \"seg-sex\"", "seg-sex", "window.days", "\"seg-sex\"", "as in cron");
     refused("to = \"20:00\"", "to = \"8h\"", "8h", "window.to", "\"8h\"", "\"09:00\"");
     refused("to = \"20:00\"", "to = \"08:00\"", "08:00", "window.to", "\"08:00\"", "from = \"09:00\"");
+    refused(
+        "to = \"20:00\"",
+        "to = \"20:00\"\nhours = \"1-5 08:00-20:00\"",
+        "hours = \"1-5 08:00-20",
+        "window.hours",
+        "\"1-5 08:00-20:00\"",
+        "leave out this or days, from and to",
+    );
+    refused("states = \"law\"", "states = \"lei\"", "states = \"lei", "window.states", "\"lei\"", "common, law");
+    refused("uf = \"SC\"\nhours", "uf = \"SX\"\nhours", "SX", "window.state[1].uf", "\"SX\"", "write \"");
+    refused("hours = [\"1-5 08:00-18:30\", \"6 09:00-12:00\"]", "", "[[window.state]]", "window.state[1].hours", "", "hours = [");
+    let entries = [
+        ("8h às 18h", "weekdays and hours"),
+        ("1-5 18:00-08:00", "each day once"),
+        ("seg 08:00-18:00", "weekdays and hours"),
+        ("5-6 09:00-12:00", "each day once"),
+    ];
+    for (entry, mend) in entries {
+        refused("6 09:00-12:00", entry, entry, "window.state[1].hours[2]", &format!("\"{entry}\""), mend);
+    }
+    refused("every = \"25/08\"", "every = \"31/02\"", "31/02", "holiday[1].every", "\"31/02\"", "like \"25/08\"");
+    refused("every = \"25/08\"", "", "[[holiday]]", "holiday[1].every", "", "date = 2027-03-04");
+    refused(
+        "every = \"25/08\"",
+        "every = \"25/08\"\ndate = 2026-08-25",
+        "every = ",
+        "holiday[1].every",
+        "\"25/08\"",
+        "leave out this or date",
+    );
+    refused(
+        "notice = \"Lembrete\"\nenabled = false",
+        "notice = \"Lembrete\"\nclosed_day = \"next\"",
+        "closed_day",
+        "policy[1].stage[3].closed_day",
+        "\"next\"",
+        "leave it out",
+    );
     refused("per_day = 3", "per_day = 0", "per_day = 0", "caps.per_day", "0", "from 1 to 50");
     refused("open_windows = 2", "open_windows = 31", "open_windows = 31", "expiry.open_windows", "31", "from 1 to 30");
 }

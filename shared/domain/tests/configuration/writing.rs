@@ -1,17 +1,20 @@
 //! What is written: the file that says the same, and what one file changes of another.
 
 use crate::{VALID, defaults, parse, valid};
-use chrono::{Days, NaiveDate, NaiveTime, Weekday};
+use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use proptest::prelude::*;
+use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
 use regua_domain::configuration::{
     Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage,
-    Release, SecretRef, Source, SourceKind, Task, WindowSettings, diff, export,
+    Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, WindowSettings, diff, export,
 };
 use regua_domain::money::Centavos;
-use regua_domain::policy::{Filter, PolicyFilters};
+use regua_domain::place::Uf;
+use regua_domain::policy::{ClosedDay, Filter, PolicyFilters};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stage::{Stage, StageKind};
+use regua_domain::window::WeekHours;
 use std::num::{NonZeroU16, NonZeroU32};
 
 const DEMO: &str = include_str!("../../../../ops/examples/demo.toml");
@@ -115,8 +118,8 @@ fn integration(prefix: &'static str, default: bool) -> impl Strategy<Value = Int
 }
 
 fn stages(notice: String) -> impl Strategy<Value = Vec<PolicyStage>> {
-    let days = (1i16..=365, prop::collection::vec(1i16..=365, 5), prop::collection::vec(any::<(bool, bool)>(), 11));
-    days.prop_map(move |(before, gaps, flags)| {
+    let days = (1i16..=365, prop::collection::vec(1i16..=365, 5), prop::collection::vec(any::<(bool, bool)>(), 11), hours());
+    days.prop_map(move |(before, gaps, flags, hours)| {
         let mut after = 0;
         let mut gaps = gaps.into_iter();
         let days = |stage: Stage| match stage {
@@ -130,8 +133,16 @@ fn stages(notice: String) -> impl Strategy<Value = Vec<PolicyStage>> {
         };
         let days: Vec<_> = Stage::ALL.into_iter().map(days).collect();
         let stages = Stage::ALL.into_iter().zip(days).zip(flags).filter(|(_, (present, _))| *present);
-        let mut stages: Vec<_> =
-            stages.map(|((stage, days), (_, enabled))| PolicyStage { stage, days, notice: notice.clone(), enabled }).collect();
+        let mut stages: Vec<_> = stages
+            .map(|((stage, days), (_, enabled))| PolicyStage {
+                stage,
+                days,
+                notice: notice.clone(),
+                enabled,
+                closed_day: days.map(|days| ClosedDay::ALL[usize::from(days.unsigned_abs()) % 3]),
+                hours: enabled.then_some(hours),
+            })
+            .collect();
         if before % 2 == 0 {
             stages.reverse();
         }
@@ -174,12 +185,43 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
     )
 }
 
+/// For each weekday hours of its own, or none; at least Wednesday has some.
+fn hours() -> impl Strategy<Value = WeekHours> {
+    prop::collection::vec(proptest::option::of((0u32..1439, 1u32..1440)), 7).prop_map(|days| {
+        let time = |minute: u32| format!("{:02}:{:02}", minute / 60, minute % 60);
+        let entry = |(day, span): (usize, Option<(u32, u32)>)| {
+            let (from, length) = if day == 3 { span.unwrap_or((540, 60)) } else { span? };
+            Some(format!("{day} {}-{}", time(from), time((from + length).min(1440))))
+        };
+        let entries: Vec<String> = (1..).zip(days).filter_map(entry).collect();
+        WeekHours::parse(entries.iter().map(String::as_str)).expect("hours")
+    })
+}
+
 fn window() -> impl Strategy<Value = WindowSettings> {
-    (1u8..128, 0u32..1439, 1u32..1440).prop_map(|(days, from, length)| {
-        let time = |minute: u32| NaiveTime::from_num_seconds_from_midnight_opt(minute % 1440 * 60, 0).expect("a time of the day");
-        let week = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
-        let days = week.into_iter().filter(|day| days & (1 << day.num_days_from_monday()) != 0).collect();
-        WindowSettings { days, from: time(from), to: time((from + length).min(1440)), zone: Tz::America__Noronha }
+    let states = prop::sample::subsequence(Uf::ALL.to_vec(), 0..4);
+    let rule = prop_oneof![Just(StatesRule::Common), Just(StatesRule::Law)];
+    (hours(), states, hours(), rule).prop_map(|(hours, states, own, rule)| {
+        let own = states.into_iter().map(|uf| StateHours { uf, hours: own }).collect();
+        WindowSettings { hours, zone: Tz::America__Noronha, states: rule, own }
+    })
+}
+
+fn holidays() -> impl Strategy<Value = Vec<MunicipalHoliday>> {
+    let day = prop_oneof![
+        (1u32..=12, 1u32..=28).prop_map(|(month, day)| MunicipalDay::EveryYear { month, day }),
+        (0u64..20_000).prop_map(|days| MunicipalDay::Once(NaiveDate::default() + Days::new(days))),
+    ];
+    let holiday = (prop::sample::select(Uf::ALL.to_vec()), name(""), day, name("dia "))
+        .prop_map(|(uf, city, day, name)| MunicipalHoliday::new(uf, &city, day, name));
+    prop::collection::vec(holiday, 0..4).prop_map(|holidays| {
+        let mut different: Vec<MunicipalHoliday> = Vec::new();
+        for holiday in holidays {
+            if !different.contains(&holiday) {
+                different.push(holiday);
+            }
+        }
+        different
     })
 }
 
@@ -210,7 +252,8 @@ prop_compose! {
         (notice, template) in (name("notice"), "[0-9a-f]{24}"),
         variables in prop_oneof![Just(""), Just("#cliente_razao#"), Just(r"Sr. #cliente_razao#\, olá,#AReceber_valor#")],
     )(
-        stages in stages(notice.clone()), tasks in tasks(), sources in sources(), window in window(), policy in name("policy"),
+        stages in stages(notice.clone()), tasks in tasks(), sources in sources(), policy in name("policy"),
+        (window, holidays, own_hours) in (window(), holidays(), proptest::option::of(hours())),
         priority in 0u16..=9999, enabled in any::<bool>(), per_day in 1u16..=50, open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
         (filters, activated_on) in (filters(), proptest::option::of(0u64..20_000)),
@@ -226,8 +269,8 @@ prop_compose! {
             businesses: vec![Business { name: business, recipients_per_24h: recipients.and_then(NonZeroU32::new) }],
             channels: vec![Channel { name: channel.clone(), integration: integration.clone(), id, per_second, business: owner }],
             notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
-            policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, stages }],
-            tasks, sources, window, caps: Caps { per_day, days_between_stages },
+            policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
+            tasks, sources, window, holidays, caps: Caps { per_day, days_between_stages },
             expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) },
         }
     }
@@ -245,7 +288,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..11) {
+    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..12) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -258,6 +301,7 @@ proptest! {
             7 => changed.window = other.window,
             8 => changed.caps = other.caps,
             9 => changed.expiry = other.expiry,
+            10 => changed.holidays = other.holidays,
             _ => changed.approval = other.approval,
         }
         prop_assert_eq!(diff(&one, &changed).is_empty(), one == changed);

@@ -210,8 +210,8 @@ async fn an_earlier_stage_never_follows_one_that_may_have_arrived(f: Fixture) {
 async fn a_sending_sibling_blocks_its_invoice_for_this_run(f: Fixture) {
     let w = World::new(f, &patient()).await;
     let ids = w.queued(2).await;
-    w.f.advance(TimeDelta::days(4)).await;
     let attempt = w.started(ids[0]).await.attempt_id;
+    w.f.advance(TimeDelta::days(4)).await;
     let (run, counts) = w.evaluate().await;
     assert_eq!(counts, EvaluationCounts { held: 1, superseded: 1, blocked: 1, ..EvaluationCounts::default() });
     let seen = w.ledger.run(run).await.unwrap().unwrap();
@@ -282,9 +282,9 @@ async fn a_stage_that_cannot_be_sent_leaves_the_earlier_one_waiting(f: Fixture) 
 }
 
 async fn no_stage_is_due_before_its_offset_or_after_its_time(f: Fixture) {
-    let stages = stage("due_day", 0, "Vence hoje") + &stage("overdue", 10, "Aviso");
+    let stages = stage("overdue", 1, "Aviso") + &stage("pending_query", 10, "Pendência");
     let w = World::new(f, &Setup { stages, ..patient() }).await;
-    let dues = ["2026-03-10", "2026-03-06", "2026-03-05", "2026-02-27", "2026-02-24", "2026-02-23"].map(date);
+    let dues = ["2026-03-10", "2026-03-05", "2026-03-04", "2026-02-27", "2026-02-24", "2026-02-23"].map(date);
     let numbers = 1..=6;
     let invoices: Vec<_> = numbers.clone().zip(dues).map(|(n, due)| invoice(n, n, due)).collect();
     w.sync(&numbers.map(customer).collect::<Vec<_>>(), &invoices).await;
@@ -293,7 +293,7 @@ async fn no_stage_is_due_before_its_offset_or_after_its_time(f: Fixture) {
     for number in 1..=6 {
         stages.push(w.messages_of(number).await.first().map(|m| m.stage));
     }
-    assert_eq!(stages, [None, Some(Stage::DueDay), None, Some(Stage::Overdue), Some(Stage::Overdue), None]);
+    assert_eq!(stages, [None, Some(Stage::Overdue), None, Some(Stage::PendingQuery), Some(Stage::PendingQuery), None]);
     assert!(w.ledger.message(MessageId(Uuid::nil())).await.unwrap().is_none());
 }
 

@@ -41,6 +41,7 @@ mod policies;
 mod release;
 mod restored;
 mod runs;
+mod sending_times;
 mod setup;
 mod start;
 mod stops;

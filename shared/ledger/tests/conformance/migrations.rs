@@ -41,7 +41,7 @@ async fn a_ledger_of_a_newer_regua_is_refused(f: Fixture) {
     ledger.migrate().await.unwrap();
     f.execute("INSERT INTO migrations (version, applied_at) VALUES (999, 0)").await;
     let error = ledger.migrate().await.unwrap_err();
-    assert!(matches!(error, LedgerError::Newer { found: 999, known: 2 }), "{error}");
+    assert!(matches!(error, LedgerError::Newer { found: 999, known: 1.. }), "{error}");
     assert!(error.to_string().contains("start the newer"), "{error}");
 }
 

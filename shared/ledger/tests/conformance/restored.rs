@@ -60,7 +60,7 @@ async fn a_stage_after_the_lost_time_is_sent_as_ever(f: Fixture) {
     w.customers(1, 1, tomorrow).await;
     assert_eq!(w.evaluate().await.1.held, 1);
     assert_eq!(w.message_of(1).await.state, State::Held);
-    w.customers(2, 1, today()).await;
+    w.customers(2, 1, due_for("overdue")).await;
     w.evaluate().await;
     assert_eq!(w.message_of(2).await.state, State::InDoubt, "yesterday's stage, caught up");
 }

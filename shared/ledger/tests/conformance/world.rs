@@ -19,7 +19,7 @@ use regua_ledger::finish::{FinishAnswer, Finished};
 use regua_ledger::queries::MessageView;
 use regua_ledger::runs::{Cursor, LeaseAnswer, LeasedRun};
 use regua_ledger::start::{StartAnswer, StartBatch, Started};
-use regua_ledger::{Ledger, new_id, no_holiday};
+use regua_ledger::{Ledger, new_id};
 use uuid::Uuid;
 
 /// How far ahead a slot must lie in these tests.
@@ -178,10 +178,10 @@ impl World {
         let today = run.run.evaluates_on.unwrap();
         let policies = self.ledger.policies().await.unwrap();
         let settings = self.ledger.settings().await.unwrap();
-        let window = settings.window().unwrap();
         let span = decide::due_dates(&policies, today).unwrap();
         let candidates = self.ledger.candidates(self.source, span, chrono::DateTime::UNIX_EPOCH, None, 1000).await.unwrap();
-        let day = decide::Day { today, days_between_stages: settings.caps.days_between_stages };
+        let days_between_stages = settings.caps.days_between_stages;
+        let day = decide::Day { today, now: self.now().await, times: settings.times(), days_between_stages };
         let (mut messages, mut no_policy) = (Vec::new(), 0);
         for candidate in &candidates {
             let Some(policy) = policy_for(&policies, &candidate.invoice, candidate.customer.as_ref()) else {
@@ -200,7 +200,8 @@ impl World {
                 notice_id: decided.stage.notice.id,
                 channel_id: decided.stage.notice.channel_id,
                 stage_day: decided.stage_day,
-                expires_at: decide::expires_at(&window, no_holiday, decided.day, settings.expiry.open_windows),
+                opens_at: decided.opens_at,
+                expires_at: decide::expires_at(&decided.window, decided.opens_at, decided.last_day, settings.expiry.open_windows),
                 text: decided.text,
             });
         }

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use regua_domain::decide::{Day, decide, expires_at};
 use regua_domain::ids::ChannelId;
+use regua_ledger::new_id;
 use regua_ledger::runs::LeasedRun;
-use regua_ledger::{new_id, no_holiday};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,11 +55,11 @@ impl Plan {
         let source = ledger.sources().await?.into_iter().next().context("the configuration has a source")?.id.0;
         let policy = ledger.policies().await?.into_iter().next().context("the configuration has a policy")?;
         let settings = ledger.settings().await?;
-        let window = settings.window()?;
         let routes: HashMap<_, _> = ledger.routes().await?.into_iter().map(|route| (route.channel_id, route)).collect();
         let mut invoices: Vec<_> = (0..world.invoices).map(|number| (provider::invoice(number), number)).collect();
         invoices.sort_by(|(a, _), (b, _)| (a.due_on, &a.id.0).cmp(&(b.due_on, &b.id.0)));
-        let day = Day { today: provider::today(), days_between_stages: settings.caps.days_between_stages };
+        let days_between_stages = settings.caps.days_between_stages;
+        let day = Day { today: provider::today(), now: ledger.now().await?, times: settings.times(), days_between_stages };
         let mut messages = Vec::with_capacity(invoices.len());
         for (invoice, number) in invoices {
             let customer = provider::customer(number);
@@ -85,7 +85,8 @@ impl Plan {
                 channel: route.channel_id.0,
                 business: route.business_id.0,
                 facts_version: text.facts_version(),
-                expires_at_us: expires_at(&window, no_holiday, decided.day, settings.expiry.open_windows).timestamp_micros(),
+                expires_at_us: expires_at(&decided.window, decided.opens_at, decided.last_day, settings.expiry.open_windows)
+                    .timestamp_micros(),
                 url: format!("{}/template/send", route.url),
                 body: serde_json::to_vec(&body)?.into(),
                 variables: serde_json::to_string(&text.variables)?,
