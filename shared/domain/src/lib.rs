@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod decide;
 pub mod events;
 pub mod folding;
+pub mod forecast;
 pub mod ids;
 pub mod message;
 pub mod mirror;

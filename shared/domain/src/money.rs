@@ -1,6 +1,7 @@
 //! Money as whole centavos.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use thiserror::Error;
 
 /// An amount in Brazilian centavos. Never a float.
@@ -62,6 +63,45 @@ impl Centavos {
             grouped.push(digit);
         }
         format!("{sign}R${grouped},{:02}", self.0.unsigned_abs() % 100)
+    }
+}
+
+/// What one message costs, in ten-thousandths of a real: WhatsApp's prices are fractions of a centavo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnitPrice(u32);
+
+/// Ten-thousandths of a real.
+const PARTS: u32 = 10_000;
+
+impl UnitPrice {
+    /// The dearest that is taken for a price and not for a slip: R$100.
+    pub const MAX: Self = Self(100 * PARTS);
+
+    /// Reads reais with up to four decimals, after a comma or a dot: `0,0435`. `None` for anything else, nothing, and more than
+    /// [`UnitPrice::MAX`].
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.strip_prefix("R$").map_or(text, str::trim_start);
+        let (reais, decimals) = text.split_once([',', '.']).unwrap_or((text, "0"));
+        if !is_digits(reais) || !is_digits(decimals) || decimals.len() > 4 {
+            return None;
+        }
+        let parts: u32 = format!("{decimals:0<4}").parse().ok()?;
+        let price = reais.parse::<u32>().ok()?.checked_mul(PARTS)?.checked_add(parts)?;
+        (1..=Self::MAX.0).contains(&price).then_some(Self(price))
+    }
+
+    /// What so many messages cost, to the centavo, half of one rounded up.
+    pub fn times(self, messages: u64) -> Centavos {
+        let parts = u128::from(self.0) * u128::from(messages);
+        Centavos(i64::try_from((parts + 50) / 100).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for UnitPrice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{:04}", self.0 / PARTS, self.0 % PARTS)
     }
 }
 

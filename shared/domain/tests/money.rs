@@ -1,11 +1,24 @@
 //! Money: the ERP's and Brazil's way of writing it, and the seed's way of printing it.
 
 use proptest::prelude::*;
-use regua_domain::money::{Centavos, MoneyError};
+use regua_domain::money::{Centavos, MoneyError, UnitPrice};
 
 #[track_caller]
 fn check(text: &str, expected: Result<i64, MoneyError>) {
     assert_eq!(Centavos::parse(text), expected.map(Centavos), "{text:?}");
+}
+
+#[test]
+fn a_unit_price_has_fractions_of_a_centavo() {
+    let price = UnitPrice::parse("R$ 0,0435").expect("a price");
+    assert_eq!(
+        (price.to_string().as_str(), price.times(1000), price.times(1), price.times(0)),
+        ("0,0435", Centavos(4350), Centavos(4), Centavos(0))
+    );
+    assert_eq!(UnitPrice::parse("0.35").map(|price| price.times(2)), Some(Centavos(70)));
+    for wrong in ["", "0", "0,0", "1,00001", "-1", "1.000,5", "100,0001", "99999999999"] {
+        assert_eq!(UnitPrice::parse(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         caps: configuration.caps,
         expiry: configuration.expiry,
         approval: configuration.approval,
+        price: configuration.price,
     };
     let today = settings.times().date_at(now);
     settings::store(tx, &settings).await?;
@@ -423,6 +424,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         caps: settings.caps,
         expiry: settings.expiry,
         approval: settings.approval,
+        price: settings.price,
     })
 }
 

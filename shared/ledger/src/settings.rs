@@ -5,12 +5,12 @@ use crate::error::LedgerError;
 use crate::stops::Stops;
 use chrono::{DateTime, Utc};
 use regua_domain::calendar::Calendar;
-use regua_domain::configuration::{Approval, Caps, Expiry, WindowSettings};
+use regua_domain::configuration::{Approval, Caps, Expiry, Price, WindowSettings};
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::window::WeekHours;
 use serde::{Deserialize, Serialize};
 
-/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]` and `[approval]` say.
+/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]` and `[price]` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// When messages may be sent.
@@ -28,6 +28,9 @@ pub struct Settings {
     /// How large a run may be before a person must agree to it.
     #[serde(default)]
     pub approval: Approval,
+    /// What sending costs.
+    #[serde(default)]
+    pub price: Price,
 }
 
 impl Settings {
@@ -40,6 +43,7 @@ impl Settings {
             caps: Caps::default(),
             expiry: Expiry::default(),
             approval: Approval::default(),
+            price: Price::default(),
         }
     }
 

@@ -163,9 +163,10 @@ fn holiday_entry(holiday: &MunicipalHoliday) -> Entry {
     Entry { header: "[[holiday]]", name, fields: without_empty(fields) }
 }
 
-fn settings(configuration: &Configuration) -> [Entry; 3] {
+fn settings(configuration: &Configuration) -> Vec<Entry> {
     let entry = |header, fields| Entry { header, name: String::new(), fields };
-    [
+    let price = configuration.price.per_message.map(|price| entry("[price]", vec![("per_message", text(&price.to_string()))]));
+    let always = [
         entry(
             "[caps]",
             vec![
@@ -175,7 +176,8 @@ fn settings(configuration: &Configuration) -> [Entry; 3] {
         ),
         entry("[expiry]", vec![("open_windows", configuration.expiry.open_windows.to_string())]),
         entry("[approval]", vec![("above", limit(configuration.approval.above))]),
-    ]
+    ];
+    always.into_iter().chain(price).collect()
 }
 
 fn secret(token: &SecretRef) -> (&'static str, String) {

@@ -22,7 +22,7 @@ mod window_settings;
 pub use difference::{Change, ChangeKind, FieldChange, diff};
 pub use export::export;
 pub use model::{
-    Approval, Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Release,
+    Approval, Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Price, Release,
     SecretRef, Source, SourceKind, Task,
 };
 pub use parse::{Defaults, FILE_BYTES_MAX};

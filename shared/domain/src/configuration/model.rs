@@ -2,6 +2,7 @@
 
 use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
+use crate::money::UnitPrice;
 use crate::policy::{ClosedDay, PolicyFilters};
 use crate::schedule::{Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
@@ -41,6 +42,9 @@ pub struct Configuration {
     pub expiry: Expiry,
     /// `[approval]`.
     pub approval: Approval,
+    /// `[price]`.
+    #[serde(default)]
+    pub price: Price,
 }
 
 /// Where a secret is found; never the secret.
@@ -321,6 +325,13 @@ pub struct Approval {
     /// A run that would hold more messages than this, and more than three times the median of the last ten, waits for `regua runs approve`.
     /// `None`: no run waits.
     pub above: Option<NonZeroU32>,
+}
+
+/// What sending costs, for forecasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Of one message; `None`: forecasts tell no costs.
+    pub per_message: Option<UnitPrice>,
 }
 
 impl Approval {

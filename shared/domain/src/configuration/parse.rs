@@ -82,6 +82,7 @@ impl Reading<'_, '_> {
         let read_caps = caps(root.table("caps", "[caps]"));
         let read_expiry = expiry(root.table("expiry", "[expiry]"));
         let read_approval = approval(root.table("approval", "[approval]"));
+        let price = self.price(root.table("price", "[price]"));
         root.finish();
         self.reminders_are_listed(&policies, &sources);
         let policies = policies.into_iter().map(|(policy, _)| policy).collect();
@@ -100,6 +101,7 @@ impl Reading<'_, '_> {
             caps,
             expiry,
             approval,
+            price: price?,
         })
     }
 

@@ -244,6 +244,9 @@ pub enum Fault {
     /// Not an amount of money, or nothing.
     #[error("is not an amount of money above zero")]
     NotAnAmount,
+    /// Not a price.
+    #[error("is not a price from R$0,0001 to R$100")]
+    NotAPrice,
     /// Not a date.
     #[error("is not a date of the calendar")]
     NotADate,
@@ -320,6 +323,7 @@ impl Fault {
             Self::StageNotLater { days, .. } => format!("write more than {days}, or enabled = false"),
             Self::DayOfEvent(_) => "leave it out".into(),
             Self::NotAnAmount => "write reais in double quotes, like \"50,00\", or a whole number of them".into(),
+            Self::NotAPrice => "write reais in double quotes, like \"0,0435\"".into(),
             Self::NotADate => "write year, month and day, like 2026-11-30".into(),
             Self::TooManyValues { limit } => format!("keep at most {limit}"),
             Self::BeyondDaysAhead { .. } => "write a later day, or a larger days_ahead in the [[source]]".into(),

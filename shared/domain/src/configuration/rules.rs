@@ -1,13 +1,13 @@
 //! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
 
 use super::connections::{Integrations, is_object_id};
-use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage};
+use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage, Price};
 use super::names::Names;
 use super::nearest::nearest;
 use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
-use crate::money::Centavos;
+use crate::money::{Centavos, UnitPrice};
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
 use crate::stage::{Stage, StageKind};
 use crate::variables;
@@ -315,6 +315,19 @@ pub(super) fn approval(section: Option<Section<'_, '_>>) -> Result<Approval, Rep
     section.finish();
     let number = |limit: i64| u32::try_from(limit).ok().and_then(NonZeroU32::new);
     Ok(above?.map_or(Approval::default(), |above| Approval { above: above.value.and_then(number) }))
+}
+
+impl Reading<'_, '_> {
+    pub fn price(&self, section: Option<Section<'_, '_>>) -> Result<Price, Reported> {
+        let Some(mut section) = section else { return Ok(Price::default()) };
+        let text = section.text("per_message");
+        section.finish();
+        let Some(text) = text? else { return Ok(Price::default()) };
+        match UnitPrice::parse(&text.value) {
+            Some(price) => Ok(Price { per_message: Some(price) }),
+            None => Err(self.report.refuse(&text, Fault::NotAPrice)),
+        }
+    }
 }
 
 /// The days that make sense for a stage by date.

@@ -112,6 +112,9 @@ days_between_stages = 2
 [approval]
 above = "unlimited"
 
+[price]
+per_message = "0,0435"
+
 [expiry]
 open_windows = 2
 "##;

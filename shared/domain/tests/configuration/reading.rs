@@ -47,6 +47,7 @@ fn every_section_is_read() {
     assert_eq!(closed, [(Some(ClosedDay::Next), None), (Some(ClosedDay::Next), None), (None, None)]);
     assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (3, 2, 2));
     assert_eq!(file.policies[0].activated_on, "2026-11-30".parse().ok());
+    assert_eq!(file.price.per_message.map(|price| price.to_string()).as_deref(), Some("0,0435"));
     assert_eq!((file.policies[0].filters.clone(), file.approval.above), (PolicyFilters::default(), None));
 }
 

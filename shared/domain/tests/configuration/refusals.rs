@@ -453,6 +453,10 @@ fn sources_and_settings_are_checked() {
         "\"next\"",
         "leave it out",
     );
+    for wrong in ["grátis", "0", "0,00001", "101", "-1"] {
+        let line = format!("per_message = \"{wrong}\"");
+        refused("per_message = \"0,0435\"", &line, &line, "price.per_message", &format!("\"{wrong}\""), "like \"0,0435\"");
+    }
     refused("per_day = 3", "per_day = 0", "per_day = 0", "caps.per_day", "0", "from 1 to 50");
     refused("open_windows = 2", "open_windows = 31", "open_windows = 31", "expiry.open_windows", "31", "from 1 to 30");
 }

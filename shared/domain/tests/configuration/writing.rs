@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
 use regua_domain::configuration::{
     Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage,
-    Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, WindowSettings, diff, export,
+    Price, Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, WindowSettings, diff, export,
 };
-use regua_domain::money::Centavos;
+use regua_domain::money::{Centavos, UnitPrice};
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, Filter, PolicyFilters};
 use regua_domain::schedule::TaskKind;
@@ -272,6 +272,7 @@ prop_compose! {
             policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
             tasks, sources, window, holidays, caps: Caps { per_day, days_between_stages },
             expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) },
+            price: Price { per_message: UnitPrice::parse(&format!("0,{priority:04}")) },
         }
     }
 }
@@ -288,7 +289,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..12) {
+    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..13) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -302,6 +303,7 @@ proptest! {
             8 => changed.caps = other.caps,
             9 => changed.expiry = other.expiry,
             10 => changed.holidays = other.holidays,
+            11 => changed.price = other.price,
             _ => changed.approval = other.approval,
         }
         prop_assert_eq!(diff(&one, &changed).is_empty(), one == changed);
