@@ -6,10 +6,14 @@
 //! iterates *naive local* time, with UTC as the carrier; `wall_clock` turns that into instants.
 
 mod field;
+mod fires;
 mod plan;
 pub(crate) mod wall_clock;
 
 pub use field::Field;
+pub use fires::{
+    CATCH_UP, CATCH_UP_S, DueFires, FIRES_MAX, Missed, ON_TIME, SEND_WITHIN, SendOutlook, WatchedTask, due_fires, send_outlook,
+};
 pub use plan::{Clash, ClashRule, PLAN_HORIZON, PlannedTask, SEND_AFTER_UPDATE, TaskKind, first_clash};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};

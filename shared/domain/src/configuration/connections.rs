@@ -1,10 +1,10 @@
 //! `[[integration]]`, `[[business]]`, `[[channel]]` and `[[source]]`: who is spoken to, and how.
 
-use super::model::{Business, Channel, Gateway, Integration, Release, SecretRef, Source, SourceKind};
+use super::model::{Business, Channel, Gateway, Integration, Notice, Release, SecretRef, Source, SourceKind};
 use super::names::Names;
 use super::parse::Reading;
 use super::problem::Fault;
-use super::reader::{Field, Located, Reported, Section};
+use super::reader::{Field, Located, Report, Reported, Section};
 use super::url::{Product, normalise_url};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -23,6 +23,8 @@ const DAYS_AHEAD: u16 = 40;
 const DAYS_AHEAD_MAX: u16 = 365;
 const HOUR_S: u32 = 3600;
 const DAY_S: u32 = 24 * HOUR_S;
+/// The shortest time that a duration of the file may be.
+const DURATION_MIN_S: u32 = 60;
 /// Age at which a mirror is too old to send from, at most.
 const MAX_AGE_MAX_S: u32 = 30 * DAY_S;
 
@@ -31,24 +33,56 @@ pub(super) struct Integrations {
     pub names: Names,
     pub default: Option<String>,
     urls: BTreeMap<String, Url>,
+    /// Those that are switched off, each at its `enabled`.
+    off: Vec<Located<String>>,
+    /// Those that are on and hold messages until a task releases them, each at its `release`.
+    pub holding: Vec<Located<String>>,
 }
 
 impl Integrations {
-    /// The integration that a section names, else the default one.
-    pub fn of(&self, section: &mut Section<'_, '_>) -> Result<Located<String>, Reported> {
+    /// The integration that a section names, else the default one; `user` is the section's own name, for who removes an integration in use.
+    pub fn of(
+        &self,
+        section: &mut Section<'_, '_>,
+        user: &Result<Located<String>, Reported>,
+    ) -> Result<Located<String>, Reported> {
+        let user = || user.as_ref().map_or_else(|_| String::new(), |user| user.value.clone());
         if let Some(named) = section.text("integration")? {
-            return self.names.resolve(section.report, &named).map(|()| named);
+            if let Some(nearest) = self.names.unknown(&named) {
+                return Err(section.report.refuse(&named, Fault::UnknownIntegration { user: user(), nearest }));
+            }
+            return Ok(named);
         }
         match &self.default {
             Some(default) => Ok(section.implied("integration", default.clone())),
-            None => Err(section.report.refuse(&section.implied("integration", ()), Fault::NoDefault)),
+            None => {
+                let fault = Fault::NoDefault { user: user() };
+                Err(section.report.refuse(&section.implied("integration", ()), fault))
+            }
+        }
+    }
+
+    /// An integration that is switched off while notices use it is refused, with their names: each would wait for ever.
+    pub fn disabled_ones_are_unused(&self, report: &Report<'_>, notices: &[Notice]) {
+        for off in &self.off {
+            let users = notices.iter().filter(|notice| notice.integration == off.value);
+            let notices: Vec<String> = users.map(|notice| notice.name.clone()).collect();
+            if !notices.is_empty() {
+                report.refuse(off, Fault::IntegrationInUse { notices });
+            }
         }
     }
 }
 
 impl Reading<'_, '_> {
     pub fn integrations(&self, sections: Vec<Section<'_, '_>>) -> (Vec<Integration>, Integrations) {
-        let mut known = Integrations { names: Names::new("integration"), default: None, urls: BTreeMap::new() };
+        let mut known = Integrations {
+            names: Names::new("integration"),
+            default: None,
+            urls: BTreeMap::new(),
+            off: Vec::new(),
+            holding: Vec::new(),
+        };
         let mut flags = Vec::new();
         let read: Vec<_> = sections.into_iter().map(|section| self.integration(section, &mut known, &mut flags)).collect();
         known.default = self.default_integration(&known.names, &flags);
@@ -73,8 +107,23 @@ impl Reading<'_, '_> {
         let token = self.token(&mut section);
         let default = section.flag("default");
         let release = section.choice("release", &Release::ALL);
+        let enabled = section.flag("enabled");
+        let implied = section.implied("release", ());
         section.finish();
         let name = name?.value;
+        let is_on = matches!(&enabled, Ok(flag) if flag.as_ref().is_none_or(|flag| flag.value));
+        if let Ok(Some(off)) = &enabled
+            && !off.value
+        {
+            known.off.push(off.clone().map(|_| name.clone()));
+        }
+        if let Ok(release) = &release
+            && is_on
+            && release.as_ref().is_none_or(|release| release.value == Release::OnTask)
+        {
+            let at = release.as_ref().map_or(implied, |release| release.clone().map(|_| ()));
+            known.holding.push(at.map(|()| name.clone()));
+        }
         if let Ok(Some(flag)) = default {
             flags.push((name.clone(), flag));
         }
@@ -90,6 +139,7 @@ impl Reading<'_, '_> {
             token: token?,
             default: false,
             release: release?.map_or_else(Release::default, |release| release.value),
+            enabled: enabled?.is_none_or(|flag| flag.value),
         })
     }
 
@@ -131,7 +181,7 @@ impl Reading<'_, '_> {
         let mut ids = BTreeMap::new();
         let channel = |mut section: Section<'_, '_>| {
             let name = section.required_text("name", "name = \"Cobrança\"");
-            let integration = integrations.of(&mut section);
+            let integration = integrations.of(&mut section, &name);
             let about = integration.as_ref().ok().map(|integration| integration.value.clone());
             let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, about));
             let id = self.channel_id(&mut section, integration.as_ref().ok(), integrations, &mut ids);
@@ -196,7 +246,7 @@ impl Reading<'_, '_> {
             Ok(None) => Err(section.missing("kind", "kind = \"ixc\" or kind = \"files\"")),
             Err(reported) => Err(reported),
         };
-        let max_age = self.max_age(&mut section);
+        let max_age = self.duration(&mut section, "max_age", MAX_AGE_MAX_S);
         let kind = match is_ixc {
             Ok(true) => self.ixc(&mut section, urls),
             Ok(false) => self.files(&mut section),
@@ -235,15 +285,15 @@ impl Reading<'_, '_> {
         if given.is_empty() { Ok(SourceKind::Files) } else { Err(Reported) }
     }
 
-    /// `90m`, `6h`, `2d`, in seconds.
-    fn max_age(&self, section: &mut Section<'_, '_>) -> Field<u32> {
-        let Some(text) = section.text("max_age")? else { return Ok(None) };
+    /// `90m`, `6h`, `2d`, in seconds: a minute to `max_s`, a number of whole days.
+    pub fn duration(&self, section: &mut Section<'_, '_>, key: &'static str, max_s: u32) -> Field<u32> {
+        let Some(text) = section.text(key)? else { return Ok(None) };
         let units = [('s', 1), ('m', 60), ('h', HOUR_S), ('d', DAY_S)];
         let seconds =
             units.iter().find_map(|(unit, unit_s)| text.value.strip_suffix(*unit)?.parse::<u32>().ok()?.checked_mul(*unit_s));
-        match seconds.filter(|seconds| (60..=MAX_AGE_MAX_S).contains(seconds)) {
+        match seconds.filter(|seconds| (DURATION_MIN_S..=max_s).contains(seconds)) {
             Some(seconds) => Ok(Some(text.map(|_| seconds))),
-            None => Err(self.report.refuse(&text, Fault::NotADuration)),
+            None => Err(self.report.refuse(&text, Fault::NotADuration { days_max: max_s / DAY_S })),
         }
     }
 

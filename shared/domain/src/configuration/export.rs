@@ -47,6 +47,7 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             secret(&integration.token),
             ("default", integration.default.to_string()),
             ("release", text(integration.release.as_str())),
+            ("enabled", integration.enabled.to_string()),
         ];
         Entry { header: "[[integration]]", name: integration.name.clone(), fields: without_empty(fields) }
     }));
@@ -90,6 +91,8 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             ("day_of_week", text(&task.day_of_week)),
             ("zone", text(task.zone.name())),
             ("enabled", task.enabled.to_string()),
+            ("missed", text(task.missed.as_str())),
+            ("catch_up", text(&duration(task.catch_up_s))),
         ];
         Entry { header: "[[task]]", name: task.name.clone(), fields }
     }));

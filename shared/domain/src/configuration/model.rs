@@ -4,7 +4,7 @@ use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
 use crate::money::UnitPrice;
 use crate::policy::{ClosedDay, PolicyFilters};
-use crate::schedule::{Schedule, ScheduleError, TaskKind};
+use crate::schedule::{Missed, Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
 use crate::window::WeekHours;
 use chrono::NaiveDate;
@@ -74,6 +74,8 @@ pub struct Integration {
     pub default: bool,
     /// When what was decided may be sent.
     pub release: Release,
+    /// Whether it is in use. No notice of a file belongs to one that isn't, so nothing is sent through it.
+    pub enabled: bool,
 }
 
 /// The products that an integration can speak to.
@@ -221,6 +223,10 @@ pub struct Task {
     pub zone: Tz,
     /// Whether it fires.
     pub enabled: bool,
+    /// What becomes of a fire that nobody acted on within its minute.
+    pub missed: Missed,
+    /// How long after its fire a run may still be begun, in seconds: 1 minute to 7 days.
+    pub catch_up_s: u32,
 }
 
 impl Task {

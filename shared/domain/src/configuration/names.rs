@@ -34,6 +34,13 @@ impl<T> Names<T> {
         })
     }
 
+    /// `None` for a name that is known; else the known one that is spelled most alike, if any is.
+    #[allow(clippy::option_option, reason = "one for whether it is known, one for whether there is a guess")]
+    pub fn unknown(&self, reference: &Located<String>) -> Option<Option<String>> {
+        let known = self.known.contains_key(&reference.value);
+        (!known).then(|| nearest(&reference.value, self.known.keys().map(String::as_str)))
+    }
+
     /// The only name and what is known about it.
     pub fn only(&self) -> Option<&String> {
         if self.known.len() == 1 { self.known.keys().next() } else { None }

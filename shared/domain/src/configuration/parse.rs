@@ -1,12 +1,13 @@
 //! From the text of a file to a checked [`Configuration`].
 
-use super::model::{Configuration, Policy, Source, SourceKind};
+use super::model::{Configuration, Notice, Policy, Source, SourceKind};
 use super::problem::{ConfigurationErrors, Fault, Note};
 use super::reader::{Report, Reported, Section};
 use super::rules::{ReadStage, approval, caps, expiry};
 use crate::stage::Stage;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use std::collections::BTreeSet;
 
 /// The largest file that is read, in bytes: a provider with hundreds of templates needs a tenth of it.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -85,7 +86,9 @@ impl Reading<'_, '_> {
         let price = self.price(root.table("price", "[price]"));
         root.finish();
         self.reminders_are_listed(&policies, &sources);
-        let policies = policies.into_iter().map(|(policy, _)| policy).collect();
+        known.disabled_ones_are_unused(self.report, &notices);
+        let policies: Vec<Policy> = policies.into_iter().map(|(policy, _)| policy).collect();
+        self.queue_moves(&known.holding, &integrations_in_use(&policies, &notices), &tasks);
         let (window, holidays) = (window?, holidays?);
         let (caps, expiry, approval) = (read_caps?, read_expiry?, read_approval?);
         Ok(Configuration {
@@ -119,4 +122,11 @@ impl Reading<'_, '_> {
             }
         }
     }
+}
+
+/// The integrations through which enabled stages of enabled policies speak.
+fn integrations_in_use<'a>(policies: &[Policy], notices: &'a [Notice]) -> BTreeSet<&'a str> {
+    let stages = policies.iter().filter(|policy| policy.enabled).flat_map(|policy| &policy.stages).filter(|stage| stage.enabled);
+    let named: BTreeSet<&str> = stages.map(|stage| stage.notice.as_str()).collect();
+    notices.iter().filter(|notice| named.contains(notice.name.as_str())).map(|notice| notice.integration.as_str()).collect()
 }

@@ -162,8 +162,25 @@ pub enum Fault {
         nearest: Option<String>,
     },
     /// The integration is left out and none is the default.
-    #[error("is missing, and no integration is the default one")]
-    NoDefault,
+    #[error("is missing, and no integration is the default one for {user:?}")]
+    NoDefault {
+        /// The notice or channel that names none.
+        user: String,
+    },
+    /// An integration that was removed, or never was, while something uses it.
+    #[error("there is no [[integration]] of this name, and {user:?} uses it")]
+    UnknownIntegration {
+        /// The notice or channel that names it.
+        user: String,
+        /// The name that is spelled most alike.
+        nearest: Option<String>,
+    },
+    /// An integration that is switched off while notices use it.
+    #[error("is off while notices use it: {}", quoted(notices))]
+    IntegrationInUse {
+        /// Their names.
+        notices: Vec<String>,
+    },
     /// Two integrations are the default.
     #[error("a second default integration; the first is on line {first_line}")]
     SecondDefault {
@@ -265,8 +282,11 @@ pub enum Fault {
         days_ahead: u16,
     },
     /// Not a duration.
-    #[error("is not a time from 1 minute to 30 days")]
-    NotADuration,
+    #[error("is not a time from 1 minute to {days_max} days")]
+    NotADuration {
+        /// The longest that is allowed.
+        days_max: u32,
+    },
 }
 
 impl Fault {
@@ -287,12 +307,18 @@ impl Fault {
             Self::UnusableText(_) => "write 1 to 500 characters on one line".into(),
             Self::OutOfBounds { min, max, or: None } => format!("write {}", bounds(*min, *max)),
             Self::OutOfBounds { min, max, or: Some(or) } => format!("write {}, or {or}", bounds(*min, *max)),
-            Self::NotInList { nearest: Some(nearest), .. } | Self::UnknownName { nearest: Some(nearest), .. } => {
+            Self::NotInList { nearest: Some(nearest), .. }
+            | Self::UnknownName { nearest: Some(nearest), .. }
+            | Self::UnknownIntegration { nearest: Some(nearest), .. } => {
                 format!("write {nearest:?}")
             }
             Self::NotInList { nearest: None, allowed } => format!("write one of {}", allowed.join(", ")),
             Self::UnknownName { nearest: None, section } => format!("add a [[{section}]] of this name"),
-            Self::NoDefault => "write integration = \"…\", or default = true in one [[integration]]".into(),
+            Self::UnknownIntegration { nearest: None, .. } => "add an [[integration]] of this name".into(),
+            Self::IntegrationInUse { .. } => {
+                "write integration = \"…\" of another one in each of them, or enabled = true here".into()
+            }
+            Self::NoDefault { .. } => "write integration = \"…\", or default = true in one [[integration]]".into(),
             Self::SecondDefault { .. } => "leave default = true in only one [[integration]]".into(),
             Self::Duplicate { mend, .. } => (*mend).into(),
             Self::IntegrationsDiffer { channel, .. } => {
@@ -327,9 +353,13 @@ impl Fault {
             Self::NotADate => "write year, month and day, like 2026-11-30".into(),
             Self::TooManyValues { limit } => format!("keep at most {limit}"),
             Self::BeyondDaysAhead { .. } => "write a later day, or a larger days_ahead in the [[source]]".into(),
-            Self::NotADuration => "write a whole number and m, h or d: \"90m\", \"6h\", \"2d\"".into(),
+            Self::NotADuration { .. } => "write a whole number and m, h or d: \"90m\", \"6h\", \"2d\"".into(),
         }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn all_variables() -> String {

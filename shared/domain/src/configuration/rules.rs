@@ -72,7 +72,7 @@ impl Reading<'_, '_> {
     ) -> Result<Notice, Reported> {
         let name = section.required_text("name", "name = \"Aviso de cobrança\"");
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
-        let integration = integrations.of(&mut section);
+        let integration = integrations.of(&mut section, &name);
         let channel = section.required_text("channel", "channel = \"Cobrança\"");
         let template = self.template_id(&mut section);
         let variables = self.variables(&mut section);

@@ -6,11 +6,16 @@ use super::nearest::nearest;
 use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Located, Reported, Section};
-use crate::schedule::{Field as CronField, PlannedTask, Schedule, ScheduleError, TaskKind, first_clash};
+use crate::schedule::{
+    CATCH_UP_S, Field as CronField, Missed, PlannedTask, Schedule, ScheduleError, TaskKind, first_clash, send_outlook,
+};
 use chrono_tz::Tz;
+use std::collections::BTreeSet;
 
 /// More tasks than a provider has in its ERP; bounds the check of each with each.
 const TASKS_MAX: usize = 50;
+/// How long after its fire a run may be begun, at most.
+const CATCH_UP_MAX_S: u32 = 7 * 24 * 3600;
 /// Zones to show where the one that was meant can't be told.
 const ZONES: [&str; 4] = ["America/Sao_Paulo", "America/Manaus", "America/Rio_Branco", "America/Noronha"];
 
@@ -52,6 +57,8 @@ impl Reading<'_, '_> {
         let schedule = self.schedule(fields);
         let zone = self.zone(&mut section);
         let enabled = section.flag("enabled");
+        let missed = section.choice("missed", &Missed::ALL);
+        let catch_up = self.duration(&mut section, "catch_up", CATCH_UP_MAX_S);
         section.finish();
         defined?;
         let (name, kind, schedule) = (name?.value, kind?, schedule?);
@@ -68,6 +75,8 @@ impl Reading<'_, '_> {
             day_of_week: field(),
             zone: zone?,
             enabled: enabled?.is_none_or(|flag| flag.value),
+            missed: missed?.map_or_else(Missed::default, |missed| missed.value),
+            catch_up_s: catch_up?.map_or(CATCH_UP_S, |time| time.value),
         };
         Ok(ReadTask { task, schedule, place })
     }
@@ -100,6 +109,28 @@ impl Reading<'_, '_> {
                     self.report.refuse(place, Fault::TaskPlan(clash));
                 }
             }
+        }
+    }
+
+    /// Tells whoever saves a file by which messages would be held that no task releases (fila parada): the vendor's guide calls that task
+    /// an obligatory step (the seed's last section). `holding` are the integrations that wait for it, `used` those that enabled stages use.
+    pub fn queue_moves(&self, holding: &[Located<String>], used: &BTreeSet<&str>, tasks: &[Task]) {
+        let read: Vec<_> =
+            tasks.iter().filter(|task| task.enabled).filter_map(|task| Some((task, task.schedule().ok()?))).collect();
+        let plan: Vec<_> = read
+            .iter()
+            .map(|(task, schedule)| PlannedTask { name: &task.name, kind: task.kind, schedule, zone: task.zone })
+            .collect();
+        let Some(problem) = send_outlook(&plan, self.defaults.now).problem() else { return };
+        for integration in holding.iter().filter(|integration| used.contains(integration.value.as_str())) {
+            self.report.note(
+                integration,
+                format!(
+                    "messages of {:?} will be held and not sent (fila parada): {problem}; \
+                     add a [[task]] with kind = \"send-queued-messages\", or write release = \"immediate\"",
+                    integration.value
+                ),
+            );
         }
     }
 

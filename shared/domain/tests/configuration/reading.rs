@@ -1,13 +1,14 @@
 //! What a file means.
 
 use crate::{VALID, parse, valid};
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
 use regua_domain::configuration::{Release, SecretRef, SourceKind, StatesRule, WindowSettings, export};
 use regua_domain::money::Centavos;
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, PolicyFilters};
-use regua_domain::schedule::TaskKind;
+use regua_domain::schedule::{CATCH_UP, CATCH_UP_S, Missed, TaskKind};
 use regua_domain::stage::Stage;
 use serde_json::json;
 
@@ -35,6 +36,7 @@ fn every_section_is_read() {
     );
     assert_eq!(send.schedule().expect("it was read").to_string(), "30 8 * * *");
     assert_eq!(send.zone, Tz::America__Manaus);
+    assert_eq!((send.missed, send.catch_up_s, matriz.enabled), (Missed::Latest, 12 * 3600, true));
     let SourceKind::Ixc { days_back, days_ahead, .. } = file.sources[0].kind else { panic!("an ERP") };
     assert_eq!((days_back, days_ahead, file.sources[0].max_age_s, file.sources[1].max_age_s), (60, 10, 6 * 3600, 48 * 3600));
     assert_eq!((file.window.hours.entries(), file.window.states), (vec!["1-6 09:00-20:00".to_owned()], StatesRule::Law));
@@ -91,6 +93,50 @@ fn what_was_corrected_and_what_is_missing_here_is_told() {
             ("integration[2].url_env", expected_url),
         ]
     );
+}
+
+#[test]
+fn a_task_says_what_becomes_of_the_fires_that_it_missed() {
+    let (file, _) =
+        parse(&VALID.replacen("minute = 30", "missed = \"skip\"\ncatch_up = \"90m\"\nminute = 30", 1)).expect("valid");
+    assert_eq!((file.tasks[1].missed, file.tasks[1].catch_up_s), (Missed::Skip, 90 * 60));
+    assert_eq!((file.tasks[0].missed, file.tasks[0].catch_up_s), (Missed::Latest, CATCH_UP_S));
+    assert_eq!(TimeDelta::seconds(CATCH_UP_S.into()), CATCH_UP);
+}
+
+#[test]
+fn todos_is_every_value_in_any_case() {
+    for todos in ["Todos", "todos", "TODOS", " tOdOs "] {
+        let (file, _) = parse(&VALID.replacen("month = \"Todos\"", &format!("month = \"{todos}\""), 1)).expect("valid");
+        assert_eq!(file.tasks[1].month, "*");
+    }
+}
+
+/// The file's notes after `from` became `to`, those about the queue.
+#[track_caller]
+fn notes_on_the_queue(from: &str, to: &str) -> Vec<String> {
+    assert!(VALID.contains(from));
+    let (_, notes) = parse(&VALID.replacen(from, to, 1)).unwrap_or_else(|errors| panic!("{errors}"));
+    notes.into_iter().filter(|note| note.text.contains("fila parada")).map(|note| note.to_string()).collect()
+}
+
+#[test]
+fn whoever_saves_a_file_that_holds_messages_for_ever_is_told() {
+    assert!(notes_on_the_queue("minute = 30", "minute = 30").is_empty());
+    let expected = "2: integration[1].release: messages of \"Matriz\" will be held and not sent (fila parada): \
+                    no send-queued-messages task (Envia mensagens Omnichannel da fila) is enabled; \
+                    add a [[task]] with kind = \"send-queued-messages\", or write release = \"immediate\"";
+    assert_eq!(notes_on_the_queue("minute = 30", "enabled = false\nminute = 30"), [expected]);
+    // The file is saved on Monday, 21 September 2026, 11:13 in São Paulo.
+    let rare = notes_on_the_queue("month = \"Todos\"", "day_of_week = 4");
+    assert!(rare.len() == 1 && rare[0].contains("fires within 24 h: the next does at 2026-09-24T12:30Z"), "{rare:?}");
+    let immediate = "token_env = \"OPA_TOKEN\"\nrelease = \"immediate\"";
+    let text =
+        VALID.replacen("token_env = \"OPA_TOKEN\"", immediate, 1).replacen("minute = 30", "enabled = false\nminute = 30", 1);
+    assert!(parse(&text).expect("valid").1.iter().all(|note| !note.text.contains("fila parada")), "nothing is held there");
+    let silent = VALID.replacen("name = \"Todos\"", "name = \"Todos\"\nenabled = false", 1);
+    let text = silent.replacen("minute = 30", "enabled = false\nminute = 30", 1);
+    assert!(parse(&text).expect("valid").1.iter().all(|note| !note.text.contains("fila parada")), "nothing is decided");
 }
 
 #[test]

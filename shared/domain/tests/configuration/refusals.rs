@@ -252,7 +252,28 @@ fn without_a_default_integration_it_must_be_named() {
     let text = VALID.replacen("default = true\n", "", 1);
     let errors = parse(&text).expect_err("a channel and a notice name none");
     let faults: Vec<_> = errors.problems.iter().map(|problem| (problem.field.as_str(), problem.fault.clone())).collect();
-    assert_eq!(faults, [("channel[1].integration", Fault::NoDefault), ("notice[1].integration", Fault::NoDefault)]);
+    let of = |user: &str| Fault::NoDefault { user: user.to_owned() };
+    assert_eq!(faults, [("channel[1].integration", of("Cobrança")), ("notice[1].integration", of("Lembrete"))]);
+}
+
+#[test]
+fn an_integration_that_notices_use_is_neither_removed_nor_switched_off() {
+    let off = "name = \"Matriz\"\nenabled = false";
+    let fault = refused("name = \"Matriz\"", off, "enabled = false", "integration[1].enabled", "false", "enabled = true here");
+    assert_eq!(fault, Fault::IntegrationInUse { notices: vec!["Lembrete".into()] });
+    assert_eq!(fault.to_string(), "is off while notices use it: \"Lembrete\"");
+    // The other one has a channel but no notice.
+    let (file, _) = parse(&VALID.replacen("name = \"Filial\"", "name = \"Filial\"\nenabled = false", 1)).expect("nobody uses it");
+    assert_eq!(file.integrations.iter().map(|integration| integration.enabled).collect::<Vec<_>>(), [true, false]);
+    let removed = VALID.replacen("name = \"Lembrete\"", "name = \"Lembrete\"\nintegration = \"Central\"", 1);
+    let fault = refused_text(
+        &removed,
+        "integration = \"Central\"",
+        "notice[1].integration",
+        "\"Central\"",
+        "[[integration]] of this name",
+    );
+    assert_eq!(fault.to_string(), "there is no [[integration]] of this name, and \"Lembrete\" uses it");
 }
 
 #[test]
@@ -372,6 +393,11 @@ fn tasks_are_checked() {
         "\"send\"",
         "one of update-collections",
     );
+    refused("minute = 30", "missed = \"all\"\nminute = 30", "missed", "task[2].missed", "\"all\"", "one of latest, skip");
+    for wrong in ["6", "30s", "8d", "-1h"] {
+        let line = format!("catch_up = \"{wrong}\"");
+        refused("minute = 30", &format!("{line}\nminute = 30"), &line, "task[2].catch_up", &format!("\"{wrong}\""), "\"6h\"");
+    }
     let again = "kind = \"update-collections\"\nminute = 10";
     let text = VALID.replacen("\n[[source]]", &format!("\n[[task]]\n{again}\nhour = 12\n\n[[source]]"), 1);
     refused_text(&text, &format!("[[task]]\n{again}"), "task[3].name", "", "a name of its own");

@@ -12,7 +12,7 @@ use regua_domain::configuration::{
 use regua_domain::money::{Centavos, UnitPrice};
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, Filter, PolicyFilters};
-use regua_domain::schedule::TaskKind;
+use regua_domain::schedule::{Missed, TaskKind};
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::window::WeekHours;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -113,7 +113,7 @@ fn integration(prefix: &'static str, default: bool) -> impl Strategy<Value = Int
     let release = prop_oneof![Just(Release::OnTask), Just(Release::Immediate)];
     (name(prefix), name(""), "[a-z]{1,9}", secret(), release).prop_map(move |(name, description, host, token, release)| {
         let url = format!("https://{prefix}{host}.example.com/api/v1").parse().expect("an address");
-        Integration { name, description, gateway: Gateway::OpaSuite, url, token, default, release }
+        Integration { name, description, gateway: Gateway::OpaSuite, url, token, default, release, enabled: !default }
     })
 }
 
@@ -163,6 +163,8 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
             day_of_week: "mon-fri".into(),
             zone,
             enabled,
+            missed: if enabled { Missed::Latest } else { Missed::Skip },
+            catch_up_s: 60 + u32::from(hour) * 26_000,
         };
         vec![
             task("update-collections", TaskKind::UpdateCollections, minute.to_string(), hour, true),

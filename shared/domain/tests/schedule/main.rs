@@ -1,5 +1,6 @@
-//! Schedules, by example and against an oracle that walks through every minute; `plan` has the task plan.
+//! Schedules, by example and against an oracle that walks through every minute; `plan` has the task plan, `fires` what is missed.
 
+mod fires;
 mod plan;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Utc};
