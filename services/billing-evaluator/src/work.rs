@@ -16,8 +16,6 @@ use thiserror::Error;
 
 /// How a run whose source is down is tried again.
 const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 2.0, max: Duration::from_mins(5) };
-/// How long after its instant a run is tried again because of others' faults.
-const CATCH_UP: TimeDelta = TimeDelta::hours(12);
 
 /// Why a run stopped before its end.
 #[derive(Debug, Error)]
@@ -177,7 +175,7 @@ impl Worker {
                 Ok(())
             }
             Stopped::Shutdown => ledger.replan_run(run.id, owner, TimeDelta::zero(), false, why).await,
-            Stopped::Source { .. } | Stopped::Stale(_) if now > run.planned_at + CATCH_UP => {
+            Stopped::Source { .. } | Stopped::Stale(_) if now > run.planned_at + run.catch_up => {
                 tracing::error!(run = %run.id, %why, "run.failed");
                 ledger.fail_run(run.id, owner, why).await
             }

@@ -60,9 +60,13 @@ fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, allow_private: bool) {
     let mut fresh = HashMap::new();
     let mut clients: HashMap<_, Result<(OpaClient, SecretString), String>> = HashMap::new();
     for route in routes {
-        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route, allow_private));
-        let check = format!("integration {}", route.integration);
         let health = dispatcher.process.health.scoped("dispatcher");
+        let check = format!("integration {}", route.integration);
+        if !route.enabled {
+            health.set(&check, Readiness::Ready);
+            continue;
+        }
+        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route, allow_private));
         match client {
             Ok((client, token)) => {
                 health.set(&check, Readiness::Ready);

@@ -1,8 +1,14 @@
 //! The periodic duties on messages, each bounded and safe in any number of schedulers.
 
 use regua_ledger::LedgerError;
+use regua_ledger::parked::Parked;
 use regua_ledger::sweeps::HINT_LOST_AFTER;
 use regua_pipeline::Pipeline;
+use regua_telemetry::health::Readiness;
+use regua_telemetry::metrics::Gauge;
+use regua_telemetry::service::Process;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Attempts whose lease expired become doubtful, never queued again.
 pub async fn rescue(pipeline: &Pipeline) -> Result<(), LedgerError> {
@@ -43,4 +49,67 @@ pub async fn find_lost_hints(pipeline: &Pipeline) -> Result<(), LedgerError> {
         tracing::warn!(messages = lost, queued, ready, "message.hint_lost");
     }
     Ok(())
+}
+
+/// How often a parked queue is told in the log, while it stays so.
+const TOLD_EVERY: Duration = Duration::from_hours(1);
+
+/// Watches for a parked queue ("fila parada"): messages that are held while no send-queued-messages task comes to release them.
+pub struct ParkedQueue {
+    process: Process,
+    gauge: Gauge,
+    told_at: Mutex<Option<Instant>>,
+}
+
+impl ParkedQueue {
+    pub fn new(process: &Process) -> Self {
+        let help = "Held messages that no task releases within 24 h (fila parada).";
+        Self {
+            process: process.clone(),
+            gauge: process.metrics.gauge("regua_queue_parked", help, &[]),
+            told_at: Mutex::default(),
+        }
+    }
+
+    /// Tells it in `/readyz` and as a metric as long as it is so, in the log at most once an hour.
+    pub async fn look(&self, pipeline: &Pipeline) -> Result<(), LedgerError> {
+        let parked = pipeline.ledger.parked().await?;
+        let messages = parked.as_ref().map_or(0, Parked::messages);
+        self.gauge.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        let readiness = parked.as_ref().map_or(Readiness::Ready, |parked| Readiness::degraded(parked.why()));
+        self.process.health.scoped("scheduler").set("queue", readiness);
+        let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parked) = parked
+            && is_to_be_told(*told_at, Instant::now())
+        {
+            *told_at = Some(Instant::now());
+            tracing::error!(messages, why = %parked.why(), "queue.parked: enable a task, or run `regua run send-queued-messages`");
+        }
+        Ok(())
+    }
+}
+
+fn is_to_be_told(told_at: Option<Instant>, now: Instant) -> bool {
+    told_at.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_queue_is_told_at_once_and_then_once_an_hour() {
+        let begin = Instant::now();
+        let mut told_at = None;
+        let told: Vec<u64> = (0..=250)
+            .step_by(5)
+            .filter(|minute| {
+                let now = begin + Duration::from_mins(*minute);
+                let tell = is_to_be_told(told_at, now);
+                told_at = if tell { Some(now) } else { told_at };
+                tell
+            })
+            .collect();
+        assert_eq!(told, [0, 60, 120, 180, 240]);
+    }
 }

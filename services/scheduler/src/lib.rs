@@ -21,6 +21,8 @@ const RESCUE_EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 /// How often the broker's depth is compared with the ledger's.
 const LOST_HINTS_EVERY: Duration = Duration::from_secs(10);
+/// How often the queue is looked at, whether a task will empty it.
+const PARKED_EVERY: Duration = Duration::from_secs(20);
 /// A duty that was silent for this long is stalled (`/livez`).
 const SILENT_MAX: Duration = Duration::from_mins(1);
 
@@ -30,11 +32,13 @@ const SILENT_MAX: Duration = Duration::from_mins(1);
 /// None of its own: what fails is told in `/readyz` and tried again.
 pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let ticker = planning::Ticker::new(pipeline.clone());
+    let queue = duties::ParkedQueue::new(&process);
     tokio::join!(
         every(&process, "plan", PLAN_EVERY, async || ticker.plan_and_tick().await),
         every(&process, "top_up", TOP_UP_EVERY, async || regua_pipeline::release(&pipeline).await.map(|_| ())),
         every(&process, "rescue", RESCUE_EVERY, async || duties::rescue(&pipeline).await),
         every(&process, "expire", EXPIRE_EVERY, async || duties::expire(&pipeline).await),
+        every(&process, "parked_queue", PARKED_EVERY, async || queue.look(&pipeline).await),
         every(&process, "lost_hints", LOST_HINTS_EVERY, async || duties::find_lost_hints(&pipeline).await),
     );
     Ok(())

@@ -1,9 +1,9 @@
-//! Ticks: the next fire of each task becomes a run, and each run that nobody holds gets its tick.
+//! Ticks: the next fire of each task becomes a run, missed ones are counted, and each run that nobody holds gets its tick.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use regua_broker::{Envelope, Tick};
 use regua_domain::ids::RunId;
-use regua_domain::schedule::Schedule;
+use regua_domain::schedule::{DueFires, WatchedTask, due_fires};
 use regua_ledger::LedgerError;
 use regua_ledger::runs::Task;
 use regua_pipeline::Pipeline;
@@ -11,14 +11,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A fire that was missed by more than this is not caught up.
-const CATCH_UP: TimeDelta = TimeDelta::hours(12);
 /// A run that nobody took gets its tick again after this.
 const TICK_AGAIN: Duration = Duration::from_secs(5);
 /// Ticks of one round.
 const TICKS_MAX: u32 = 100;
-/// Fires of one task that one round looks through: a task that fires each minute, over the catch-up window.
-const FIRES_MAX: usize = 1000;
 
 /// Plans runs and publishes their ticks.
 pub struct Ticker {
@@ -35,14 +31,22 @@ impl Ticker {
     pub async fn plan_and_tick(&self) -> Result<(), LedgerError> {
         let now = self.pipeline.ledger.now().await?;
         for task in self.pipeline.ledger.tasks().await? {
-            if let Some((fire, missed)) = latest_fire(&task, now) {
-                let (run, is_new) = self.pipeline.ledger.plan_run(task.name.clone(), task.kind, fire, None).await?;
-                if is_new {
-                    tracing::info!(%run, task = %task.name, planned_at = %fire, missed, "run.planned");
-                }
+            if let Some(due) = due(&task, now) {
+                self.settle(&task, due).await?;
             }
         }
         self.tick().await
+    }
+
+    async fn settle(&self, task: &Task, due: DueFires) -> Result<(), LedgerError> {
+        let Some(settled) = self.pipeline.ledger.settle_fires(task, due).await? else { return Ok(()) };
+        if due.dropped > 0 {
+            tracing::warn!(task = %task.name, fires = due.dropped, through = %due.through, missed = task.missed.as_str(), "task.fires_dropped");
+        }
+        if let Some(run) = settled.run {
+            tracing::info!(%run, task = %task.name, planned_at = %due.through, late = due.is_late, "run.planned");
+        }
+        Ok(())
     }
 
     async fn tick(&self) -> Result<(), LedgerError> {
@@ -78,28 +82,26 @@ fn not_ticked_lately(ticked: &mut Ticked, mut runs: Vec<RunId>, now: Instant) ->
     runs
 }
 
-/// The newest fire of a task that is due and not planned yet, and how many before it were missed. Only the newest of several is
-/// caught up, within the window, and never one from before the task's last change (F20).
-fn latest_fire(task: &Task, now: DateTime<Utc>) -> Option<(DateTime<Utc>, usize)> {
-    let [minute, hour, day_of_month, month, day_of_week] = &task.fields;
-    let schedule = Schedule::parse(minute, hour, day_of_month, month, day_of_week).ok()?;
-    let planned = task.last_planned_at.filter(|planned| *planned > task.effective_from_at);
-    let after = planned.unwrap_or(task.effective_from_at).max(now - CATCH_UP);
-    let mut fires = schedule.fires_between(task.zone, after, now).take(FIRES_MAX);
-    let mut latest = fires.next()?;
-    let mut missed = 0;
-    for fire in fires {
-        latest = fire;
-        missed += 1;
-    }
-    Some((latest, missed))
+/// What a task's fires since the last look ask for: fires before its last change are never caught up (F20).
+fn due(task: &Task, now: DateTime<Utc>) -> Option<DueFires> {
+    let schedule = task.schedule()?;
+    let watched = WatchedTask {
+        schedule: &schedule,
+        zone: task.zone,
+        missed: task.missed,
+        catch_up: task.catch_up,
+        settled_through: task.settled_through(),
+        last_run_at: task.last_planned_at,
+    };
+    due_fires(&watched, now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::TimeDelta;
     use regua_domain::ids::TaskId;
-    use regua_domain::schedule::TaskKind;
+    use regua_domain::schedule::{CATCH_UP, Missed, TaskKind};
 
     fn instant(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")
@@ -114,12 +116,18 @@ mod tests {
             zone: chrono_tz::America::Sao_Paulo,
             effective_from_at: instant(effective_from),
             last_planned_at: last.map(instant),
+            missed: Missed::Latest,
+            catch_up: CATCH_UP,
+            settled_through_at: None,
+            fires_caught_up: 0,
+            fires_dropped: 0,
         }
     }
 
     #[track_caller]
-    fn check(task: &Task, now: &str, expected: Option<(&str, usize)>) {
-        assert_eq!(latest_fire(task, instant(now)), expected.map(|(fire, missed)| (instant(fire), missed)));
+    fn check(task: &Task, now: &str, expected: Option<(&str, u32)>) {
+        let due = due(task, instant(now)).and_then(|due| Some((due.run_at?, due.dropped)));
+        assert_eq!(due, expected.map(|(fire, dropped)| (instant(fire), dropped)));
     }
 
     #[test]
@@ -158,8 +166,24 @@ mod tests {
             fields: ["0".into(), "*".into(), "*".into(), "*".into(), "*".into()],
             ..daily("8", "2026-11-01T00:00:00Z", None)
         };
-        check(&hourly, "2026-11-23T12:30:00Z", Some(("2026-11-23T12:00:00Z", 11)));
+        let hourly = Task { settled_through_at: Some(instant("2026-11-22T12:00:00Z")), ..hourly };
+        check(&hourly, "2026-11-23T12:30:00Z", Some(("2026-11-23T12:00:00Z", 23)));
         let daily = daily("8", "2026-11-01T00:00:00Z", Some("2026-11-20T11:00:00Z"));
         check(&daily, "2026-11-23T10:00:00Z", None);
+    }
+
+    #[test]
+    fn what_was_settled_or_lies_before_the_last_change_is_not_looked_at_again() {
+        let changed =
+            Task { settled_through_at: Some(instant("2026-11-01T11:00:00Z")), ..daily("8", "2026-11-23T10:00:00Z", None) };
+        check(&changed, "2026-11-23T11:30:00Z", Some(("2026-11-23T11:00:00Z", 0)));
+        let settled = Task { settled_through_at: Some(instant("2026-11-23T11:00:00Z")), ..changed };
+        check(&settled, "2026-11-23T20:00:00Z", None);
+        let skips = Task { missed: Missed::Skip, ..daily("8", "2026-11-01T00:00:00Z", None) };
+        check(&skips, "2026-11-23T11:00:59Z", Some(("2026-11-23T11:00:00Z", 22)));
+        check(&skips, "2026-11-23T11:01:00Z", None);
+        let hasty = Task { catch_up: TimeDelta::minutes(30), ..daily("8", "2026-11-23T00:00:00Z", None) };
+        check(&hasty, "2026-11-23T11:30:00Z", Some(("2026-11-23T11:00:00Z", 0)));
+        check(&hasty, "2026-11-23T11:30:01Z", None);
     }
 }

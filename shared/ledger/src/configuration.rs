@@ -1,7 +1,8 @@
 //! The configuration in the ledger: applied as a whole, read back as a whole.
 //!
-//! Entries are known by name. What a file no longer names is never deleted, for history refers to it: its policies, tasks
-//! and sources are switched off, the rest stays unused.
+//! Entries are known by name. What a file no longer names is never deleted, for history refers to it: its integrations, policies,
+//! tasks and sources are switched off, the rest stays unused. What is read back leaves out notices of integrations that are off, and the
+//! stages that speak through them: no file may name either.
 
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
@@ -14,7 +15,7 @@ use regua_domain::configuration::{
     Task,
 };
 use regua_domain::policy::ClosedDay;
-use regua_domain::schedule::TaskKind;
+use regua_domain::schedule::{Missed, TaskKind};
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::window::WeekHours;
 use std::collections::{BTreeSet, HashMap};
@@ -150,18 +151,18 @@ fn own_business(channel: &Channel) -> String {
 }
 
 async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result<Ids, LedgerError> {
-    tx.execute(sql!("UPDATE integrations SET is_default = $1"), values![false]).await?;
+    tx.execute(sql!("UPDATE integrations SET is_default = $1, enabled = $1"), values![false]).await?;
     let mut ids = Ids::new();
     for integration in integrations {
         let (kind, reference) = secret(&integration.token);
         let row = tx
             .fetch_one(
                 sql!(
-                    "INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    "INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release, enabled)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                      ON CONFLICT (name) DO UPDATE SET description = excluded.description, gateway = excluded.gateway, url = excluded.url,
                         token_kind = excluded.token_kind, token_ref = excluded.token_ref, is_default = excluded.is_default,
-                        release = excluded.release RETURNING id"
+                        release = excluded.release, enabled = excluded.enabled RETURNING id"
                 ),
                 values![
                     new_id(),
@@ -172,7 +173,8 @@ async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result
                     kind,
                     reference,
                     integration.default,
-                    integration.release.as_str()
+                    integration.release.as_str(),
+                    integration.enabled
                 ],
             )
             .await?;
@@ -318,14 +320,17 @@ async fn apply_tasks(tx: &mut Tx, tasks: &[Task], now: DateTime<Utc>) -> Result<
     for task in tasks {
         tx.execute(
             sql!(
-                "INSERT INTO tasks (id, name, kind, minute, hour, day_of_month, month, day_of_week, zone, enabled, effective_from_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                "INSERT INTO tasks (id, name, kind, minute, hour, day_of_month, month, day_of_week, zone, enabled, effective_from_at,
+                    missed, catch_up_s)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                  ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, minute = excluded.minute, hour = excluded.hour,
                     day_of_month = excluded.day_of_month, month = excluded.month, day_of_week = excluded.day_of_week, zone = excluded.zone,
-                    enabled = excluded.enabled, effective_from_at = excluded.effective_from_at
-                 WHERE (tasks.kind, tasks.minute, tasks.hour, tasks.day_of_month, tasks.month, tasks.day_of_week, tasks.zone, tasks.enabled)
+                    enabled = excluded.enabled, effective_from_at = excluded.effective_from_at, missed = excluded.missed,
+                    catch_up_s = excluded.catch_up_s
+                 WHERE (tasks.kind, tasks.minute, tasks.hour, tasks.day_of_month, tasks.month, tasks.day_of_week, tasks.zone, tasks.enabled,
+                        tasks.missed, tasks.catch_up_s)
                     <> (excluded.kind, excluded.minute, excluded.hour, excluded.day_of_month, excluded.month, excluded.day_of_week,
-                        excluded.zone, excluded.enabled)"
+                        excluded.zone, excluded.enabled, excluded.missed, excluded.catch_up_s)"
             ),
             values![
                 new_id(),
@@ -338,7 +343,9 @@ async fn apply_tasks(tx: &mut Tx, tasks: &[Task], now: DateTime<Utc>) -> Result<
                 &task.day_of_week,
                 task.zone.name(),
                 task.enabled,
-                now
+                now,
+                task.missed.as_str(),
+                task.catch_up_s
             ],
         )
         .await?;
@@ -404,7 +411,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         .fetch(
             sql!(
                 "SELECT n.*, i.name AS integration, c.name AS channel FROM notices n JOIN integrations i ON i.id = n.integration_id
-                 JOIN channels c ON c.id = n.channel_id ORDER BY n.id"
+                 JOIN channels c ON c.id = n.channel_id WHERE i.enabled ORDER BY n.id"
             ),
             vec![],
         )
@@ -457,6 +464,7 @@ fn read_integration(row: &Row) -> Result<Integration, LedgerError> {
         default: row.flag("is_default")?,
         release: row
             .named("release", |name| Release::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value))?,
+        enabled: row.flag("enabled")?,
     })
 }
 
@@ -491,7 +499,8 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
             .fetch(
                 sql!(
                     "SELECT ps.stage, ps.days, ps.enabled, ps.closed_day, ps.hours, n.name AS notice FROM policy_stages ps
-                     JOIN notices n ON n.id = ps.notice_id WHERE ps.policy_id = $1"
+                     JOIN notices n ON n.id = ps.notice_id JOIN integrations i ON i.id = n.integration_id
+                     WHERE i.enabled AND ps.policy_id = $1"
                 ),
                 values![row.id("id")?],
             )
@@ -538,6 +547,8 @@ fn read_task(row: &Row) -> Result<Task, LedgerError> {
         day_of_week: row.text("day_of_week")?,
         zone: row.named("zone", |zone| zone.parse().ok())?,
         enabled: row.flag("enabled")?,
+        missed: row.named("missed", Missed::parse)?,
+        catch_up_s: row.small("catch_up_s")?,
     })
 }
 

@@ -17,6 +17,7 @@ pub mod evaluation;
 pub mod finish;
 mod migrations;
 pub mod mirror;
+pub mod parked;
 pub mod people;
 pub mod queries;
 pub mod release;

@@ -55,6 +55,8 @@ pub struct Route {
     pub url: String,
     /// Where its token is found.
     pub token: SecretRef,
+    /// Whether the integration is in use: nothing goes through one that is switched off.
+    pub enabled: bool,
 }
 
 /// A channel with what its release depends on.
@@ -94,7 +96,7 @@ impl Ledger {
             .await?
             .fetch(
                 sql!(
-                    "SELECT c.id AS channel_id, i.id AS integration_id, i.name, i.url, i.token_kind, i.token_ref, c.business_id
+                    "SELECT c.id AS channel_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
                      FROM channels c JOIN integrations i ON i.id = c.integration_id ORDER BY c.id"
                 ),
                 vec![],
@@ -109,6 +111,7 @@ impl Ledger {
                     integration: row.text("name")?,
                     url: row.text("url")?,
                     token: crate::configuration::read_secret(row)?,
+                    enabled: row.flag("enabled")?,
                 })
             })
             .collect()

@@ -6,15 +6,15 @@ use crate::error::LedgerError;
 use crate::new_id;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::ids::{RunId, SourceId, TaskId};
-use regua_domain::schedule::TaskKind;
+use regua_domain::schedule::{CATCH_UP, DueFires, Missed, Schedule, TaskKind};
 use uuid::Uuid;
 
 /// Tries of a run without progress before it fails.
 pub const TRIES_MAX: u32 = 3;
 /// How long a lease holds without a heartbeat.
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
-/// How long after its instant a run may still be begun: what it would decide then belongs to a newer one.
-pub const AGE_MAX: TimeDelta = TimeDelta::hours(12);
+/// How long after its instant a run may still be begun, unless its task says otherwise: what it would decide then belongs to a newer one.
+pub const AGE_MAX: TimeDelta = CATCH_UP;
 /// How far in the ledger's future a run may be planned: the distance of two clocks, not more (F9).
 pub const PLANNED_AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
 
@@ -35,6 +35,29 @@ pub struct Task {
     pub effective_from_at: DateTime<Utc>,
     /// The newest run, if there was one.
     pub last_planned_at: Option<DateTime<Utc>>,
+    /// What becomes of missed fires.
+    pub missed: Missed,
+    /// How long after its fire a run may still be begun.
+    pub catch_up: TimeDelta,
+    /// Every fire up to here became a run or was counted; see [`Ledger::settle_fires`].
+    pub settled_through_at: Option<DateTime<Utc>>,
+    /// Missed fires that ran late, ever.
+    pub fires_caught_up: u64,
+    /// Missed fires that never ran, ever.
+    pub fires_dropped: u64,
+}
+
+impl Task {
+    /// Its five fields, read; `None` only for what no configuration can hold.
+    pub fn schedule(&self) -> Option<Schedule> {
+        let [minute, hour, day_of_month, month, day_of_week] = &self.fields;
+        Schedule::parse(minute, hour, day_of_month, month, day_of_week).ok()
+    }
+
+    /// The instant up to which nothing is left to do about its fires: those before its last change are never caught up (F20).
+    pub fn settled_through(&self) -> DateTime<Utc> {
+        self.settled_through_at.or(self.last_planned_at).map_or(self.effective_from_at, |at| at.max(self.effective_from_at))
+    }
 }
 
 /// One execution of a task.
@@ -74,6 +97,26 @@ pub struct Run {
     pub note: Option<String>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// How long after its instant it may still be begun, or tried again because of others' faults.
+    pub catch_up: TimeDelta,
+}
+
+/// Missed fires of all tasks of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissedFires {
+    /// The kind.
+    pub kind: TaskKind,
+    /// Those that ran late.
+    pub caught_up: u64,
+    /// Those that never ran.
+    pub dropped: u64,
+}
+
+/// What became of a task's fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The run that was planned; `None` if none was called for, or one stood for that fire already.
+    pub run: Option<RunId>,
 }
 
 /// Where an evaluation stands in the mirror.
@@ -135,6 +178,7 @@ fn read_run(row: &Row) -> Result<Run, LedgerError> {
         approval: row.opt_text("approval")?,
         note: row.opt_text("note")?,
         finished_at: row.opt_instant("finished_at")?,
+        catch_up: TimeDelta::seconds(row.small("catch_up_s")?.into()),
     })
 }
 
@@ -147,7 +191,7 @@ impl Ledger {
             .await?
             .fetch(
                 sql!(
-                    "SELECT id, name, kind, minute, hour, day_of_month, month, day_of_week, zone, effective_from_at,
+                    "SELECT tasks.*,
                             (SELECT MAX(planned_at) FROM runs WHERE task_name = tasks.name) AS last_planned_at
                      FROM tasks WHERE enabled AND kind <> 'reserved' ORDER BY name"
                 ),
@@ -170,7 +214,34 @@ impl Ledger {
                     zone: row.named("zone", |zone| zone.parse().ok())?,
                     effective_from_at: row.instant("effective_from_at")?,
                     last_planned_at: row.opt_instant("last_planned_at")?,
+                    missed: row.named("missed", Missed::parse)?,
+                    catch_up: TimeDelta::seconds(row.small("catch_up_s")?.into()),
+                    settled_through_at: row.opt_instant("settled_through_at")?,
+                    fires_caught_up: row.count("fires_caught_up")?,
+                    fires_dropped: row.count("fires_dropped")?,
                 })
+            })
+            .collect()
+    }
+
+    /// The missed fires of all tasks, enabled or not, by kind: they only grow.
+    pub async fn missed_fires(&self) -> Result<Vec<MissedFires>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT kind, CAST(SUM(fires_caught_up) AS BIGINT) AS caught_up, CAST(SUM(fires_dropped) AS BIGINT) AS dropped
+                     FROM tasks WHERE kind <> 'reserved' GROUP BY kind ORDER BY kind"
+                ),
+                vec![],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let kind = row.named("kind", TaskKind::parse)?;
+                Ok(MissedFires { kind, caught_up: row.count("caught_up")?, dropped: row.count("dropped")? })
             })
             .collect()
     }
@@ -189,26 +260,21 @@ impl Ledger {
         let id = new_id();
         self.db
             .write(move |tx| {
-                let task_name = task_name.clone();
-                Box::pin(async move {
-                    let now = tx.now().await?;
-                    if planned_at > now + PLANNED_AHEAD_MAX {
-                        return Err(LedgerError::Refused(format!("a run can't be planned for {planned_at}: the ledger's clock says {now}")));
-                    }
-                    let planned = tx
-                        .execute(
-                            sql!(
-                                "INSERT INTO runs (id, task_name, kind, planned_at, state, next_try_at, evaluates_on, created_at)
-                                 VALUES ($1, $2, $3, $4, 'planned', $5, CAST($6 AS TEXT), $5) ON CONFLICT (task_name, planned_at) DO NOTHING"
-                            ),
-                            values![id, &task_name, kind.as_str(), planned_at, now, evaluates_on],
-                        )
-                        .await?;
-                    let row = tx
-                        .fetch_one(sql!("SELECT id FROM runs WHERE task_name = $1 AND planned_at = $2"), values![task_name, planned_at])
-                        .await?;
-                    Ok((RunId(row.id("id")?), planned == 1))
-                })
+                let run = NewRun { id, task_name: task_name.clone(), kind, planned_at, evaluates_on, catch_up: AGE_MAX };
+                Box::pin(async move { insert_run(tx, &run).await })
+            })
+            .await
+    }
+
+    /// Settles a task's fires as [`regua_domain::schedule::due_fires`] decided from this very `task`: the run is planned and what was missed
+    /// is counted, in one transaction. `None` when somebody else settled them, or the task was changed or switched off meanwhile: then
+    /// nothing is written, and the next look decides from what there is now.
+    pub async fn settle_fires(&self, task: &Task, due: DueFires) -> Result<Option<Settled>, LedgerError> {
+        let (id, task) = (new_id(), task.clone());
+        self.db
+            .write(move |tx| {
+                let task = task.clone();
+                Box::pin(async move { settle_fires(tx, id, &task, due).await })
             })
             .await
     }
@@ -378,8 +444,8 @@ async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate)
     }
     let over = if run.tries >= TRIES_MAX {
         Some("dropped three times without progress")
-    } else if run.planned_at + AGE_MAX < now {
-        Some("nobody could do it within 12 hours of its time")
+    } else if run.planned_at + run.catch_up < now {
+        Some("nobody could do it within the catch-up time after its instant")
     } else {
         None
     };
@@ -411,6 +477,80 @@ async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate)
         None => None,
     };
     Ok(LeaseAnswer::Leased(Box::new(LeasedRun { run, owner, cursor })))
+}
+
+/// A run that doesn't exist yet.
+struct NewRun {
+    id: Uuid,
+    task_name: String,
+    kind: TaskKind,
+    planned_at: DateTime<Utc>,
+    evaluates_on: Option<NaiveDate>,
+    catch_up: TimeDelta,
+}
+
+/// Inserts a run, unless one exists for its task and instant; that one's id, and whether it is new.
+async fn insert_run(tx: &mut Tx, run: &NewRun) -> Result<(RunId, bool), LedgerError> {
+    let (now, planned_at) = (tx.now().await?, run.planned_at);
+    if planned_at > now + PLANNED_AHEAD_MAX {
+        return Err(LedgerError::Refused(format!("a run can't be planned for {planned_at}: the ledger's clock says {now}")));
+    }
+    let planned = tx
+        .execute(
+            sql!(
+                "INSERT INTO runs (id, task_name, kind, planned_at, state, next_try_at, evaluates_on, created_at, catch_up_s)
+                 VALUES ($1, $2, $3, $4, 'planned', $5, CAST($6 AS TEXT), $5, $7) ON CONFLICT (task_name, planned_at) DO NOTHING"
+            ),
+            values![run.id, &run.task_name, run.kind.as_str(), planned_at, now, run.evaluates_on, run.catch_up.num_seconds()],
+        )
+        .await?;
+    let row = tx
+        .fetch_one(sql!("SELECT id FROM runs WHERE task_name = $1 AND planned_at = $2"), values![&run.task_name, planned_at])
+        .await?;
+    Ok((RunId(row.id("id")?), planned == 1))
+}
+
+/// Settles fires under the task's row lock, which keeps two schedulers apart: the second one finds that `settled_through_at` moved.
+async fn settle_fires(tx: &mut Tx, id: Uuid, task: &Task, due: DueFires) -> Result<Option<Settled>, LedgerError> {
+    let Some(row) = tx
+        .fetch_optional(
+            sql!("SELECT enabled, effective_from_at, settled_through_at FROM tasks WHERE id = $1", for_update),
+            values![task.id],
+        )
+        .await?
+    else {
+        return Ok(None);
+    };
+    let as_it_was = row.flag("enabled")?
+        && row.instant("effective_from_at")? == task.effective_from_at
+        && row.opt_instant("settled_through_at")? == task.settled_through_at;
+    if !as_it_was {
+        return Ok(None);
+    }
+    let run = match due.run_at {
+        None => None,
+        Some(planned_at) => {
+            let new = NewRun {
+                id,
+                task_name: task.name.clone(),
+                kind: task.kind,
+                planned_at,
+                evaluates_on: None,
+                catch_up: task.catch_up,
+            };
+            let (run, is_new) = insert_run(tx, &new).await?;
+            is_new.then_some(run)
+        }
+    };
+    tx.execute(
+        sql!(
+            "UPDATE tasks SET settled_through_at = $2, fires_caught_up = fires_caught_up + $3, fires_dropped = fires_dropped + $4
+             WHERE id = $1"
+        ),
+        values![task.id, due.through, i64::from(due.is_late && run.is_some()), due.dropped],
+    )
+    .await?;
+    Ok(Some(Settled { run }))
 }
 
 /// Exactly one row was ours.

@@ -89,5 +89,13 @@ async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, regua_ledger::Le
         "Messages that all runs say they wrote: equals the sum of regua_messages.",
     )
     .count(&[], counts.evaluated);
-    Ok(vec![messages, skipped, evaluated])
+    let mut missed = MetricFamily::counter(
+        "regua_task_fires_missed_total",
+        "Fires of tasks that nobody acted on within their minute: run late (caught_up) or never (dropped).",
+    );
+    for fires in ledger.missed_fires().await? {
+        let of = |became| [("kind", fires.kind.as_str()), ("became", became)];
+        missed = missed.count(&of("caught_up"), fires.caught_up).count(&of("dropped"), fires.dropped);
+    }
+    Ok(vec![messages, skipped, evaluated, missed])
 }

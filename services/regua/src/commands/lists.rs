@@ -3,8 +3,10 @@
 use crate::check;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say};
+use chrono::{DateTime, Utc};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
+use regua_ledger::parked::Parked;
 use regua_ledger::queries::MessageView;
 use serde_json::json;
 
@@ -94,11 +96,16 @@ impl Session {
             .map(|source| json!({ "source": source.name, "synced_at": source.complete_at, "fresh": source.is_fresh(now) }))
             .collect();
         let runs: Vec<_> = runs.iter().map(run_json).collect();
+        let tasks: Vec<_> = self.ledger.tasks().await?.iter().map(|task| task_json(task, now)).collect();
+        let parked = self.ledger.parked().await?;
         let waiting: Vec<_> = self.ledger.runs_waiting_for_approval().await?.iter().map(run_json).collect();
         if format == Format::Json {
             say!(
                 "{}",
-                json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting })
+                json!({
+                    "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs,
+                    "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json),
+                })
             );
             return Ok(Outcome::Done);
         }
@@ -128,6 +135,13 @@ impl Session {
                 cell(&run["held"]),
                 cell(&run["run"])
             );
+        }
+        if let Some(parked) = &parked {
+            say!("PARKED       {}; add or enable a task, or `regua run send-queued-messages`", parked.why());
+        }
+        for task in &tasks {
+            let missed = format!("{} caught up, {} dropped", cell(&task["fires_caught_up"]), cell(&task["fires_dropped"]));
+            say!("task         {} next {}; missed fires: {missed}", cell(&task["task"]), cell(&task["next"]));
         }
         for source in &sources {
             let fresh = if source["fresh"] == true { "fresh" } else { "STALE: nothing is decided or sent from it" };
@@ -172,6 +186,23 @@ pub(super) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
         "evaluates_on": run.evaluates_on, "evaluated": run.evaluated, "held": run.held, "skipped": run.skipped, "revived": run.revived,
         "superseded": run.superseded, "blocked": run.blocked, "no_policy": run.no_policy, "approval": run.approval, "note": run.note, "finished_at": run.finished_at,
     })
+}
+
+fn task_json(task: &regua_ledger::runs::Task, now: DateTime<Utc>) -> serde_json::Value {
+    let next = task
+        .schedule()
+        .and_then(|schedule| schedule.next_after(task.zone, now))
+        .map(|next| next.with_timezone(&task.zone).to_rfc3339());
+    json!({
+        "task": task.name, "kind": task.kind.as_str(), "next": next, "missed": task.missed.as_str(),
+        "fires_caught_up": task.fires_caught_up, "fires_dropped": task.fires_dropped,
+    })
+}
+
+fn parked_json(parked: &Parked) -> serde_json::Value {
+    let integrations: serde_json::Map<_, _> =
+        parked.by_integration.iter().map(|(name, messages)| (name.clone(), json!(messages))).collect();
+    json!({ "messages": parked.messages(), "integrations": integrations, "why": parked.outlook.problem() })
 }
 
 fn message_cells(message: &MessageView) -> Vec<String> {

@@ -22,6 +22,11 @@ name = "Filial"
 url = "https://filial.example.com/api/v1"
 token_file = "/run/secrets/filial"
 release = "immediate"
+[[integration]]
+name = "Antiga"
+url = "https://antiga.example.com/api/v1"
+token_env = "OLD_TOKEN"
+enabled = false
 [[business]]
 name = "Provedor"
 recipients_per_24h = 10_000
@@ -84,6 +89,8 @@ kind = "send-queued-messages"
 minute = 30
 hour = 8
 zone = "America/Manaus"
+missed = "skip"
+catch_up = "90m"
 [[task]]
 kind = "reserved"
 name = "Remessa"
@@ -299,6 +306,28 @@ async fn a_route_says_where_a_channels_messages_go(f: Fixture) {
     assert_eq!(of("Filial").release, Release::Immediate);
 }
 
+/// Its notices go with it from what is read back: no file may name a notice of an integration that is off.
+async fn an_integration_that_a_file_no_longer_names_is_switched_off(f: Fixture) {
+    let ledger = migrated(&f).await;
+    let full = parse(FULL);
+    ledger.apply_configuration(full.clone()).await.unwrap();
+    let mut less = full.clone();
+    less.integrations.retain(|integration| integration.name != "Filial");
+    less.channels.retain(|channel| channel.integration != "Filial");
+    less.notices.retain(|notice| notice.integration != "Filial");
+    less.policies[0].stages.retain(|stage| stage.notice == "Lembrete");
+    ledger.apply_configuration(less).await.unwrap();
+    let read = applied(&ledger).await;
+    let on: Vec<_> = read.integrations.iter().map(|integration| (integration.name.as_str(), integration.enabled)).collect();
+    assert_eq!(on, [("Matriz", true), ("Filial", false), ("Antiga", false)]);
+    assert_eq!(read.notices.iter().map(|notice| notice.name.as_str()).collect::<Vec<_>>(), ["Lembrete"]);
+    assert_eq!(parse(&regua_domain::configuration::export(&read)), read, "what is exported can be applied");
+    let usable: Vec<_> = ledger.routes().await.unwrap().into_iter().map(|route| (route.integration, route.enabled)).collect();
+    assert_eq!(usable, [("Matriz".to_owned(), true), ("Matriz".to_owned(), true), ("Filial".to_owned(), false)]);
+    ledger.apply_configuration(full.clone()).await.unwrap();
+    assert_eq!(applied(&ledger).await, full);
+}
+
 async fn a_file_that_no_longer_has_settings_has_the_defaults(f: Fixture) {
     let ledger = migrated(&f).await;
     ledger.apply_configuration(parse(FULL)).await.unwrap();
@@ -387,6 +416,7 @@ conformance! {
     the_smaller_priority_comes_first_then_the_name
     a_channel_without_a_business_shares_no_budget_with_a_business_of_its_name
     a_route_says_where_a_channels_messages_go
+    an_integration_that_a_file_no_longer_names_is_switched_off
     a_file_that_no_longer_has_settings_has_the_defaults
     a_starts_file_is_applied_once_until_it_changes
     a_renamed_source_stays_the_same

@@ -46,6 +46,7 @@ mod setup;
 mod start;
 mod stops;
 mod sweeps;
+mod tasks;
 mod top_up;
 mod transitions;
 mod world;
