@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_task_fires_in_its_own_zone() {
-        let task = daily("8", "2026-11-01T00:00:00Z", None);
+        let task = daily("8", "2026-11-23T00:00:00Z", None);
         check(&task, "2026-11-23T10:59:59Z", None);
         check(&task, "2026-11-23T11:00:00Z", Some(("2026-11-23T11:00:00Z", 0)));
     }
