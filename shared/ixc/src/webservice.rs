@@ -12,6 +12,7 @@ mod config;
 mod contract;
 mod date_form;
 mod error;
+mod own_sending;
 mod pix;
 mod places;
 mod query;
@@ -21,6 +22,7 @@ pub use client::IxcClient;
 pub use config::{ConfigError, IxcConfig};
 pub use contract::Contract;
 pub use error::{ErrorClass, IxcError, Refusal};
+pub use own_sending::{OmnichannelGateway, OwnCollection};
 pub use pix::{Pix, parse_pix};
 pub use places::Places;
 

@@ -19,6 +19,10 @@ pub enum Resource {
     States,
     /// Cities.
     Cities,
+    /// The ERP's general parameters.
+    Parameters,
+    /// Its integrations with omnichannel platforms.
+    OmnichannelGateways,
 }
 
 impl Resource {
@@ -31,6 +35,8 @@ impl Resource {
             Self::Companies => "empresa",
             Self::States => "uf",
             Self::Cities => "cidade",
+            Self::Parameters => "parametros",
+            Self::OmnichannelGateways => "gateway_omnichannel",
         }
     }
 }

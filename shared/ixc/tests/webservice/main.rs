@@ -2,4 +2,5 @@
 
 mod errors;
 mod lists;
+mod own_sending;
 mod raw_erp;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::Parser;
+use regua_simulators::ixc::OwnSender;
 use regua_simulators::{IxcOptions, IxcSimulator, run_until_terminated};
 
 /// A simulated IXC Provedor for tests and demonstrations.
@@ -14,6 +15,7 @@ use regua_simulators::{IxcOptions, IxcSimulator, run_until_terminated};
 ///
 /// Administration: POST /_admin/day `{"date":"YYYY-MM-DD"}`, POST /_admin/pay `{"invoices":[1,2]}` or
 /// `{"count":10,"status":"R"}` (or P, partly), POST /_admin/cancel `{"invoice":1}`, POST /_admin/renegotiate `{"invoice":1}`,
+/// POST /_admin/own-sender `{"regua":true,"crm":false,"gateways":["https://…"]}` (or null: not readable),
 /// POST|GET|DELETE /_admin/faults, GET /_admin/log (every request, JSON Lines), GET /_admin/stats.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -42,6 +44,12 @@ struct Arguments {
     /// Closes keep-alive connections idle for so long; never if absent
     #[arg(long, value_name = "MS")]
     idle_close_ms: Option<u64>,
+    /// Lets `parametros` and `gateway_omnichannel` be read, and says which of its own senders the ERP has on; not readable if absent
+    #[arg(long, value_name = "WHICH", value_parser = ["off", "regua", "crm"])]
+    own_sender: Option<String>,
+    /// The address of an omnichannel gateway of the ERP; may be given more than once
+    #[arg(long, value_name = "URL", requires = "own_sender")]
+    own_gateway: Vec<String>,
 }
 
 #[tokio::main]
@@ -58,6 +66,11 @@ async fn main() -> anyhow::Result<()> {
         token: arguments.token.unwrap_or(default.token),
         iso_dates_only: arguments.iso_dates_only,
         idle_close: arguments.idle_close_ms.map(Duration::from_millis),
+        own_sender: arguments.own_sender.map(|which| OwnSender {
+            regua: which == "regua",
+            crm: which == "crm",
+            gateways: arguments.own_gateway,
+        }),
     })
     .await?;
     run_until_terminated(&simulator.url()).await?;

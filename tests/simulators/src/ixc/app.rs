@@ -16,8 +16,8 @@ use super::pix;
 use super::provider::Provider;
 use super::query::{Query, members};
 use super::table::{Counts, Table, list};
-use super::tables::{Contracts, Customers, Fixed, Titles};
-use super::{IxcOptions, IxcStats, Served};
+use super::tables::{Contracts, Customers, Fixed, Gateways, Parameters, Titles};
+use super::{IxcOptions, IxcStats, OwnSender, Served};
 use crate::exchange::{Answer, Request, admin_json};
 use crate::faults::{Fault, Faults, InvalidFault};
 use crate::mix::locked;
@@ -33,6 +33,7 @@ pub(crate) struct IxcApp {
     token: String,
     authorization: String,
     iso_dates_only: bool,
+    own_sender: RwLock<Option<OwnSender>>,
     books: RwLock<Books>,
     counts: Counts,
     log: SpillLog<Served>,
@@ -78,6 +79,7 @@ impl IxcApp {
             authorization: base64(options.token.as_bytes()),
             token: options.token,
             iso_dates_only: options.iso_dates_only,
+            own_sender: RwLock::new(options.own_sender),
             books: RwLock::new(Books::open(provider)),
             counts: Counts::default(),
             log: SpillLog::create()?,
@@ -97,6 +99,14 @@ impl IxcApp {
 
     pub fn books_to_change(&self) -> RwLockWriteGuard<'_, Books> {
         self.books.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_own_sender(&self, settings: Option<OwnSender>) {
+        *self.own_sender.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    fn own_sender(&self) -> Option<OwnSender> {
+        self.own_sender.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn arm(&self, faults: Vec<Fault>) -> Result<(), InvalidFault> {
@@ -163,8 +173,13 @@ impl IxcApp {
             "uf" => self.page(&Fixed::States, request),
             "filial" => self.page(&Fixed::Branches, request),
             "empresa" => self.page(&Fixed::Company, request),
+            "parametros" | "gateway_omnichannel" => match self.own_sender() {
+                Some(settings) if resource == "parametros" => self.page(&Parameters(&settings), request),
+                Some(settings) => self.page(&Gateways(&settings), request),
+                None => unavailable(resource),
+            },
             // Contracts §2.1: the business error of a resource that isn't there, with 200.
-            _ => business_error(&format!("Recurso {resource} não está disponível!")).into(),
+            _ => unavailable(resource),
         }
     }
 
@@ -219,6 +234,11 @@ impl From<Answer> for Deed {
     fn from(answer: Answer) -> Self {
         Self { answer, rows: 0 }
     }
+}
+
+/// Contracts §2.1: a resource that isn't there, or that the token's user may not read.
+fn unavailable(resource: &str) -> Deed {
+    business_error(&format!("Recurso {resource} não está disponível!")).into()
 }
 
 /// Contracts §2.1: business, permission and IP errors come with 200.
@@ -288,6 +308,10 @@ impl App for IxcApp {
                 Ok(Answer::ok(&json!({ "date": date, "moved": moved })))
             }),
             "/_admin/pay" => self.pay(request),
+            "/_admin/own-sender" => read::<Option<OwnSender>>(request).map(|settings| {
+                self.set_own_sender(settings.clone());
+                Answer::ok(&json!({ "own_sender": settings }))
+            }),
             "/_admin/cancel" => read(request).and_then(|OneInvoice { invoice }| {
                 self.books_to_change().cancel(invoice).map_err(refused)?;
                 Ok(Answer::ok(&json!({ "cancelled": invoice })))

@@ -283,6 +283,26 @@ pub(crate) const FILIAL: Columns = &[
     ("ativo", "S"),
 ];
 
+/// `parametros`: the one record of the general parameters, those of its columns that tell of the ERP's own senders (contracts §2.6).
+pub(crate) const PARAMETROS: Columns = &[
+    ("id", ""),
+    ("ativar_regua_cobranca", "N"),
+    ("regua_cobranca_envio_dias_uteis", "S"),
+    ("utiliza_cobranca_auto", "N"),
+    ("num_dias_atraso_cob", "5"),
+    ("gateway_omnichannel_default", ""),
+];
+
+/// `gateway_omnichannel`: the ERP's links to omnichannel platforms (contracts §2.6). The record carries its token, as the real one does.
+pub(crate) const GATEWAY_OMNICHANNEL: Columns = &[
+    ("id", ""),
+    ("descricao", "Opa! Suite"),
+    ("gateway", "OS"),
+    ("url", ""),
+    ("token", "segredo-do-gateway"),
+    ("utiliza_fila_mensagens", "S"),
+];
+
 /// `empresa`: the provider itself, the cheapest probe (contracts §2.1).
 pub(crate) const EMPRESA: Columns = &[
     ("id", ""),

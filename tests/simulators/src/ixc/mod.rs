@@ -54,6 +54,20 @@ pub struct IxcOptions {
     pub iso_dates_only: bool,
     /// Closes keep-alive connections that idle so long. `None`: never.
     pub idle_close: Option<Duration>,
+    /// What the ERP's own senders are set to. `None`: the token's user may not read it, as is likely on real installations.
+    pub own_sender: Option<OwnSender>,
+}
+
+/// The settings by which the ERP itself notifies customers (contracts §2.6), as `parametros` and `gateway_omnichannel` show them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnSender {
+    /// `ativar_regua_cobranca`: the newer engine, *Régua de Cobrança*.
+    pub regua: bool,
+    /// `utiliza_cobranca_auto`: the older one, in the CRM.
+    pub crm: bool,
+    /// The `url` of each of its omnichannel gateways.
+    pub gateways: Vec<String>,
 }
 
 impl Default for IxcOptions {
@@ -67,6 +81,7 @@ impl Default for IxcOptions {
             token: "1:00000000000000000000000000000000".to_owned(),
             iso_dates_only: false,
             idle_close: None,
+            own_sender: None,
         }
     }
 }
@@ -164,6 +179,11 @@ impl IxcSimulator {
     /// Marks up to `count` open titles as paid today, those due nearest to today first. Returns their ids.
     pub fn pay_open(&self, count: usize, payment: Payment) -> Vec<u64> {
         self.app.books_to_change().pay_open(count, payment)
+    }
+
+    /// Sets the ERP's own senders, as `POST /_admin/own-sender` does; `None` makes them unreadable.
+    pub fn set_own_sender(&self, settings: Option<OwnSender>) {
+        self.app.set_own_sender(settings);
     }
 
     /// Cancels an open title today.

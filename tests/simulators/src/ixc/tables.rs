@@ -2,8 +2,11 @@
 
 use chrono::{Days, NaiveDate};
 
+use super::OwnSender;
 use super::books::Books;
-use super::columns::{CIDADE, CLIENTE, CLIENTE_CONTRATO, Columns, EMPRESA, FILIAL, FN_ARECEBER, UF};
+use super::columns::{
+    CIDADE, CLIENTE, CLIENTE_CONTRATO, Columns, EMPRESA, FILIAL, FN_ARECEBER, GATEWAY_OMNICHANNEL, PARAMETROS, UF,
+};
 use super::customers::{Contract, Customer};
 use super::payment_codes::{boleto_line, pix_txid};
 use super::people::{CITIES, STATES};
@@ -24,6 +27,12 @@ pub(crate) struct Customers<'b>(pub &'b Provider);
 
 /// `cliente_contrato` (contracts §2.3).
 pub(crate) struct Contracts<'b>(pub &'b Provider);
+
+/// `parametros` (contracts §2.6).
+pub(crate) struct Parameters<'s>(pub &'s OwnSender);
+
+/// `gateway_omnichannel` (contracts §2.6).
+pub(crate) struct Gateways<'s>(pub &'s OwnSender);
 
 /// A few rows that are always the same: `cidade`, `uf`, `filial`, `empresa`.
 #[derive(Clone, Copy)]
@@ -222,6 +231,75 @@ impl Table for Contracts<'_> {
             "id_carteira_cobranca" => Value::Number(1 + contract.id % 3),
             _ => return None,
         })
+    }
+}
+
+impl Table for Parameters<'_> {
+    type Row = ();
+    const TOTAL_IS_TEXT: bool = false;
+
+    fn name(&self) -> &'static str {
+        "parametros"
+    }
+
+    fn columns(&self) -> Columns {
+        PARAMETROS
+    }
+
+    fn last_id(&self) -> u64 {
+        1
+    }
+
+    fn row(&self, id: u64) -> Option<()> {
+        (id == 1).then_some(())
+    }
+
+    fn version(&self) -> u64 {
+        0
+    }
+
+    fn value(&self, (): &(), column: &str) -> Option<Value> {
+        Some(match column {
+            "id" => Value::Number(1),
+            "ativar_regua_cobranca" => flag(self.0.regua),
+            "utiliza_cobranca_auto" => flag(self.0.crm),
+            "gateway_omnichannel_default" if !self.0.gateways.is_empty() => Value::Number(1),
+            _ => return None,
+        })
+    }
+}
+
+impl Table for Gateways<'_> {
+    type Row = (u64, String);
+    const TOTAL_IS_TEXT: bool = false;
+
+    fn name(&self) -> &'static str {
+        "gateway_omnichannel"
+    }
+
+    fn columns(&self) -> Columns {
+        GATEWAY_OMNICHANNEL
+    }
+
+    fn last_id(&self) -> u64 {
+        u64::try_from(self.0.gateways.len()).expect("a few")
+    }
+
+    fn row(&self, id: u64) -> Option<(u64, String)> {
+        let place = usize::try_from(id.checked_sub(1)?).ok()?;
+        self.0.gateways.get(place).map(|url| (id, url.clone()))
+    }
+
+    fn version(&self) -> u64 {
+        0
+    }
+
+    fn value(&self, (id, url): &(u64, String), column: &str) -> Option<Value> {
+        match column {
+            "id" => Some(Value::Number(*id)),
+            "url" => Some(Value::text(url.clone())),
+            _ => None,
+        }
     }
 }
 

@@ -352,3 +352,27 @@ async fn the_seed_decides_everything_and_size_costs_nothing() -> anyhow::Result<
     assert_ne!(name(&one.simulator), name(&other));
     Ok(())
 }
+
+/// Contracts §2.6, §2.1: what the ERP itself sends by is not readable unless it is made so; its gateway's record carries a token.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_erps_own_senders_are_shown_only_where_that_is_allowed() -> anyhow::Result<()> {
+    let ixc = Ixc::start(10).await?;
+    for resource in ["parametros", "gateway_omnichannel"] {
+        let refused = ixc.list(resource, &json!({})).await?;
+        assert_eq!(refused, json!({ "type": "error", "message": format!("Recurso {resource} não está disponível!") }));
+    }
+    let settings = json!({ "regua": true, "gateways": ["https://opa.example.com/api/v1"] });
+    assert_eq!(ixc.admin("own-sender", &settings).await?.status, 200);
+    let parameters = rows(&ixc.list("parametros", &json!({})).await?);
+    assert_eq!((parameters.len(), &parameters[0]["ativar_regua_cobranca"]), (1, &json!("S")));
+    assert_eq!(
+        (&parameters[0]["utiliza_cobranca_auto"], &parameters[0]["gateway_omnichannel_default"]),
+        (&json!("N"), &json!("1"))
+    );
+    let gateways = rows(&ixc.list("gateway_omnichannel", &json!({})).await?);
+    assert_eq!((gateways.len(), &gateways[0]["url"]), (1, &json!("https://opa.example.com/api/v1")));
+    assert!(!gateways[0]["token"].as_str().unwrap_or_default().is_empty());
+    ixc.admin("own-sender", &Value::Null).await?;
+    assert_eq!(ixc.list("parametros", &json!({})).await?["type"], "error");
+    Ok(())
+}
