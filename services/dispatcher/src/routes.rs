@@ -63,7 +63,7 @@ fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, allow_private: bool) {
         let health = dispatcher.process.health.scoped("dispatcher");
         let check = format!("integration {}", route.integration);
         if !route.enabled {
-            health.set(&check, Readiness::Ready);
+            health.remove(&check);
             continue;
         }
         let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route, allow_private));

@@ -1,5 +1,6 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
+use crate::check::Part;
 use crate::commands::{self, Outcome, PlaceArgs};
 use crate::demo::{self, DemoOptions};
 use crate::output::Format;
@@ -55,7 +56,12 @@ enum Command {
     /// What there is, what runs, what is stopped
     Status(JsonArg),
     /// Configuration, ledger, broker, Opa! Suite, IXC: each problem with its mend
-    Check(JsonArg),
+    Check {
+        /// Look only at this; at everything if left out
+        part: Option<Part>,
+        #[command(flatten)]
+        json: JsonArg,
+    },
     /// Messages that the provider may have taken
     #[command(subcommand)]
     InDoubt(InDoubtCommand),
@@ -404,7 +410,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Messages(args) => session.messages(args.state.as_deref(), args.run, args.json.format()).await,
         Command::Message { id, json } => session.message(id, json.format()).await,
         Command::Status(json) => session.status(json.format()).await,
-        Command::Check(json) => session.check(json.format()).await,
+        Command::Check { part, json } => session.check(part, json.format()).await,
         Command::InDoubt(InDoubtCommand::List(json)) => session.messages(Some("in_doubt"), None, json.format()).await,
         Command::InDoubt(InDoubtCommand::Resolve { id, sent, resend, drop: _, why }) if sent || resend => {
             let how = if sent { Resolution::Sent } else { Resolution::Resend };

@@ -76,7 +76,10 @@ impl ParkedQueue {
         let parked = pipeline.ledger.parked().await?;
         let messages = parked.as_ref().map_or(0, Parked::messages);
         self.gauge.set(i64::try_from(messages).unwrap_or(i64::MAX));
-        let readiness = parked.as_ref().map_or(Readiness::Ready, |parked| Readiness::degraded(parked.why()));
+        // Without the number: each change of a check is logged.
+        let why = parked.as_ref().and_then(|parked| parked.outlook.problem());
+        let readiness =
+            why.map_or(Readiness::Ready, |why| Readiness::degraded(format!("the queue stands still (fila parada): {why}")));
         self.process.health.scoped("scheduler").set("queue", readiness);
         let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(parked) = parked

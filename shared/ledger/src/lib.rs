@@ -27,6 +27,7 @@ mod snapshot;
 pub mod start;
 pub mod stops;
 pub mod sweeps;
+pub mod volume;
 
 pub use error::LedgerError;
 

@@ -1,6 +1,6 @@
 //! Commands that only look.
 
-use crate::check;
+use crate::check::{self, Part};
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say};
 use chrono::{DateTime, Utc};
@@ -153,8 +153,8 @@ impl Session {
         Ok(Outcome::Done)
     }
 
-    pub async fn check(&self, format: Format) -> anyhow::Result<Outcome> {
-        let findings = check::check(&self.ledger, &self.config, &self.environment).await?;
+    pub async fn check(&self, part: Option<Part>, format: Format) -> anyhow::Result<Outcome> {
+        let findings = check::check(&self.ledger, &self.config, &self.environment, part).await?;
         output::list(format, &findings, &["what", "result", "mend"], |finding| {
             vec![finding.what.clone(), finding.result.clone(), finding.mend.clone().unwrap_or_default()]
         })?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
 
 mod changes;
+mod checks;
 mod demo;
 mod embedded;
 mod hints;

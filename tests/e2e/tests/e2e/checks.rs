@@ -1,0 +1,129 @@
+//! `regua check` and `regua status`: what an operator is told of Opa! Suite, of the ERP, and of a queue that nothing empties.
+
+use regua_e2e::{Cli, Done, House, within};
+use regua_simulators::ixc::OwnSender;
+use regua_simulators::opa::catalogue::{CHANNEL_INACTIVE, CHANNEL_INSTAGRAM, CHANNEL_WHATSAPP, CHANNEL_WHATSAPP_SECOND};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long a periodic duty may take to be seen.
+const SEEN_WITHIN: Duration = Duration::from_mins(1);
+
+/// The findings, one JSON object a line.
+fn findings(done: &Done) -> Vec<Value> {
+    done.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {done:?}"))).collect()
+}
+
+/// The finding about one thing.
+#[track_caller]
+fn of(done: &Done, what: &str) -> Value {
+    let found = findings(done).into_iter().find(|finding| finding["what"] == what);
+    found.unwrap_or_else(|| panic!("nothing about {what}: {done:?}"))
+}
+
+/// Applies the demo's configuration with pieces replaced, then checks one part.
+async fn check(house: &House, part: &str, replace: &[(&str, &str)]) -> Done {
+    let replace: Vec<_> = replace.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect();
+    let file = house.write("checked.toml", regua_e2e::configuration(&replace).as_bytes());
+    house.cli.run(&["config", "apply", &file]).await.good();
+    house.cli.run(&["check", part, "--json"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_opa_tells_each_problem_with_its_mend_and_what_the_api_cannot_say() {
+    let house = House::build(1, &[]).await;
+    let good = check(&house, "opa", &[]).await.good();
+    assert!(findings(&good).iter().all(|finding| finding["ok"] == true));
+    let approval = of(&good, "templates of \"Opa! Suite\"");
+    assert!(
+        approval["result"].as_str().unwrap().contains("approved")
+            && approval["mend"].as_str().unwrap().contains("regua notice test")
+    );
+    assert!(of(&good, "channel \"Cobrança\"")["result"].as_str().unwrap().contains("no daily limit reported"));
+    assert!(findings(&good).iter().all(|finding| !finding["what"].as_str().unwrap().starts_with("IXC")), "only that part");
+
+    for (channel, why) in [(CHANNEL_INACTIVE, "switched off"), (CHANNEL_INSTAGRAM, "no WhatsApp number")] {
+        let done = check(&house, "opa", &[(CHANNEL_WHATSAPP, channel)]).await;
+        let finding = of(&done, "channel \"Cobrança\"");
+        assert!(done.code == Some(1) && finding["result"].as_str().unwrap().contains(why), "{finding}");
+        let mend = finding["mend"].as_str().unwrap();
+        assert!(mend.contains(CHANNEL_WHATSAPP) && mend.contains(CHANNEL_WHATSAPP_SECOND), "{mend}");
+        assert!(!mend.contains(CHANNEL_INACTIVE) && !mend.contains(CHANNEL_INSTAGRAM), "only active WhatsApp numbers: {mend}");
+    }
+    let variables = "variables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
+    let done = check(
+        &house,
+        "opa",
+        &[("64f1c0de0a1b2c3d4e5f7001", "64f1c0de0a1b2c3d4e5fffff"), (variables, "variables = \"#cliente_razao#\"")],
+    )
+    .await;
+    assert!(of(&done, "notice \"Lembrete de vencimento\"")["mend"].as_str().unwrap().contains("64f1c0de0a1b2c3d4e5f7001"));
+    assert!(of(&done, "notice \"Vence hoje\"")["result"].as_str().unwrap().contains("3 placeholders, 1 variables"));
+
+    let stranger: Cli = house.cli.clone().with("REGUA_DEMO_OPA_TOKEN", "another");
+    let refused = stranger.run(&["check", "opa", "--json"]).await;
+    assert!(refused.code == Some(1) && of(&refused, "Opa! Suite \"Opa! Suite\"")["mend"].is_string(), "{refused:?}");
+    let off = check(&house, "opa", &[("[[integration]]", "[[integration]]\nname = \"Antiga\"\nurl = \"https://x.example.com\"\ntoken_env = \"NO_TOKEN\"\nenabled = false\n\n[[integration]]")]).await;
+    assert!(of(&off.good(), "Opa! Suite \"Antiga\"")["result"].as_str().unwrap().contains("switched off"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_ixc_tells_whether_the_erp_itself_writes_to_the_same_customers() {
+    let house = House::build(50, &[]).await;
+    let senders = "own senders of IXC \"IXC Provedor\"";
+    let unread = check(&house, "ixc", &[]).await.good();
+    assert!(of(&unread, "titles of IXC \"IXC Provedor\"")["result"].as_str().unwrap().contains("open titles"));
+    let finding = of(&unread, senders);
+    assert!(finding["result"].as_str().unwrap().contains("could not be checked"), "{finding}");
+    assert!(finding["mend"].as_str().unwrap().contains("Parâmetros da Cobrança"), "{finding}");
+
+    let ours = format!("{}/atendente", house.opa.url());
+    let other = "https://outra.example.com/api/v1".to_owned();
+    for (settings, code, says) in [
+        (OwnSender::default(), 0, "off"),
+        (OwnSender { regua: true, ..OwnSender::default() }, 0, "no omnichannel gateway"),
+        (
+            OwnSender { regua: true, gateways: vec![other, ours], ..OwnSender::default() },
+            1,
+            "the Régua de Cobrança is on and may notify the same customers through the same Opa! Suite",
+        ),
+        (
+            OwnSender { crm: true, gateways: vec!["https://outra.example.com".into()], ..OwnSender::default() },
+            1,
+            "another address",
+        ),
+    ] {
+        house.ixc.set_own_sender(Some(settings));
+        let done = house.cli.run(&["check", "ixc", "--json"]).await;
+        let finding = of(&done, senders);
+        assert_eq!((done.code, finding["ok"].as_bool()), (Some(code), Some(code == 0)), "{finding}");
+        assert!(finding["result"].as_str().unwrap().contains(says), "{finding}");
+    }
+    assert_eq!(house.ixc.stats().inserts_attempted, 0, "it only reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_no_task_empties_is_told_wherever_somebody_looks() {
+    let kind = "kind = \"send-queued-messages\"";
+    let without = [(kind.to_owned(), format!("enabled = false\n{kind}"))];
+    let house = House::build(50, &without).await;
+    let mut up = house.up().await;
+    let file = house.cli.environment["REGUA_CONFIG"].clone();
+    let saved = house.cli.run(&["config", "apply", &file]).await.good();
+    assert!(saved.err.contains("fila parada") && saved.err.contains("release = \"immediate\""), "{saved:?}");
+
+    house.run("update-collections").await;
+    let status = house.cli.run(&["status", "--json"]).await.good().json();
+    let held = &status["messages"]["held"];
+    assert!(held.as_u64().unwrap() > 0 && status["parked"]["messages"] == *held, "{status}");
+    house.cli.run(&["status"]).await.good().refused(0, "PARKED");
+    house.cli.run(&["check"]).await.refused(1, "fila parada");
+    let metric =
+        within(SEEN_WITHIN, "the scheduler sees it", async || up.metric("regua_queue_parked").await.filter(|n| *n > 0.0)).await;
+    assert!((metric - held.as_f64().unwrap()).abs() < 0.5);
+    assert!(up.log().contains("queue.parked") && up.problem("scheduler/queue").await.is_some(), "{}", up.log());
+
+    house.run("send-queued-messages").await;
+    house.settled().await;
+    assert!(house.cli.run(&["status", "--json"]).await.good().json()["parked"].is_null());
+}
