@@ -8,6 +8,7 @@ use regua_domain::configuration::Configuration;
 use regua_domain::schedule::{DueFires, Missed, SendOutlook, TaskKind, WatchedTask, due_fires};
 use regua_ledger::new_id;
 use regua_ledger::runs::{LeaseAnswer, MissedFires, Settled, Task};
+use std::collections::{BTreeSet, HashMap};
 
 async fn update_task(w: &World) -> Task {
     w.ledger.tasks().await.unwrap().into_iter().find(|task| task.kind == TaskKind::UpdateCollections).unwrap()
@@ -178,6 +179,23 @@ async fn a_queue_that_needs_no_task_is_not_parked(f: Fixture) {
     assert_eq!(parked(&w).await, None, "nothing waits for a task");
 }
 
+/// What `regua check opa` compares with a channel's daily allowance.
+async fn what_waits_and_what_comes_due_is_counted(f: Fixture) {
+    let w = world(f).await;
+    let dates = [due_for("overdue"), due_for("pre_due")];
+    assert!(!w.ledger.volume(&dates.into()).await.unwrap().is_known, "nothing was ever synced");
+    w.customers(1, 2, dates[0]).await;
+    w.customers(3, 1, dates[1]).await;
+    w.evaluate().await;
+    let volume = w.ledger.volume(&dates.into()).await.unwrap();
+    assert!(volume.is_known);
+    assert_eq!(volume.waiting, HashMap::from([("Cobrança".to_owned(), 3)]));
+    assert_eq!(volume.open_invoices, HashMap::from([(dates[0], 2), (dates[1], 1)]));
+    let one = w.ledger.volume(&[dates[1]].into()).await.unwrap();
+    assert_eq!(one.open_invoices, HashMap::from([(dates[1], 1)]), "only the dates asked for");
+    assert!(w.ledger.volume(&BTreeSet::new()).await.unwrap().open_invoices.is_empty());
+}
+
 conformance! {
     any_number_of_schedulers_settle_a_fire_once
     a_task_that_skips_counts_and_runs_nothing_late
@@ -187,4 +205,5 @@ conformance! {
     a_run_may_be_begun_within_its_tasks_catch_up_time
     held_messages_that_no_task_releases_are_parked
     a_queue_that_needs_no_task_is_not_parked
+    what_waits_and_what_comes_due_is_counted
 }
