@@ -1,5 +1,6 @@
 //! Schedules, by example and against an oracle that walks through every minute; `plan` has the task plan, `fires` what is missed.
 
+mod debian;
 mod fires;
 mod plan;
 
