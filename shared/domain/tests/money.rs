@@ -113,6 +113,22 @@ fn money_is_printed_as_the_seed_prints_it() {
     check(i64::MIN, "-R$92.233.720.368.547.758,08");
 }
 
+/// CLDR's own table, but for the no-break space after the sign: the seed prints `R$123,00`, and so do we.
+#[test]
+fn money_is_printed_as_cldr_writes_it_in_brazil_but_without_the_space() {
+    let table = include_str!("expectations/brl.tsv");
+    let mut checked = 0;
+    for row in table.lines().filter_map(|line| line.strip_prefix("money\t")) {
+        let (centavos, written) = row.split_once('\t').expect("two columns");
+        assert!(written.contains("R$\u{a0}"), "{written}");
+        let centavos = Centavos(centavos.parse().expect("a number"));
+        assert_eq!(centavos.format_brl(), written.replace('\u{a0}', ""));
+        assert_eq!(Centavos::parse(written), Ok(centavos), "with the space it is read all the same");
+        checked += 1;
+    }
+    assert!(checked > 80);
+}
+
 proptest! {
     #[test]
     fn what_is_printed_is_read_back(centavos in -i64::MAX..=i64::MAX) {

@@ -202,6 +202,38 @@ fn mobile() -> impl Strategy<Value = (u8, u32)> {
     (prop::sample::select(AREA_CODES.to_vec()), 0..100_000_000_u32)
 }
 
+/// What libphonenumber takes for a mobile number and Régua refuses: how, how often in the table, and why.
+const REFUSED: [(&str, usize, &str); 3] = [
+    (
+        "missing_ninth_digit",
+        68,
+        "eight digits beginning with 7 were trunked radio's; WhatsApp's numbers have nine, so a person must look",
+    ),
+    ("not_a_number", 6, "words around a number may say whose it is: a field is read or refused, never guessed"),
+    ("too_long", 36, "the country code and then the 0 of a call within the country: none of the forms that are accepted"),
+];
+
+/// libphonenumber's metadata is the measure of what a Brazilian mobile number is: whatever Régua reads is one, of the same international form.
+#[test]
+fn what_is_read_is_libphonenumbers_mobile_number_too() {
+    let table = include_str!("expectations/phones.tsv");
+    let mut refused = std::collections::BTreeMap::<&str, usize>::new();
+    let mut read = 0;
+    for row in table.lines().filter(|line| !line.starts_with('#')) {
+        let [written, kind, e164] = row.split('\t').collect::<Vec<_>>()[..] else { panic!("{row:?}") };
+        match parse(written) {
+            Ok(phone) => {
+                assert_eq!((kind, e164), ("mobile", phone.e164()), "{written:?}");
+                read += 1;
+            }
+            Err(refusal) if kind == "mobile" => *refused.entry(refusal.as_str()).or_default() += 1,
+            Err(_) => {}
+        }
+    }
+    assert!(read > 300, "{read}");
+    assert_eq!(refused.into_iter().collect::<Vec<_>>(), REFUSED.map(|(how, times, _why)| (how, times)));
+}
+
 proptest! {
     #[test]
     fn every_mobile_number_is_read_back_from_every_form(

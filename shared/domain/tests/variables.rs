@@ -255,3 +255,17 @@ proptest! {
         prop_assert!(filled.matches('x').count() == values.len());
     }
 }
+
+/// CLDR's short date in `pt_BR`.
+#[test]
+fn dates_are_written_as_cldr_writes_them_in_brazil() {
+    let table = include_str!("expectations/brl.tsv");
+    let mut checked = 0;
+    for row in table.lines().filter_map(|line| line.strip_prefix("date\t")) {
+        let (day, expected) = row.split_once('\t').expect("two columns");
+        let invoice = Invoice { due_on: day.parse().expect("a date"), ..invoice() };
+        assert_eq!(written("#areceber_data_vencimento#", &customer(), &invoice), Ok(vec![expected.to_owned()]));
+        checked += 1;
+    }
+    assert!(checked > 60);
+}
