@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_comes_up_is_counted_once_per_due_date_and_goes_up_to_the_next_open_day() {
-        let text = r##"
+        let text = r#"
             [[integration]]
             name = "Opa"
             url = "https://opa.example.com"
@@ -323,7 +323,7 @@ mod tests {
             name = "Outros"
             priority = 200
             stage = [{ stage = "overdue", days = 3, notice = "Aviso" }]
-        "##;
+        "#;
         let defaults = regua_domain::configuration::Defaults {
             zone: chrono_tz::America::Sao_Paulo,
             allow_private_urls: false,

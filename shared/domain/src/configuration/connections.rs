@@ -53,13 +53,10 @@ impl Integrations {
             }
             return Ok(named);
         }
-        match &self.default {
-            Some(default) => Ok(section.implied("integration", default.clone())),
-            None => {
-                let fault = Fault::NoDefault { user: user() };
-                Err(section.report.refuse(&section.implied("integration", ()), fault))
-            }
+        if let Some(default) = &self.default {
+            return Ok(section.implied("integration", default.clone()));
         }
+        Err(section.report.refuse(&section.implied("integration", ()), Fault::NoDefault { user: user() }))
     }
 
     /// An integration that is switched off while notices use it is refused, with their names: each would wait for ever.
