@@ -9,7 +9,7 @@ use regua_telemetry::logging::Chain;
 
 /// Looks at every ERP.
 pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
-    let today = scene.configuration.window.window()?.local_date(scene.ledger.now().await?);
+    let today = scene.ledger.settings().await?.times().date_at(scene.ledger.now().await?);
     let mut findings = Vec::new();
     for source in &scene.configuration.sources {
         let SourceKind::Ixc { url, token, days_back, days_ahead } = &source.kind else { continue };

@@ -3,8 +3,8 @@
 use super::{Finding, Scene};
 use chrono::{Days, NaiveDate};
 use regua_domain::configuration::{Channel, Configuration, Integration, Notice};
+use regua_domain::place::Place;
 use regua_domain::variables;
-use regua_ledger::no_holiday;
 use regua_ledger::volume::Volume;
 use regua_opa_suite::{BaseUrl, Channel as OpaChannel, DailyAllowance, ListError, OpaClient, OpaClientConfig, Template};
 use regua_telemetry::logging::Chain;
@@ -192,10 +192,13 @@ struct Tomorrow {
 impl Tomorrow {
     async fn look(scene: &Scene<'_>) -> anyhow::Result<Self> {
         let (ledger, configuration) = (scene.ledger, scene.configuration);
-        let window = configuration.window.window()?;
-        let today = window.local_date(ledger.now().await?);
+        let settings = ledger.settings().await?;
+        let today = settings.times().date_at(ledger.now().await?);
         let next = today + Days::new(1);
-        let on = window.local_date(window.next_open(window.start_of_day(next), &no_holiday)).max(next);
+        // The provider's own window: what single states add or close moves little of a channel's volume.
+        let anywhere = Place { uf: None, city: String::new(), zone: settings.window.zone };
+        let window = settings.times().at(anywhere, None);
+        let on = window.local_date(window.next_open(window.start_of_day(next))).max(next);
         let due = due_dates(configuration, today, on);
         let all: BTreeSet<NaiveDate> = due.values().flatten().copied().collect();
         let volume = ledger.volume(&all).await?;
