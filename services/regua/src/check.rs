@@ -83,10 +83,10 @@ pub async fn check(ledger: &Ledger, config: &ServiceConfig, environment: &Enviro
     for source in &configuration.sources {
         if let SourceKind::Ixc { url, token, .. } = &source.kind {
             let what = format!("IXC {:?}", source.name);
-            findings.push(match regua_pipeline::token(token, &source.name, environment) {
-                Err(error) => Finding::bad(what, Chain(&error).to_string(), "set the source's token"),
-                Ok(token) => check_ixc(what, url.as_str(), token, allow_private).await,
-            });
+            match regua_pipeline::token(token, &source.name, environment) {
+                Err(error) => findings.push(Finding::bad(what, Chain(&error).to_string(), "set the source's token")),
+                Ok(token) => findings.extend(check_ixc(what, url.as_str(), token, allow_private).await),
+            }
         }
     }
     let now = ledger.now().await?;
@@ -125,20 +125,29 @@ async fn check_broker(ledger: &Ledger, config: &ServiceConfig) -> anyhow::Result
     Ok(finding)
 }
 
-async fn check_ixc(what: String, url: &str, token: secrecy::SecretString, allow_private: bool) -> Finding {
+/// Whether the webservice answers, and whether its user may list what the switches of the contracts are in.
+async fn check_ixc(what: String, url: &str, token: secrecy::SecretString, allow_private: bool) -> Vec<Finding> {
     let mut config = IxcConfig::new(url.to_owned(), token);
     config.allow_private = allow_private;
-    match IxcClient::new(&config) {
-        Err(error) => Finding::bad(what, Chain(&error).to_string(), "mend the source's url or token"),
-        Ok(client) => match client.probe().await {
-            Ok(()) => Finding::good(what, "reached, token accepted"),
-            Err(error) => Finding::bad(
-                what,
-                Chain(&error).to_string(),
-                "see the message; the webservice also checks this host's IP address",
-            ),
-        },
+    let client = match IxcClient::new(&config) {
+        Err(error) => return vec![Finding::bad(what, Chain(&error).to_string(), "mend the source's url or token")],
+        Ok(client) => client,
+    };
+    if let Err(error) = client.probe().await {
+        let mend = "see the message; the webservice also checks this host's IP address";
+        return vec![Finding::bad(what, Chain(&error).to_string(), mend)];
     }
+    let contracts = format!("contracts of {what}");
+    let reached = Finding::good(what, "reached, token accepted");
+    let contracts = match client.probe_contracts().await {
+        Ok(()) => Finding::good(contracts, "aviso_atraso and nao_avisar_ate are honoured"),
+        Err(error) => Finding::bad(
+            contracts,
+            format!("aviso_atraso and nao_avisar_ate can't be honoured: {}", Chain(&error)),
+            "allow `cliente_contrato` in the ERP's user group of the token",
+        ),
+    };
+    vec![reached, contracts]
 }
 
 /// Channels of the integration, and the templates that its notices use.

@@ -6,6 +6,7 @@ mod changes;
 mod demo;
 mod embedded;
 mod hints;
+mod holds;
 mod import;
 mod policies;
 mod separate;
