@@ -63,7 +63,7 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
     json!({
         "source": source, "invoice": invoice.id, "due_on": invoice.due_on, "status": invoice.status.letter(),
         "open_amount": invoice.open_amount.format_brl(), "customer_known": customer.is_some(), "on": day.today,
-        "switches": switches(invoice, customer), "policy": chosen.map(|policy| &policy.name), "considered": considered,
+        "switches": switches(invoice, customer, day.today), "policy": chosen.map(|policy| &policy.name), "considered": considered,
         "stages": chosen.map(|policy| stages(policy, candidate)),
         "decision": chosen.map_or_else(|| "no policy lets it through: it is counted as no_policy and nothing is sent".to_owned(), |policy| {
             decision(policy, candidate, day)
@@ -71,8 +71,8 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
     })
 }
 
-/// The ERP's switches that keep it, or some stage of it, silent: by their own names, as they stand.
-fn switches(invoice: &Invoice, customer: Option<&Customer>) -> Value {
+/// The ERP's switches that keep it, or some stage of it, silent on a date: by their own names, as they stand.
+fn switches(invoice: &Invoice, customer: Option<&Customer>, today: NaiveDate) -> Value {
     let customers = |say: fn(&Customer) -> bool| customer.is_some_and(say);
     let thrown = [
         ("liberado", "N", !invoice.released),
@@ -86,7 +86,7 @@ fn switches(invoice: &Invoice, customer: Option<&Customer>) -> Value {
     ];
     let mut switches: serde_json::Map<_, _> =
         thrown.into_iter().filter(|(_, _, is)| *is).map(|(name, value, _)| (name.to_owned(), json!(value))).collect();
-    if let Some(until) = invoice.no_notice_until {
+    if let Some(until) = invoice.no_notice_until.filter(|until| today <= *until) {
         switches.insert("nao_avisar_ate".into(), json!(until));
     }
     if let Some(days) = customer.map(|customer| customer.days_before_collection).filter(|days| *days > 0) {
