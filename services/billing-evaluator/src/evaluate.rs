@@ -104,8 +104,8 @@ impl Evaluation<'_> {
     }
 
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
-        let Candidate { invoice, customer, known } = candidate;
-        let decided = decide(policy, invoice, customer.as_ref(), known, day).ok()?;
+        let Candidate { invoice, customer, known, held_until } = candidate;
+        let decided = decide(policy, invoice, customer.as_ref(), known, *held_until, day).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

@@ -3,11 +3,11 @@
 //! Absence is never an event: only a title that was read by its id can be seen as paid, cancelled or renegotiated (F7). A failed
 //! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
 
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use regua_domain::decide::due_dates;
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::Invoice;
-use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Places};
+use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Places, Refusal};
 use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
@@ -91,6 +91,8 @@ struct Tally {
     listed: usize,
     reread: usize,
     events: u64,
+    /// The token's user may not list contracts: asked once per sync.
+    contracts_refused: bool,
 }
 
 impl Tally {
@@ -143,6 +145,7 @@ impl Syncer {
             reread = tally.reread,
             events = tally.events,
             bad_rows = tally.bad,
+            contracts = !tally.contracts_refused,
             "sync.done"
         );
         Ok(())
@@ -173,11 +176,11 @@ impl Syncer {
         loop {
             let issued_at = self.ledger.now().await?;
             let page = reader.client.open_titles_page(after.as_ref(), from, to).await?;
-            tally.add(&page);
+            let next = page.next.clone();
             tally.listed += page.rows.len();
             self.write_customers(reader, sync, &page.rows, tally).await?;
-            tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
-            match page.next {
+            self.write_titles(reader, sync, page, issued_at, tally).await?;
+            match next {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
             }
@@ -192,11 +195,25 @@ impl Syncer {
             let Some(last) = unseen.last().cloned() else { return Ok(()) };
             let issued_at = self.ledger.now().await?;
             let page = reader.client.titles_by_id(&unseen).await?;
-            tally.add(&page);
             tally.reread += page.rows.len();
-            tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
+            self.write_titles(reader, sync, page, issued_at, tally).await?;
             after = Some(last);
         }
+    }
+
+    /// Writes titles, however they were read, with what their contracts say.
+    async fn write_titles(
+        &self,
+        reader: &Reader,
+        sync: Sync,
+        mut page: Page<Invoice>,
+        issued_at: DateTime<Utc>,
+        tally: &mut Tally,
+    ) -> Result<(), SyncError> {
+        tally.add(&page);
+        resolve_contracts(reader, &mut page.rows, tally).await?;
+        tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
+        Ok(())
     }
 
     async fn write_customers(
@@ -237,6 +254,26 @@ impl Syncer {
         readers.insert(source.id, Arc::clone(&reader));
         Ok(reader)
     }
+}
+
+/// Puts into titles what their contracts say. A user who may list titles but no contracts is told once per sync: then nothing is known of
+/// them, and nothing restricts.
+async fn resolve_contracts(reader: &Reader, titles: &mut Vec<Invoice>, tally: &mut Tally) -> Result<(), SyncError> {
+    if tally.contracts_refused {
+        return Ok(());
+    }
+    match reader.client.resolve_contracts(titles).await {
+        Ok(page) => tally.add(&page),
+        Err(IxcError::Refused { refusal: Refusal::ResourceUnavailable, resource }) => {
+            tally.contracts_refused = true;
+            tracing::warn!(
+                resource,
+                "sync.contracts_refused: aviso_atraso and nao_avisar_ate can't be honoured; allow the resource in the ERP's user group"
+            );
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// The due dates whose open titles are listed.

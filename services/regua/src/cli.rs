@@ -1,5 +1,7 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
+mod hold;
+
 use crate::check::Part;
 use crate::commands::{self, Outcome, PlaceArgs};
 use crate::demo::{self, DemoOptions};
@@ -78,6 +80,9 @@ enum Command {
     /// People who asked not to be written to
     #[command(subcommand)]
     OptOut(OptOutCommand),
+    /// Customers and invoices that are left alone to the end of a date
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
     /// Schedules
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -435,6 +440,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::OptOut(OptOutCommand::Import { file, why }) => session.opt_out_import(&file, why).await,
         Command::OptOut(OptOutCommand::Remove { number }) => session.opt_out_remove(number).await,
         Command::OptOut(OptOutCommand::List(json)) => session.opt_out_list(json.format()).await,
+        Command::Hold(command) => hold::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Phone { .. } | Command::Schedule(_) => unreachable!("done without a ledger"),
     }
 }

@@ -3,11 +3,13 @@
 mod changes;
 mod configuration;
 mod explain;
+mod holds;
 mod lists;
 mod plain;
 mod session;
 mod times;
 
+pub use holds::Held;
 pub use plain::{phone, schedule_next};
 pub use session::Session;
 pub use times::PlaceArgs;

@@ -1,5 +1,7 @@
 //! What an operator changes: one request, carried out here or, while `regua up` holds the SQLite file, by that process.
 
+pub mod holds;
+
 use crate::output::NOTHING_CONFIGURED;
 use billing_evaluator::import::{Import, ImportKind, Remark, import};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -113,6 +115,10 @@ pub enum Request {
         /// The phone as it was typed.
         phone: String,
     },
+    /// `hold customer|invoice`.
+    Hold(holds::HoldRequest),
+    /// `hold remove`.
+    LiftHold(holds::LiftRequest),
 }
 
 /// What became of a request.
@@ -182,6 +188,8 @@ async fn try_execute(ledger: &Ledger, request: Request) -> Result<Answer, Ledger
             }
             Err(why) => Ok(Answer::refused(why)),
         },
+        Request::Hold(request) => holds::hold(ledger, request).await,
+        Request::LiftHold(request) => holds::lift(ledger, request).await,
     }
 }
 

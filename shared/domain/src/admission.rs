@@ -8,6 +8,7 @@ use crate::mirror::{Customer, Invoice};
 use crate::render::{NoticePlan, Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
+use crate::switches::may_speak;
 use crate::window::{WeekHours, WindowState};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -31,6 +32,8 @@ pub const BUDGET_PERIOD: TimeDelta = TimeDelta::hours(24);
 pub struct Snapshot {
     /// Its stage.
     pub stage: Stage,
+    /// The stage's offset from the due date, if it is dated and still switched on.
+    pub days: Option<i64>,
     /// Where it is.
     pub state: State,
     /// When it may be tried next.
@@ -47,6 +50,8 @@ pub struct Snapshot {
     pub invoice: Option<Invoice>,
     /// Its customer in the mirror.
     pub customer: Option<Customer>,
+    /// The last day of the longest hold of our own on its invoice or its customer.
+    pub held_until: Option<NaiveDate>,
     /// Its stage's notice, if policy and stage are still switched on.
     pub notice: Option<NoticePlan>,
     /// The hours of its stage or policy, where these aren't those of the recipient's place.
@@ -260,7 +265,8 @@ pub fn admit(
     Verdict::Start { slot_at, is_paced: gate.is_limited(), text }
 }
 
-/// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint.
+/// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint. `today` is the
+/// provider's date at `now`.
 ///
 /// # Errors
 /// The reason to skip it.
@@ -271,10 +277,11 @@ pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Ut
     let invoice = snapshot.invoice.as_ref().ok_or(SkipReason::NotChargeable)?;
     if let Some(due_on) = snapshot.due_on {
         still_called_for(invoice, due_on)?;
-        let overtaken = |next: &NextStage| next.is_due(snapshot.customer.as_ref(), due_on, times.date_at(now), times);
-        if snapshot.next_stage.as_ref().is_some_and(overtaken) {
+        let (customer, today) = (snapshot.customer.as_ref(), times.date_at(now));
+        if snapshot.next_stage.as_ref().is_some_and(|next| next.is_due(customer, due_on, today, times)) {
             return Err(SkipReason::Superseded);
         }
+        may_speak(invoice, customer, snapshot.days, snapshot.held_until, today)?;
     }
     let notice = snapshot.notice.as_ref().ok_or(SkipReason::StageOff)?;
     if snapshot.opted_out {

@@ -7,6 +7,7 @@ use crate::policy::{ClosedDay, PolicyPlan, StagePlan};
 use crate::render::{Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
+use crate::switches::{chargeable, is_before_collection, may_speak};
 use crate::window::WeekHours;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
@@ -54,10 +55,17 @@ pub struct Decided<'a> {
 /// Why nothing is to be written for an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotDue {
-    /// It isn't owed: not open, hidden, reversed, nothing left to pay, or a payment is in flight.
-    NotOwed,
+    /// It isn't owed: closed, hidden, reversed, nothing left to pay, or a payment is in flight.
+    NotOwed(SkipReason),
     /// No stage that is switched on is due on this date.
     NoStage,
+    /// The stage that is due lies before the day from which on the customer's `num_dias_cob` lets collection begin.
+    BeforeCollection {
+        /// That stage.
+        stage: Stage,
+        /// Days late from which on the customer is in collection.
+        from_days: u16,
+    },
     /// A message of this stage, or of a more advanced one, is on its way or may have arrived.
     Said {
         /// That message's stage.
@@ -100,7 +108,7 @@ pub struct Day<'a> {
 ///
 /// The stage is the most advanced one that is due and unsent, from dates alone and never by equality of days: due from its day
 /// until [`CATCH_UP_DAYS`] after the first day on which it could be sent ([`DuePeriod`]). A message that is live or may have arrived bars its
-/// own stage and every earlier one.
+/// own stage and every earlier one. `held_until` is the last day of the longest hold of our own on the invoice or its customer.
 ///
 /// # Errors
 /// Why nothing is to be written.
@@ -109,12 +117,12 @@ pub fn decide<'a>(
     invoice: &Invoice,
     customer: Option<&Customer>,
     known: &[Known],
+    held_until: Option<NaiveDate>,
     on: Day<'a>,
 ) -> Result<Decided<'a>, NotDue> {
-    if !invoice.is_open() {
-        return Err(NotDue::NotOwed);
-    }
-    let Due { stage, period, window } = most_advanced_due(policy, invoice, customer, on).ok_or(NotDue::NoStage)?;
+    still_called_for(invoice, invoice.due_on).map_err(NotDue::NotOwed)?;
+    let due = most_advanced_due(policy, invoice, customer, on, |plan| !is_before_collection(plan.days, customer));
+    let Due { stage, period, window } = due.ok_or_else(|| why_none_is_due(policy, invoice, customer, on))?;
     let of_this_due_date = || known.iter().filter(|known| known.due_on == Some(invoice.due_on));
     let said = of_this_due_date()
         .filter(|known| known.stage >= stage.stage && (known.state.is_live() || known.state.may_have_arrived()))
@@ -122,7 +130,8 @@ pub fn decide<'a>(
     if let Some(known) = said {
         return Err(NotDue::Said { stage: known.stage, state: known.state });
     }
-    let text = render(&stage.notice, stage.stage, customer, invoice);
+    let text = may_speak(invoice, customer, stage.days, held_until, on.today)
+        .and_then(|()| render(&stage.notice, stage.stage, customer, invoice));
     let revives = match of_this_due_date().find(|known| known.stage == stage.stage) {
         None => None,
         Some(before) => Some(revivable(before, &text).ok_or(NotDue::Ended {
@@ -159,8 +168,15 @@ struct Due<'a> {
     window: RecipientWindow<'a>,
 }
 
-fn most_advanced_due<'a>(policy: &'a PolicyPlan, invoice: &Invoice, customer: Option<&Customer>, on: Day<'a>) -> Option<Due<'a>> {
-    let stages = policy.stages.iter().filter(|plan| !plan.days.is_some_and(|days| comes_before_collection(days, customer)));
+/// The most advanced stage that is due, of those that are asked at all.
+fn most_advanced_due<'a>(
+    policy: &'a PolicyPlan,
+    invoice: &Invoice,
+    customer: Option<&Customer>,
+    on: Day<'a>,
+    is_asked: impl Fn(&StagePlan) -> bool,
+) -> Option<Due<'a>> {
+    let stages = policy.stages.iter().filter(|plan| is_asked(plan));
     stages
         .filter(|plan| may_be_due(plan, invoice.due_on, on.today))
         .filter_map(|stage| {
@@ -171,6 +187,16 @@ fn most_advanced_due<'a>(policy: &'a PolicyPlan, invoice: &Invoice, customer: Op
             (is_due && !is_late).then_some(Due { stage, period, window })
         })
         .max_by_key(|due| due.stage.stage)
+}
+
+/// No stage is due, or none that the customer's own `num_dias_cob` lets speak yet.
+fn why_none_is_due(policy: &PolicyPlan, invoice: &Invoice, customer: Option<&Customer>, on: Day<'_>) -> NotDue {
+    match (customer, most_advanced_due(policy, invoice, customer, on, |_| true)) {
+        (Some(customer), Some(due)) => {
+            NotDue::BeforeCollection { stage: due.stage.stage, from_days: customer.days_before_collection }
+        }
+        _ => NotDue::NoStage,
+    }
 }
 
 /// A cheap look before windows and holidays are asked: whether a stage's day is near enough.
@@ -202,7 +228,7 @@ impl NextStage {
     pub fn is_due(&self, customer: Option<&Customer>, due_on: NaiveDate, today: NaiveDate, times: SendingTimes<'_>) -> bool {
         let window = times.of(customer, self.hours);
         let period = DuePeriod::of(self.stage, self.days, self.closed_day, due_on, |day| window.is_open_on(day));
-        !comes_before_collection(self.days, customer)
+        !is_before_collection(Some(self.days), customer)
             && period.is_some_and(|period| period.day >= self.active_from && period.holds(today))
     }
 }
@@ -256,11 +282,6 @@ impl DuePeriod {
     }
 }
 
-/// Whether the customer's own `num_dias_cob` puts collection off beyond this stage (contracts §2.3); reminders are no collection.
-fn comes_before_collection(days: i64, customer: Option<&Customer>) -> bool {
-    days > 0 && days < customer.map_or(0, |customer| i64::from(customer.days_before_collection))
-}
-
 /// The day of a stage: `due_on` plus its offset.
 pub fn day_of(due_on: NaiveDate, days: i64) -> Option<NaiveDate> {
     let distance = Days::new(days.unsigned_abs());
@@ -274,9 +295,10 @@ pub fn still_called_for(invoice: &Invoice, due_on: NaiveDate) -> Result<(), Skip
         // An open title may carry the renegotiation that it comes from (contracts §2.2 leave it open which of the two does): it is owed.
         InvoiceStatus::Cancelled if !invoice.renegotiation_id.is_empty() => Err(SkipReason::Renegotiated),
         InvoiceStatus::Cancelled => Err(SkipReason::Cancelled),
-        InvoiceStatus::Open | InvoiceStatus::Partial if !invoice.is_open() => Err(SkipReason::NotChargeable),
-        InvoiceStatus::Open | InvoiceStatus::Partial if invoice.due_on != due_on => Err(SkipReason::DueDateMoved),
-        InvoiceStatus::Open | InvoiceStatus::Partial => Ok(()),
+        InvoiceStatus::Open | InvoiceStatus::Partial => {
+            chargeable(invoice)?;
+            if invoice.due_on == due_on { Ok(()) } else { Err(SkipReason::DueDateMoved) }
+        }
     }
 }
 

@@ -51,6 +51,8 @@ uuid_id! {
     AttemptId;
     /// One stop record: a pause by a person or a stop by an answer.
     StopId;
+    /// One hold of our own on a customer or an invoice.
+    HoldId;
 }
 
 macro_rules! erp_id {

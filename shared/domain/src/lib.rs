@@ -23,5 +23,6 @@ pub mod sending_times;
 pub mod settlement;
 pub mod stage;
 pub mod stop;
+pub mod switches;
 pub mod variables;
 pub mod window;

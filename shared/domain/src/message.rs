@@ -170,14 +170,34 @@ names! {
         Cancelled = "cancelled",
         /// The invoice was renegotiated.
         Renegotiated = "renegotiated",
-        /// The invoice is hidden, reversed, or a payment is in flight.
+        /// Nothing is left to pay, or the ledger has no record of the invoice.
         NotChargeable = "not_chargeable",
+        /// `liberado` is off: the ERP hides the invoice, or a file of every open title lacked it.
+        Unreleased = "unreleased",
+        /// `estornado`.
+        Reversed = "reversed",
+        /// `aguardando_confirmacao_pagamento`: a payment is in flight.
+        AwaitingConfirmation = "awaiting_confirmation",
         /// The due date moved: another occasion.
         DueDateMoved = "due_date_moved",
         /// The recipient asked not to be written to.
         OptedOut = "opted_out",
-        /// The customer takes no part in collection in the ERP.
+        /// A person wants the invoice, or its customer, left alone until a date.
+        OnHold = "on_hold",
+        /// `titulo_protestado`: the debt is at the notary.
+        Protested = "protested",
+        /// `previsao` = `M`: a title forecast by hand.
+        Forecast = "forecast",
+        /// The contract's `nao_avisar_ate` isn't over.
+        NoNoticeUntil = "no_notice_until",
+        /// The contract's `aviso_atraso` is off, and the stage comes after the due date.
+        OverdueNoticesOff = "overdue_notices_off",
+        /// The customer's `num_dias_cob` puts collection off beyond the stage.
+        BeforeCollection = "before_collection",
+        /// The customer takes no part in collection in the ERP (`participa_cobranca`).
         NotInCollection = "not_in_collection",
+        /// The customer gets no reminders in the ERP (`participa_pre_cobranca`).
+        NotInPreDue = "not_in_pre_due",
         /// Its time passed before it could be sent.
         Expired = "expired",
         /// A more advanced stage, or a newer due date, took its place.
@@ -203,6 +223,16 @@ impl SkipReason {
             | Self::Cancelled
             | Self::Renegotiated
             | Self::NotChargeable
+            | Self::Unreleased
+            | Self::Reversed
+            | Self::AwaitingConfirmation
+            | Self::OnHold
+            | Self::Protested
+            | Self::Forecast
+            | Self::NoNoticeUntil
+            | Self::OverdueNoticesOff
+            | Self::BeforeCollection
+            | Self::NotInPreDue
             | Self::DueDateMoved
             | Self::OptedOut
             | Self::NotInCollection

@@ -106,8 +106,14 @@ pub struct Invoice {
     pub portfolio_id: String,
     /// `id_contrato`, else `id_contrato_principal`, else `id_contrato_avulso`; empty for a one-off title without any.
     pub contract_id: String,
-    /// `status_contrato` of an import; empty where the source doesn't say.
+    /// The contract's `status`, of a file its `status_contrato`; empty where the source doesn't say.
     pub contract_status: String,
+    /// The contract's `aviso_atraso`: only an `N` keeps the customer from hearing of delay (contracts §2.3). True where nobody says.
+    #[serde(default = "unless_said")]
+    pub notifies_overdue: bool,
+    /// The contract's `nao_avisar_ate`: no notice up to and including this day (contracts §2.3).
+    #[serde(default)]
+    pub no_notice_until: Option<NaiveDate>,
     /// `tipo_recebimento`.
     pub receipt_type: String,
     /// `linha_digitavel`; unverified.
@@ -120,10 +126,19 @@ pub struct Invoice {
     pub awaiting_confirmation: bool,
     /// `estornado`.
     pub reversed: bool,
-    /// `titulo_protestado`.
+    /// `titulo_protestado`: its debt is at the notary.
     pub protested: bool,
+    /// `previsao` = `M`. The document names three values and says no more (contracts §2.2): `N` (*competência*) and `S` (*caixa*) are the
+    /// bases on which ordinary titles are booked, the vendor's own sample of one has `S`; what is only forecast by hand may never be owed.
+    #[serde(default)]
+    pub forecast: bool,
     /// `id_renegociacao_novo`, else `id_renegociacao`: the renegotiation that replaced this title; empty when none.
     pub renegotiation_id: String,
+}
+
+/// What holds for records of before a field: the customer may hear of it.
+const fn unless_said() -> bool {
+    true
 }
 
 impl Invoice {

@@ -61,11 +61,14 @@ impl Rendered {
 /// Renders `notice` for one invoice at one stage.
 ///
 /// # Errors
-/// The reason why this customer can't get it: no customer, no part in collection, no valid phone, a variable without a value.
+/// The reason why this customer can't get it: no customer, no part in collection or in reminders, no valid phone, a variable without a value.
 pub fn render(notice: &NoticePlan, stage: Stage, customer: Option<&Customer>, invoice: &Invoice) -> Result<Rendered, SkipReason> {
     let customer = customer.ok_or(SkipReason::NoCustomer)?;
-    if !customer.takes_part_in_collection || (stage == Stage::PreDue && !customer.takes_part_in_pre_due) {
+    if !customer.takes_part_in_collection {
         return Err(SkipReason::NotInCollection);
+    }
+    if stage == Stage::PreDue && !customer.takes_part_in_pre_due {
+        return Err(SkipReason::NotInPreDue);
     }
     let phone = phone::choose(&customer.whatsapp, &customer.mobile_phone).map_err(|_| SkipReason::NoValidPhone)?;
     let variables = variables::render(&notice.entries, &Facts { customer, invoice }).map_err(|_| SkipReason::MissingValue)?;

@@ -45,6 +45,8 @@ fn invoice() -> Invoice {
         portfolio_id: "1".to_owned(),
         contract_id: "1".to_owned(),
         contract_status: String::new(),
+        notifies_overdue: true,
+        no_notice_until: None,
         receipt_type: "Boleto".to_owned(),
         digitable_line: "00190.00009 01234.567890".to_owned(),
         pix_code: "00020126PIX".to_owned(),
@@ -52,6 +54,7 @@ fn invoice() -> Invoice {
         awaiting_confirmation: false,
         reversed: false,
         protested: false,
+        forecast: false,
         renegotiation_id: String::new(),
     }
 }

@@ -140,12 +140,13 @@ columns! {
 }
 
 columns! {
-    /// The columns of `fn_areceber` that are read, and those that only a file has (`status_contrato`, `pix_copia_e_cola`, `link_pagamento`).
+    /// The columns of `fn_areceber` that are read, and those that only a file has (`status_contrato`, `aviso_atraso`,
+    /// `nao_avisar_ate`, `pix_copia_e_cola`, `link_pagamento`).
     InvoiceColumns {
         id, id_cliente, documento, status, liberado, valor, valor_aberto, data_emissao, data_vencimento, pagamento_data,
-        data_cancelamento, filial_id, id_carteira_cobranca, id_contrato, id_contrato_principal, id_contrato_avulso, status_contrato,
+        data_cancelamento, filial_id, id_carteira_cobranca, id_contrato, id_contrato_principal, id_contrato_avulso, status_contrato, aviso_atraso, nao_avisar_ate,
         tipo_recebimento, linha_digitavel, pix_copia_e_cola, link_pagamento, gateway_link, aguardando_confirmacao_pagamento, estornado,
-        titulo_protestado, id_renegociacao_novo, id_renegociacao,
+        titulo_protestado, previsao, id_renegociacao_novo, id_renegociacao,
     }
 }
 
@@ -236,6 +237,11 @@ impl Field<'_> {
     /// A switch; `absent` where the column is not there.
     pub fn switch(self, absent: bool) -> Result<bool, FieldProblem> {
         if self.scalar.is_present() { self.read(value::switch) } else { Ok(absent) }
+    }
+
+    /// A switch that only an `N` turns off: absent and empty are on (`aviso_atraso`, contracts §2.3).
+    pub fn unless_off(self) -> Result<bool, FieldProblem> {
+        Ok(self.text()?.is_empty() || self.switch(true)?)
     }
 
     /// A switch that the webservice must send, and that counts as on where a file has no such column.

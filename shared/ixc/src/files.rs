@@ -48,7 +48,8 @@ pub fn parse_customers<R: Read + Seek>(bytes: R, options: &FileOptions) -> Resul
 }
 
 /// Reads invoices: `id, id_cliente, valor, data_vencimento, status` are required; `valor_aberto, data_emissao, id_carteira_cobranca,
-/// filial_id, id_contrato, status_contrato, liberado, tipo_recebimento, linha_digitavel, pix_copia_e_cola, link_pagamento,
+/// filial_id, id_contrato, status_contrato, aviso_atraso, nao_avisar_ate, liberado, estornado, aguardando_confirmacao_pagamento,
+/// titulo_protestado, previsao, tipo_recebimento, linha_digitavel, pix_copia_e_cola, link_pagamento,
 /// pagamento_data` and the ERP's other columns of [`Invoice`] may be there.
 ///
 /// # Errors

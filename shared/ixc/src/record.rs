@@ -83,6 +83,7 @@ impl Record for Invoice {
         &columns.id
     }
 
+    /// What the contract says is left as it arrives: the webservice has it elsewhere, see `IxcClient::resolve_contracts`.
     fn from_columns(c: &InvoiceColumns, origin: Origin) -> Result<Self, FieldProblem> {
         let status = status(field!(c.status, origin))?;
         let (amount, due_on) = (field!(c.valor, origin), field!(c.data_vencimento, origin));
@@ -107,6 +108,8 @@ impl Record for Invoice {
                 field!(c.id_contrato_avulso, origin),
             ])?,
             contract_status: field!(c.status_contrato, origin).text()?,
+            notifies_overdue: field!(c.aviso_atraso, origin).unless_off()?,
+            no_notice_until: field!(c.nao_avisar_ate, origin).date()?,
             receipt_type: field!(c.tipo_recebimento, origin).text()?,
             digitable_line: field!(c.linha_digitavel, origin).text()?,
             pix_code: field!(c.pix_copia_e_cola, origin).text()?,
@@ -114,6 +117,7 @@ impl Record for Invoice {
             awaiting_confirmation: field!(c.aguardando_confirmacao_pagamento, origin).switch(false)?,
             reversed: field!(c.estornado, origin).switch(false)?,
             protested: field!(c.titulo_protestado, origin).switch(false)?,
+            forecast: is_forecast(field!(c.previsao, origin))?,
             renegotiation_id: first_key([field!(c.id_renegociacao_novo, origin), field!(c.id_renegociacao, origin)])?,
         })
     }
@@ -153,6 +157,15 @@ fn open_amount(field: Field<'_>, status: InvoiceStatus, amount: Centavos) -> Res
         (None, InvoiceStatus::Open) => Ok(amount),
         (None, InvoiceStatus::Received | InvoiceStatus::Cancelled) => Ok(Centavos(0)),
         (None, InvoiceStatus::Partial) => Err(field.problem("what is still owed of a partly paid title")),
+    }
+}
+
+/// `M` is a forecast by hand; `N` and `S` are bases of booking (contracts §2.2), and absent is neither. Another letter would be a guess.
+fn is_forecast(field: Field<'_>) -> Result<bool, FieldProblem> {
+    match field.text()?.to_ascii_uppercase().as_str() {
+        "M" => Ok(true),
+        "N" | "S" | "" => Ok(false),
+        _ => Err(field.problem("N, S, M or empty")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::columns::ColumnsSeed;
+use chrono::NaiveDate;
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
@@ -125,4 +126,26 @@ fn days_before_collection_are_bounded() {
     assert_eq!(days(json!("")).expect("a customer").days_before_collection, 0);
     assert_eq!(days(json!("70000")).expect_err("a problem").shape, "`99999`");
     assert_eq!(days(json!("-1")).expect_err("a problem").shape, "`-9`");
+}
+
+#[test]
+fn the_switches_of_a_file_are_those_of_the_erp() {
+    let columns = |switches: Value| {
+        let mut columns = invoice_columns();
+        columns.as_object_mut().expect("an object").extend(switches.as_object().expect("an object").clone());
+        columns
+    };
+    let plain = read::<Invoice>(&invoice_columns(), Origin::File).expect("a title");
+    assert_eq!((plain.notifies_overdue, plain.no_notice_until, plain.forecast, plain.protested), (true, None, false, false));
+    let all = columns(json!({"aviso_atraso": "N", "nao_avisar_ate": "30/11/2026", "previsao": "M", "titulo_protestado": "S",
+        "aguardando_confirmacao_pagamento": "S", "estornado": "S"}));
+    let all = read::<Invoice>(&all, Origin::File).expect("a title");
+    assert_eq!((all.notifies_overdue, all.no_notice_until), (false, NaiveDate::from_ymd_opt(2026, 11, 30)));
+    assert!(all.forecast && all.protested && all.awaiting_confirmation && all.reversed);
+    for (regime, forecast) in [("N", false), ("S", false), ("", false), ("m", true)] {
+        let read = read::<Invoice>(&with(invoice_columns(), "previsao", json!(regime)), Origin::Webservice).expect("a title");
+        assert_eq!(read.forecast, forecast, "previsao {regime:?}");
+    }
+    check_problem::<Invoice>(&with(invoice_columns(), "previsao", json!("X")), Origin::Webservice, "previsao", "`a`");
+    check_problem::<Invoice>(&with(invoice_columns(), "aviso_atraso", json!("?")), Origin::File, "aviso_atraso", "`?`");
 }

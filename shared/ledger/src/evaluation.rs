@@ -34,6 +34,8 @@ pub struct Candidate {
     pub customer: Option<Customer>,
     /// The messages that exist for it.
     pub known: Vec<Known>,
+    /// The last day of the longest hold on it or its customer; it may be over.
+    pub held_until: Option<NaiveDate>,
 }
 
 /// A message to be written.
@@ -163,8 +165,11 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT i.record AS invoice, c.record AS customer FROM invoices i
-                     LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                    "SELECT i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until
+                     FROM invoices i LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                     LEFT JOIN holds hi ON hi.source_id = i.source_id AND hi.kind = 'invoice' AND hi.subject = i.id AND hi.lifted_at IS NULL
+                     LEFT JOIN holds hc ON hc.source_id = i.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id
+                        AND hc.lifted_at IS NULL
                      WHERE i.source_id = $1 AND i.is_open AND i.due_on >= $2 AND i.due_on <= $3 AND (i.due_on, i.id) > ($4, $5)
                         AND i.observed_at > $7
                      ORDER BY i.due_on, i.id LIMIT $6"
@@ -172,10 +177,7 @@ impl Ledger {
                 values![source_id, due.0, due.1, after_on, after_id, limit, looked_at_after],
             )
             .await?;
-        let mut candidates = rows
-            .iter()
-            .map(|row| Ok(Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known: Vec::new() }))
-            .collect::<Result<Vec<_>, LedgerError>>()?;
+        let mut candidates = rows.iter().map(|row| read_candidate(row, Vec::new())).collect::<Result<Vec<_>, LedgerError>>()?;
         let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let zone = crate::settings::load(&mut tx).await?.window.zone;
         let mut known = known_messages(&mut tx, source_id, &ids, zone).await?;
@@ -191,9 +193,13 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT s.id AS source_id, i.record AS invoice, c.record AS customer FROM sources s
+                    "SELECT s.id AS source_id, i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until,
+                            hc.until_on AS customer_held_until FROM sources s
                      JOIN invoices i ON i.source_id = s.id AND i.id = $1
                      LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                     LEFT JOIN holds hi ON hi.source_id = i.source_id AND hi.kind = 'invoice' AND hi.subject = i.id AND hi.lifted_at IS NULL
+                     LEFT JOIN holds hc ON hc.source_id = i.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id
+                        AND hc.lifted_at IS NULL
                      WHERE s.enabled ORDER BY s.id"
                 ),
                 values![&invoice_id.0],
@@ -205,7 +211,7 @@ impl Ledger {
             let source_id = SourceId(row.id("source_id")?);
             let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
             let known = known.remove(&invoice_id.0).unwrap_or_default();
-            found.push((source_id, Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known }));
+            found.push((source_id, read_candidate(row, known)?));
         }
         Ok(found)
     }
@@ -223,6 +229,15 @@ impl Ledger {
             })
             .await
     }
+}
+
+fn read_candidate(row: &Row, known: Vec<Known>) -> Result<Candidate, LedgerError> {
+    Ok(Candidate {
+        invoice: row.json("invoice")?,
+        customer: row.opt_json("customer")?,
+        known,
+        held_until: crate::holds::held_until(row)?,
+    })
 }
 
 fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {

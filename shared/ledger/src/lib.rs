@@ -15,6 +15,7 @@ pub mod doubt;
 mod error;
 pub mod evaluation;
 pub mod finish;
+pub mod holds;
 mod migrations;
 pub mod mirror;
 pub mod parked;

@@ -48,7 +48,8 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
             sql!(
                 "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
-                        i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
+                        i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
+                        ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
@@ -61,6 +62,8 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                  JOIN runs r ON r.id = m.run_id
                  LEFT JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject
                  LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                 LEFT JOIN holds hi ON hi.source_id = m.source_id AND hi.kind = 'invoice' AND hi.subject = m.subject AND hi.lifted_at IS NULL
+                 LEFT JOIN holds hc ON hc.source_id = m.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id AND hc.lifted_at IS NULL
                  LEFT JOIN policies p ON p.id = m.policy_id AND p.enabled
                  LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.stage = m.stage AND ps.enabled
                  LEFT JOIN policy_stages nx ON nx.policy_id = ps.policy_id AND nx.enabled AND nx.days =
@@ -106,6 +109,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         limits: Limits::read(row)?,
         snapshot: Snapshot {
             stage,
+            days: row.opt_int("days")?,
             state: row.named("state", State::parse)?,
             next_attempt_at: row.opt_instant("next_attempt_at")?,
             expires_at: row.instant("expires_at")?,
@@ -116,6 +120,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
             customer: row.opt_json("customer")?,
             opted_out: row.flag("opted_out")?,
             stopped: stops.hold(&belongs) || row.flag("unapproved")?,
+            held_until: crate::holds::held_until(row)?,
             fresh_until: fresh_until.map(|(at, age)| at + age),
             notice,
             hours: row.opt_json("hours")?,

@@ -120,6 +120,8 @@ pub fn invoice(number: u32) -> Invoice {
         portfolio_id: "1".into(),
         contract_id: number.to_string(),
         contract_status: String::new(),
+        notifies_overdue: true,
+        no_notice_until: None,
         receipt_type: "Boleto".into(),
         digitable_line: String::new(),
         pix_code: String::new(),
@@ -127,6 +129,7 @@ pub fn invoice(number: u32) -> Invoice {
         awaiting_confirmation: false,
         reversed: false,
         protested: false,
+        forecast: false,
         renegotiation_id: String::new(),
     }
 }

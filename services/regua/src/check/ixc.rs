@@ -45,12 +45,25 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
                 Finding::good(format!("titles of {what}"), result)
             }
         });
+        findings.push(contracts(&client, &what).await);
         findings.push(own_senders(&client, &source.name, scene.configuration).await);
     }
     if findings.is_empty() {
         findings.push(Finding::good("IXC", "no [[source]] of kind \"ixc\" is configured"));
     }
     Ok(findings)
+}
+
+/// Whether the token's user may list what the switches of the contracts are in.
+async fn contracts(client: &IxcClient, what: &str) -> Finding {
+    let what = format!("contracts of {what}");
+    match client.probe_contracts().await {
+        Ok(()) => Finding::good(what, "aviso_atraso and nao_avisar_ate are honoured"),
+        Err(error) => {
+            let result = format!("aviso_atraso and nao_avisar_ate can't be honoured: {}", Chain(&error));
+            Finding::bad(what, result, "allow `cliente_contrato` in the ERP's user group of the token")
+        }
+    }
 }
 
 /// Where the ERP's own senders are set (contracts §2.6).

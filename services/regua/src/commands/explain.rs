@@ -1,5 +1,6 @@
 //! `regua policy explain`: which policy decides for an invoice, and what it makes of it.
 
+use crate::commands::holds::hold_json;
 use crate::commands::lists::cell;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
@@ -7,6 +8,7 @@ use chrono::{NaiveDate, SecondsFormat};
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
+use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, policy_for, value_of};
 use regua_ledger::evaluation::Candidate;
 use serde_json::{Value, json};
@@ -31,7 +33,10 @@ impl Session {
         let (sources, policies) = (self.ledger.sources().await?, self.ledger.policies().await?);
         for (source_id, candidate) in &found {
             let source = sources.iter().find(|source| source.id == *source_id).map_or("", |source| source.name.as_str());
-            let told = told(source, candidate, &policies, day);
+            let mut told = told(source, candidate, &policies, day);
+            let invoice = &candidate.invoice;
+            let holds = self.ledger.holds_on(*source_id, &invoice.id, invoice.customer_id.as_ref()).await?;
+            told["holds"] = holds.iter().map(hold_json).collect();
             match format {
                 Format::Json => output::line(&told),
                 Format::Human => print(&told),
@@ -58,12 +63,36 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
     json!({
         "source": source, "invoice": invoice.id, "due_on": invoice.due_on, "status": invoice.status.letter(),
         "open_amount": invoice.open_amount.format_brl(), "customer_known": customer.is_some(), "on": day.today,
-        "policy": chosen.map(|policy| &policy.name), "considered": considered,
+        "switches": switches(invoice, customer, day.today), "policy": chosen.map(|policy| &policy.name), "considered": considered,
         "stages": chosen.map(|policy| stages(policy, candidate)),
         "decision": chosen.map_or_else(|| "no policy lets it through: it is counted as no_policy and nothing is sent".to_owned(), |policy| {
             decision(policy, candidate, day)
         }),
     })
+}
+
+/// The ERP's switches that keep it, or some stage of it, silent on a date: by their own names, as they stand.
+fn switches(invoice: &Invoice, customer: Option<&Customer>, today: NaiveDate) -> Value {
+    let customers = |say: fn(&Customer) -> bool| customer.is_some_and(say);
+    let thrown = [
+        ("liberado", "N", !invoice.released),
+        ("estornado", "S", invoice.reversed),
+        ("aguardando_confirmacao_pagamento", "S", invoice.awaiting_confirmation),
+        ("titulo_protestado", "S", invoice.protested),
+        ("previsao", "M", invoice.forecast),
+        ("aviso_atraso", "N", !invoice.notifies_overdue),
+        ("participa_cobranca", "N", customers(|customer| !customer.takes_part_in_collection)),
+        ("participa_pre_cobranca", "N", customers(|customer| !customer.takes_part_in_pre_due)),
+    ];
+    let mut switches: serde_json::Map<_, _> =
+        thrown.into_iter().filter(|(_, _, is)| *is).map(|(name, value, _)| (name.to_owned(), json!(value))).collect();
+    if let Some(until) = invoice.no_notice_until.filter(|until| today <= *until) {
+        switches.insert("nao_avisar_ate".into(), json!(until));
+    }
+    if let Some(days) = customer.map(|customer| customer.days_before_collection).filter(|days| *days > 0) {
+        switches.insert("num_dias_cob".into(), json!(days));
+    }
+    Value::Object(switches)
 }
 
 fn wanted(filters: &PolicyFilters, filter: Filter) -> String {
@@ -88,8 +117,8 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 
 /// What update-collections would make of it, in a sentence.
 fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> String {
-    let Candidate { invoice, customer, known } = candidate;
-    match decide(policy, invoice, customer.as_ref(), known, day) {
+    let Candidate { invoice, customer, known, held_until } = candidate;
+    match decide(policy, invoice, customer.as_ref(), known, *held_until, day) {
         Ok(decided) => {
             let stage = decided.stage.stage;
             let again = if decided.revives.is_some() { "comes back" } else { "is written" };
@@ -102,7 +131,10 @@ fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> String 
                 Err(why) => format!("{stage} is due since {}, but nothing is sent: skipped, {why}", decided.stage_day),
             }
         }
-        Err(NotDue::NotOwed) => "it is not owed: paid, cancelled, hidden, reversed, or a payment is in flight".into(),
+        Err(NotDue::NotOwed(why)) => format!("it is not to be charged: {why}"),
+        Err(NotDue::BeforeCollection { stage, from_days }) => {
+            format!("{stage} is due, but the customer's num_dias_cob lets collection begin {from_days} days after the due date")
+        }
         Err(NotDue::NoStage) => "no stage is due on this date".into(),
         Err(NotDue::Said { stage, state }) => {
             format!("its {stage} message is {state}: nothing earlier is said, nor the same again")
@@ -128,6 +160,13 @@ fn print(told: &Value) {
         field("open_amount"),
         field("on")
     );
+    for (name, value) in told["switches"].as_object().into_iter().flatten() {
+        say!("switch {name} = {}", cell(value));
+    }
+    for hold in told["holds"].as_array().into_iter().flatten() {
+        let part = |name: &str| cell(&hold[name]);
+        say!("ON HOLD: {} {} until {}, by {}: {}", part("kind"), part("id"), part("until"), part("by"), part("why"));
+    }
     for policy in told["considered"].as_array().into_iter().flatten() {
         let part = |name: &str| cell(&policy[name]);
         if policy["decides"] == true {

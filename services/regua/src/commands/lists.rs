@@ -15,7 +15,7 @@ pub(super) const UNAPPROVED: &str =
     "\nIT WAITS: it holds far more than usual. Look at `regua messages --run ID`, then `regua runs approve ID --why TEXT`";
 
 /// Rows that one page of a list reads.
-const PAGE: u32 = 1000;
+pub(super) const PAGE: u32 = 1000;
 
 impl Session {
     pub async fn runs(&self, format: Format) -> anyhow::Result<Outcome> {
@@ -83,7 +83,7 @@ impl Session {
 
     pub async fn status(&self, format: Format) -> anyhow::Result<Outcome> {
         let (counts, stops, now) = (self.ledger.counts().await?, self.ledger.stops().await?, self.ledger.now().await?);
-        let sources = self.ledger.sources().await?;
+        let (sources, holds) = (self.ledger.sources().await?, self.ledger.holds_in_force().await?);
         let runs = self.ledger.runs(2).await?;
         let states: serde_json::Map<_, _> =
             counts.by_state.iter().map(|(state, n)| (state.as_str().to_owned(), json!(n))).collect();
@@ -104,7 +104,7 @@ impl Session {
                 "{}",
                 json!({
                     "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs,
-                    "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json),
+                    "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json), "holds": holds,
                 })
             );
             return Ok(Outcome::Done);
@@ -127,6 +127,9 @@ impl Session {
                 cell(&stop["raised_by"]),
                 cell(&stop["why"])
             );
+        }
+        for (kind, n) in &holds {
+            say!("ON HOLD      {n} {kind}s: `regua hold list`");
         }
         for run in &waiting {
             say!(

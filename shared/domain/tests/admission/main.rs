@@ -83,6 +83,8 @@ fn invoice() -> Invoice {
         portfolio_id: String::new(),
         contract_id: String::new(),
         contract_status: String::new(),
+        notifies_overdue: true,
+        no_notice_until: None,
         receipt_type: String::new(),
         digitable_line: String::new(),
         pix_code: String::new(),
@@ -90,6 +92,7 @@ fn invoice() -> Invoice {
         awaiting_confirmation: false,
         reversed: false,
         protested: false,
+        forecast: false,
         renegotiation_id: String::new(),
     }
 }
@@ -108,6 +111,7 @@ fn notice() -> NoticePlan {
 fn ready() -> Snapshot {
     Snapshot {
         stage: Stage::Overdue,
+        days: Some(3),
         state: State::Queued,
         next_attempt_at: None,
         expires_at: closes() + TimeDelta::days(30),
@@ -116,6 +120,7 @@ fn ready() -> Snapshot {
         phone_slot_at: None,
         invoice: Some(invoice()),
         customer: Some(customer()),
+        held_until: None,
         notice: Some(notice()),
         hours: None,
         next_stage: None,
@@ -227,12 +232,37 @@ fn a_message_that_is_not_called_for_is_skipped_with_its_reason() {
         i.status = InvoiceStatus::Cancelled;
     });
     skips(&renegotiated, SkipReason::Renegotiated);
-    skips(&with(|i| i.reversed = true), SkipReason::NotChargeable);
+    skips(&with(|i| i.reversed = true), SkipReason::Reversed);
     skips(&with(|i| i.due_on = day("2026-03-07")), SkipReason::DueDateMoved);
     skips(&Snapshot { notice: None, ..ready() }, SkipReason::StageOff);
     skips(&Snapshot { opted_out: true, ..ready() }, SkipReason::OptedOut);
     skips(&Snapshot { customer: None, ..ready() }, SkipReason::NoCustomer);
     skips(&Snapshot { customer: Some(Customer { mobile_phone: "1".into(), ..customer() }), ..ready() }, SkipReason::NoValidPhone);
+}
+
+/// F4 for the ERP's switches and our own holds: thrown between the decision and the start.
+#[test]
+fn a_switch_or_a_hold_that_came_after_the_decision_stops_the_message() {
+    let (today, yesterday) = (Some(day("2026-03-09")), Some(day("2026-03-08")));
+    let with = |change: fn(&mut Invoice)| {
+        let mut changed = invoice();
+        change(&mut changed);
+        Snapshot { invoice: Some(changed), ..ready() }
+    };
+    skips(&with(|i| i.protested = true), SkipReason::Protested);
+    skips(&with(|i| i.forecast = true), SkipReason::Forecast);
+    skips(&with(|i| i.notifies_overdue = false), SkipReason::OverdueNoticesOff);
+    skips(&with(|i| i.no_notice_until = Some(day("2026-03-09"))), SkipReason::NoNoticeUntil);
+    skips(&Snapshot { held_until: today, ..ready() }, SkipReason::OnHold);
+    let patient = Customer { days_before_collection: 4, ..customer() };
+    skips(&Snapshot { customer: Some(patient), ..ready() }, SkipReason::BeforeCollection);
+    // What is over, or speaks of another kind of stage, stops nothing.
+    let reminder = Snapshot { days: Some(0), ..with(|i| i.notifies_overdue = false) };
+    let event = Snapshot { due_on: None, days: None, held_until: today, ..with(|i| i.protested = true) };
+    let over = Snapshot { held_until: yesterday, ..with(|i| i.no_notice_until = Some(day("2026-03-08"))) };
+    for snapshot in [reminder, event, over] {
+        assert!(matches!(World::new().admit(&snapshot), Verdict::Start { .. }), "{snapshot:?}");
+    }
 }
 
 #[test]
@@ -306,7 +336,7 @@ fn a_clock_that_fell_back_does_not_close_the_gate() {
 fn who_takes_no_part_in_reminders_gets_the_later_stages() {
     let customer = Some(Customer { takes_part_in_pre_due: false, ..customer() });
     let reminder = Snapshot { stage: Stage::PreDue, customer: customer.clone(), ..ready() };
-    skips(&reminder, SkipReason::NotInCollection);
+    skips(&reminder, SkipReason::NotInPreDue);
     assert!(matches!(World::new().admit(&Snapshot { customer, ..ready() }), Verdict::Start { .. }));
 }
 

@@ -2,6 +2,7 @@
 
 mod closed_days;
 mod policies;
+mod switches;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc, Weekday};
 use chrono_tz::America::Sao_Paulo;
@@ -71,6 +72,8 @@ fn invoice() -> Invoice {
         portfolio_id: String::new(),
         contract_id: String::new(),
         contract_status: String::new(),
+        notifies_overdue: true,
+        no_notice_until: None,
         receipt_type: String::new(),
         digitable_line: String::new(),
         pix_code: String::new(),
@@ -78,6 +81,7 @@ fn invoice() -> Invoice {
         awaiting_confirmation: false,
         reversed: false,
         protested: false,
+        forecast: false,
         renegotiation_id: String::new(),
     }
 }
@@ -135,7 +139,7 @@ fn decide<'a>(
     known: &[Known],
     today: NaiveDate,
 ) -> Option<Decided<'a>> {
-    regua_domain::decide::decide(policy, invoice, customer, known, run_of(today, 0)).ok()
+    regua_domain::decide::decide(policy, invoice, customer, known, None, run_of(today, 0)).ok()
 }
 
 /// Reminder, due day, two stages of which the second comes within the catch-up of the first, a late one, and an event.
@@ -272,14 +276,14 @@ fn what_cannot_be_sent_is_decided_with_its_reason() {
     assert_eq!(reason(None), Some(SkipReason::NoCustomer));
     assert_eq!(reason(Some(Customer { mobile_phone: String::new(), ..customer() })), Some(SkipReason::NoValidPhone));
     assert_eq!(reason(Some(Customer { takes_part_in_collection: false, ..customer() })), Some(SkipReason::NotInCollection));
-    assert_eq!(reason(Some(Customer { takes_part_in_pre_due: false, ..customer() })), Some(SkipReason::NotInCollection));
+    assert_eq!(reason(Some(Customer { takes_part_in_pre_due: false, ..customer() })), Some(SkipReason::NotInPreDue));
     assert_eq!(reason(Some(customer())), None);
 }
 
 #[test]
 fn a_message_is_called_for_while_its_invoice_is_open_and_due_on_its_day() {
     type Row = (fn(&mut Invoice), Result<(), SkipReason>);
-    let table: [Row; 11] = [
+    let table: [Row; 12] = [
         (|_| {}, Ok(())),
         (|i| i.status = InvoiceStatus::Partial, Ok(())),
         (|i| i.status = InvoiceStatus::Received, Err(SkipReason::Paid)),
@@ -299,9 +303,10 @@ fn a_message_is_called_for_while_its_invoice_is_open_and_due_on_its_day() {
             },
             Err(SkipReason::Paid),
         ),
-        (|i| i.released = false, Err(SkipReason::NotChargeable)),
+        (|i| i.released = false, Err(SkipReason::Unreleased)),
         (|i| i.open_amount = Centavos(0), Err(SkipReason::NotChargeable)),
-        (|i| i.awaiting_confirmation = true, Err(SkipReason::NotChargeable)),
+        (|i| i.awaiting_confirmation = true, Err(SkipReason::AwaitingConfirmation)),
+        (|i| i.reversed = true, Err(SkipReason::Reversed)),
         (|i| i.due_on = plus(1), Err(SkipReason::DueDateMoved)),
     ];
     for (change, expected) in table {

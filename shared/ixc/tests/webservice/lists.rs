@@ -4,7 +4,7 @@ use crate::raw_erp::{Erp, Flaws, Server, Total, customer, title};
 use chrono::NaiveDate;
 use regua_domain::ids::{CustomerId, InvoiceId};
 use regua_domain::mirror::Invoice;
-use regua_ixc::webservice::{IxcClient, IxcError, Page, Places};
+use regua_ixc::webservice::{IxcClient, IxcError, Page, Places, Refusal};
 use serde_json::{Value, json};
 
 fn day(text: &str) -> NaiveDate {
@@ -227,7 +227,71 @@ async fn contracts_say_whether_to_warn() {
     let server = Erp::new([("cliente_contrato", rows)]).start().await;
     let ids: Vec<String> = (1..=4).map(|id: u64| id.to_string()).collect();
     let page = server.client().contracts_by_id(&ids).await.expect("contracts");
-    let found: Vec<(bool, Option<NaiveDate>)> = page.rows.iter().map(|c| (c.warns_of_delay, c.no_warning_until)).collect();
+    let found: Vec<(bool, Option<NaiveDate>)> = page.rows.iter().map(|c| (c.notifies_overdue, c.no_notice_until)).collect();
     assert_eq!(found, [(true, None), (false, None), (true, Some(day("2026-11-30")))]);
     assert_eq!(page.problems[0].to_string(), "cliente_contrato 4: aviso_atraso is `?`, expected S, N or empty");
+}
+
+/// A title of this contract.
+fn of_contract(id: u64, contract: &str) -> Value {
+    let mut title = title(id, "A", "2026-11-24");
+    title["id_contrato"] = json!(contract);
+    title
+}
+
+async fn titles_with_contracts(server: &Server, ids: std::ops::RangeInclusive<u64>) -> Vec<Invoice> {
+    server.client().titles_by_id(&invoice_ids(ids)).await.expect("titles").rows
+}
+
+#[tokio::test]
+async fn a_title_gets_what_its_contract_says_and_is_left_out_where_that_is_unreadable() {
+    let contract = |id: &str, status: &str, warning: &str, until: &str| json!({"id": id, "id_cliente": "2", "status": status, "aviso_atraso": warning, "nao_avisar_ate": until});
+    let contracts = vec![
+        contract("10", "A", "", "0000-00-00"),
+        contract("11", "I", "N", "2026-11-30"),
+        contract("12", "A", "S", "30/11/2026"),
+    ];
+    let mut paid = of_contract(7, "12");
+    paid["status"] = json!("R");
+    let titles = vec![
+        of_contract(1, "10"),
+        of_contract(2, "11"),
+        of_contract(3, "12"),
+        of_contract(4, "13"),
+        of_contract(5, "0"),
+        of_contract(6, "x"),
+        paid,
+    ];
+    let server = Erp::new([("fn_areceber", titles), ("cliente_contrato", contracts)]).start().await;
+    let mut titles = titles_with_contracts(&server, 1..=7).await;
+    let page = server.client().resolve_contracts(&mut titles).await.expect("contracts");
+    let found: Vec<_> =
+        titles.iter().map(|t| (t.id.0.as_str(), t.contract_status.as_str(), t.notifies_overdue, t.no_notice_until)).collect();
+    let unrestricted = |id| (id, "", true, None);
+    assert_eq!(
+        found,
+        [
+            ("1", "A", true, None),
+            ("2", "I", false, Some(day("2026-11-30"))),
+            unrestricted("4"),
+            unrestricted("5"),
+            unrestricted("6"),
+            unrestricted("7")
+        ]
+    );
+    assert_eq!((page.rows_read, page.problems.len()), (3, 1));
+    let asked: Vec<Value> =
+        server.requests().iter().filter(|r| r.resource() == "cliente_contrato").map(|r| r.body["query"].clone()).collect();
+    assert_eq!(asked, [json!("10,11,12,13")], "one request for the page");
+}
+
+#[tokio::test]
+async fn contracts_that_may_not_be_listed_are_a_refusal_of_their_own_and_change_no_title() {
+    let server = Erp::new([("fn_areceber", vec![of_contract(1, "10")])]).start().await;
+    let before = titles_with_contracts(&server, 1..=1).await;
+    let mut titles = before.clone();
+    let refused = |error| matches!(error, IxcError::Refused { refusal: Refusal::ResourceUnavailable, .. });
+    assert!(refused(server.client().resolve_contracts(&mut titles).await.expect_err("a refusal")));
+    assert_eq!(titles, before);
+    assert!(refused(server.client().probe_contracts().await.expect_err("a refusal")));
 }

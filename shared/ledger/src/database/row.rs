@@ -77,7 +77,7 @@ macro_rules! value_from_id {
         }
     )+};
 }
-value_from_id!(LedgerId IntegrationId ChannelId BusinessId NoticeId PolicyId TaskId SourceId RunId MessageId AttemptId StopId);
+value_from_id!(LedgerId IntegrationId ChannelId BusinessId NoticeId PolicyId TaskId SourceId RunId MessageId AttemptId HoldId StopId);
 
 impl<T: Nullable> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {

@@ -3,10 +3,13 @@
 use crate::databases::Fixture;
 use crate::setup::Setup;
 use crate::world::World;
+use regua_domain::switches::HoldKind;
 use std::collections::BTreeSet;
 
-const POSTGRES: &str = include_str!("../../migrations/postgres/0001_initial.sql");
-const SQLITE: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+const POSTGRES: &str =
+    concat!(include_str!("../../migrations/postgres/0001_initial.sql"), include_str!("../../migrations/postgres/0004_holds.sql"));
+const SQLITE: &str =
+    concat!(include_str!("../../migrations/sqlite/0001_initial.sql"), include_str!("../../migrations/sqlite/0004_holds.sql"));
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
 struct Violation {
@@ -120,6 +123,14 @@ fn of_work() -> Vec<Violation> {
             copy("stops", &["id", "scope", "target", "raised_by", "why", "since_at"], &[ID]),
         ),
         check("the_scopes_are_closed", "UPDATE stops SET scope = 'universe'"),
+        check("the_kinds_of_holds_are_closed", "UPDATE holds SET kind = 'city'"),
+        unique(
+            "one_open_hold_per_subject",
+            "holds.source_id, holds.kind, holds.subject",
+            copy("holds", &["id", "source_id", "kind", "subject", "until_on", "why", "set_by", "since_at"], &[ID]),
+        ),
+        check("a_lifted_hold_says_by_whom_and_why", "UPDATE holds SET lifted_at = 1, lifted_by = 'ana'"),
+        check("a_lifted_hold_says_by_whom_and_why", "UPDATE holds SET lifted_why = 'over'"),
     ]
 }
 
@@ -189,6 +200,7 @@ async fn every_named_constraint_refuses_what_its_name_says(f: Fixture) {
         until_at: None,
     };
     w.ledger.raise_stop(stop).await.unwrap();
+    crate::holds::hold(&w, HoldKind::Invoice, "i0001", "2026-03-09").await;
     let violations: Vec<_> = [of_messages(), of_work(), of_configuration()].into_iter().flatten().collect();
     for Violation { constraint, statement, columns } in &violations {
         let error = w.f.try_execute(statement.clone()).await.expect_err(constraint).to_string();

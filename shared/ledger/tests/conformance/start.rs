@@ -111,7 +111,7 @@ async fn a_message_that_is_not_called_for_any_more_ends_unsent(f: Fixture) {
         SkipReason::Paid,
         SkipReason::Cancelled,
         SkipReason::Renegotiated,
-        SkipReason::NotChargeable,
+        SkipReason::AwaitingConfirmation,
         SkipReason::DueDateMoved,
         SkipReason::NoValidPhone,
         SkipReason::OptedOut,

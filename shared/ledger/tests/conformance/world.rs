@@ -84,6 +84,8 @@ pub fn invoice(number: u32, customer: u32, due_on: NaiveDate) -> Invoice {
         portfolio_id: String::new(),
         contract_id: String::new(),
         contract_status: String::new(),
+        notifies_overdue: true,
+        no_notice_until: None,
         receipt_type: String::new(),
         digitable_line: String::new(),
         pix_code: String::new(),
@@ -91,6 +93,7 @@ pub fn invoice(number: u32, customer: u32, due_on: NaiveDate) -> Invoice {
         awaiting_confirmation: false,
         reversed: false,
         protested: false,
+        forecast: false,
         renegotiation_id: String::new(),
     }
 }
@@ -188,7 +191,14 @@ impl World {
                 no_policy += 1;
                 continue;
             };
-            let decided = decide::decide(policy, &candidate.invoice, candidate.customer.as_ref(), &candidate.known, day);
+            let decided = decide::decide(
+                policy,
+                &candidate.invoice,
+                candidate.customer.as_ref(),
+                &candidate.known,
+                candidate.held_until,
+                day,
+            );
             let Ok(decided) = decided else { continue };
             messages.push(NewMessage {
                 id: decided.revives.unwrap_or_else(|| MessageId(new_id())),

@@ -29,7 +29,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use world::{World, finished, invoice, sent, today};
 
 /// Tables that grow with the provider's age or size.
-const LARGE: [&str; 7] = ["messages", "message_texts", "attempts", "recipients", "invoices", "customers", "invoice_events"];
+const LARGE: [&str; 8] =
+    ["messages", "message_texts", "attempts", "recipients", "invoices", "customers", "invoice_events", "holds"];
 /// An index that holds only what is on its way: reading all of it is reading all that waits.
 const LIVE: &str = "live_messages_best_first";
 /// What a provider of a few years has, enough for PostgreSQL to plan for it.

@@ -63,7 +63,7 @@ impl Plan {
         let mut messages = Vec::with_capacity(invoices.len());
         for (invoice, number) in invoices {
             let customer = provider::customer(number);
-            let decided = decide(&policy, &invoice, Some(&customer), &[], day).ok().context("every invoice is due")?;
+            let decided = decide(&policy, &invoice, Some(&customer), &[], None, day).ok().context("every invoice is due")?;
             let text = decided.text.map_err(|why| anyhow::anyhow!("no message is skipped, but this one is {why}"))?;
             let route = &routes[&decided.stage.notice.channel_id];
             let (id, attempt) = (new_id(), new_id());

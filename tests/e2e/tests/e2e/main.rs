@@ -7,6 +7,7 @@ mod checks;
 mod demo;
 mod embedded;
 mod hints;
+mod holds;
 mod import;
 mod policies;
 mod separate;

@@ -171,6 +171,11 @@ impl Provider {
         Some(Contract { id, customer, status, warns_of_delay: !(draw >> 32).is_multiple_of(100), no_warning_until })
     }
 
+    /// What a contract says about warning its customer: `aviso_atraso`, `nao_avisar_ate`. Each keeps 1 in 100 silent.
+    pub fn warnings_of(&self, contract: u64) -> Option<(bool, Option<NaiveDate>)> {
+        self.contract(contract).map(|contract| (contract.warns_of_delay, contract.no_warning_until))
+    }
+
     pub(crate) fn contracts(&self) -> u64 {
         self.customers + self.customers / 10
     }

@@ -35,6 +35,10 @@ pub enum OddTitle {
     WithoutCustomer,
     /// `data_vencimento` is 0000-00-00. 1 in 1000.
     WithoutDueDate,
+    /// `titulo_protestado` S. 4 in 1000.
+    Protested,
+    /// `previsao` M. 4 in 1000.
+    Forecast,
 }
 
 /// `status` of a title (contracts §2.2).
@@ -142,6 +146,8 @@ impl Provider {
             20..40 => Some(OddTitle::PartiallyPaid),
             40..46 => Some(OddTitle::WithoutCustomer),
             46 => Some(OddTitle::WithoutDueDate),
+            47..51 => Some(OddTitle::Protested),
+            51..55 => Some(OddTitle::Forecast),
             _ => None,
         }
     }

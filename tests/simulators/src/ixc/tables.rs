@@ -103,6 +103,9 @@ impl Table for Titles<'_> {
             "pagamento_valor" if title.status == TitleStatus::Received => Value::Cents(title.amount_cents),
             "liberado" => flag(title.odd != Some(OddTitle::Unreleased)),
             "aguardando_confirmacao_pagamento" => flag(title.odd == Some(OddTitle::AwaitingConfirmation) && title.is_open()),
+            "titulo_protestado" => flag(title.odd == Some(OddTitle::Protested)),
+            // Contracts §2.2: `S` is what the vendor's sample of an ordinary title has.
+            "previsao" => Value::text(if title.odd == Some(OddTitle::Forecast) { "M" } else { "S" }),
             // Contracts §2.2: one-off titles have only `id_contrato_avulso`.
             "id_contrato" => {
                 if one_off() {

@@ -280,6 +280,8 @@ async fn enumerated_odd_cases_are_what_a_client_reads() -> anyhow::Result<()> {
         (OddTitle::PartiallyPaid, "status", ["P", "P"]),
         (OddTitle::WithoutCustomer, "id_cliente", ["0", ""]),
         (OddTitle::WithoutDueDate, "data_vencimento", ["0000-00-00", "0000-00-00"]),
+        (OddTitle::Protested, "titulo_protestado", ["S", "S"]),
+        (OddTitle::Forecast, "previsao", ["M", "M"]),
     ] {
         let ids = ixc.simulator.odd_titles(odd, 5);
         assert!(!ids.is_empty(), "{odd:?}");
