@@ -170,6 +170,10 @@ names! {
         Cancelled = "cancelled",
         /// The invoice was renegotiated.
         Renegotiated = "renegotiated",
+        /// What the message speaks of was undone: the invoice is owed again, or its payment was reversed.
+        Reopened = "reopened",
+        /// The customer is negatively listed again.
+        ListedAgain = "listed_again",
         /// The invoice is hidden, reversed, or a payment is in flight.
         NotChargeable = "not_chargeable",
         /// The due date moved: another occasion.
@@ -202,6 +206,8 @@ impl SkipReason {
             Self::Paid
             | Self::Cancelled
             | Self::Renegotiated
+            | Self::Reopened
+            | Self::ListedAgain
             | Self::NotChargeable
             | Self::DueDateMoved
             | Self::OptedOut

@@ -284,8 +284,8 @@ async fn apply_policy(
         let activated_on = since.get(stage.stage.as_str()).copied().filter(|_| goes_on).unwrap_or(today);
         tx.execute(
             sql!(
-                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on, closed_day, hours)
-                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT))"
+                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on, closed_day, hours, only_after_notice)
+                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT), $9)"
             ),
             values![
                 id,
@@ -295,7 +295,8 @@ async fn apply_policy(
                 stage.enabled,
                 activated_on,
                 stage.closed_day.map(ClosedDay::as_str),
-                stage.hours.map(hours_json)
+                stage.hours.map(hours_json),
+                stage.only_after_notice.unwrap_or(true)
             ],
         )
         .await?;
@@ -490,8 +491,8 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
         let stages = tx
             .fetch(
                 sql!(
-                    "SELECT ps.stage, ps.days, ps.enabled, ps.closed_day, ps.hours, n.name AS notice FROM policy_stages ps
-                     JOIN notices n ON n.id = ps.notice_id WHERE ps.policy_id = $1"
+                    "SELECT ps.stage, ps.days, ps.enabled, ps.only_after_notice, ps.closed_day, ps.hours, n.name AS notice
+                     FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id WHERE ps.policy_id = $1"
                 ),
                 values![row.id("id")?],
             )
@@ -500,6 +501,7 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
             let stage = row.named("stage", Stage::parse)?;
             Ok(PolicyStage {
                 stage,
+                only_after_notice: if stage.kind() == StageKind::Event { Some(row.flag("only_after_notice")?) } else { None },
                 days: row.opt_int("days")?.and_then(|days| i16::try_from(days).ok()),
                 notice: row.text("notice")?,
                 enabled: row.flag("enabled")?,

@@ -24,6 +24,10 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0003_sending_times.sql"),
         sqlite: include_str!("../migrations/sqlite/0003_sending_times.sql"),
     },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0004_events.sql"),
+        sqlite: include_str!("../migrations/sqlite/0004_events.sql"),
+    },
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

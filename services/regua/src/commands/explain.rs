@@ -7,7 +7,7 @@ use chrono::{NaiveDate, SecondsFormat};
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
-use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, policy_for, value_of};
+use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, measured, policy_for, value_of};
 use regua_ledger::evaluation::Candidate;
 use serde_json::{Value, json};
 
@@ -31,7 +31,8 @@ impl Session {
         let (sources, policies) = (self.ledger.sources().await?, self.ledger.policies().await?);
         for (source_id, candidate) in &found {
             let source = sources.iter().find(|source| source.id == *source_id).map_or("", |source| source.name.as_str());
-            let told = told(source, candidate, &policies, day);
+            let mut told = told(source, candidate, &policies, day);
+            told["events"] = json!(self.ledger.events_of_invoice(*source_id, invoice).await?);
             match format {
                 Format::Json => output::line(&told),
                 Format::Human => print(&told),
@@ -50,7 +51,7 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
         .map(|policy| match policy.filters.kept_out_by(invoice, customer) {
             Some(filter) => json!({
                 "policy": policy.name, "decides": false, "kept_out_by": filter.as_str(), "wants": wanted(&policy.filters, filter),
-                "has": if filter == Filter::AmountMin { Some(invoice.open_amount.format_brl()) } else { value_of(filter, invoice, customer).map(str::to_owned) },
+                "has": if filter == Filter::AmountMin { Some(measured(invoice).format_brl()) } else { value_of(filter, invoice, customer).map(str::to_owned) },
             }),
             None => json!({ "policy": policy.name, "decides": chosen.is_some_and(|chosen| chosen.id == policy.id) }),
         })
@@ -153,6 +154,11 @@ fn print(told: &Value) {
         .collect();
     if !rows.is_empty() {
         say!("{}", table(&headings, &rows).trim_end());
+    }
+    for event in told["events"].as_array().into_iter().flatten() {
+        let part = |name: &str| cell(&event[name]);
+        let outcome = if event["outcome"].is_null() { "not decided yet".to_owned() } else { part("outcome") };
+        say!("{} on {}: {outcome} {}", part("kind"), part("happened_on"), part("message"));
     }
     say!("{}", field("decision"));
 }

@@ -39,9 +39,10 @@ async fn a_second_migration_changes_nothing(f: Fixture) {
 async fn a_ledger_of_a_newer_regua_is_refused(f: Fixture) {
     let ledger = f.open().await;
     ledger.migrate().await.unwrap();
+    let migrations = f.count("migrations").await;
     f.execute("INSERT INTO migrations (version, applied_at) VALUES (999, 0)").await;
     let error = ledger.migrate().await.unwrap_err();
-    assert!(matches!(error, LedgerError::Newer { found: 999, known: 1.. }), "{error}");
+    assert!(matches!(error, LedgerError::Newer { found: 999, known } if known == migrations), "{error}");
     assert!(error.to_string().contains("start the newer"), "{error}");
 }
 

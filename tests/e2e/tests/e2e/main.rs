@@ -5,6 +5,7 @@
 mod changes;
 mod demo;
 mod embedded;
+mod events;
 mod hints;
 mod import;
 mod policies;
