@@ -1,10 +1,11 @@
 //! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
 
+use crate::events::decide_events;
 use chrono::NaiveDate;
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::MessageId;
 use regua_domain::policy::{PolicyPlan, policy_for};
-use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage};
+use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::{Cursor, LeasedRun};
 use regua_ledger::settings::Settings;
@@ -22,9 +23,12 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
     let settings = ledger.settings().await?;
     let plans = ledger.policies().await?;
     let today = leased.run.evaluates_on.unwrap_or(settings.times().date_at(leased.run.planned_at));
-    let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|source| source.id);
+    for source in &sources {
+        decide_events(ledger, leased, source, &plans, &settings, &mut sum).await?;
+    }
+    let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
     let evaluation = Evaluation { ledger, leased, policies: &plans, today, settings: &settings, due };
     for source in sources {
         let resume = leased.cursor.as_ref();
@@ -59,15 +63,9 @@ impl Evaluation<'_> {
         let mut page = self.page(source, from).await?;
         while let Some(Page { batch, is_last }) = page {
             let cursor = batch.cursor.clone();
-            let next = async { if is_last { Ok(None) } else { self.page(source, Some(cursor)).await } };
+            let next = async { if is_last { Ok(None) } else { self.page(source, cursor).await } };
             let (counts, next) = tokio::join!(self.ledger.commit_evaluation(batch), next);
-            let counts = counts?;
-            sum.held += counts.held;
-            sum.skipped += counts.skipped;
-            sum.revived += counts.revived;
-            sum.superseded += counts.superseded;
-            sum.blocked += counts.blocked;
-            sum.waits_for_approval |= counts.waits_for_approval;
+            sum.add(counts?);
             page = next?;
         }
         Ok(())
@@ -96,8 +94,9 @@ impl Evaluation<'_> {
             owner: self.leased.owner,
             planned_at: self.leased.run.planned_at,
             source_id: source.id,
-            cursor: Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() },
+            cursor: Some(Cursor { source_id: source.id, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() }),
             messages,
+            events: Vec::new(),
             no_policy,
         };
         Ok(Some(Page { batch, is_last: candidates.len() < limit as usize }))
@@ -110,9 +109,9 @@ impl Evaluation<'_> {
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),
             revives: revives.is_some(),
-            subject: invoice.id.clone(),
+            subject: invoice.id.0.clone(),
             stage: stage.stage,
-            due_on: invoice.due_on,
+            occasion: Occasion::DueDate(invoice.due_on),
             policy_id: policy.id,
             notice_id: stage.notice.id,
             channel_id: stage.notice.channel_id,

@@ -1,6 +1,7 @@
 //! Consumes ticks: leases the run that each names, does it, ends it. Syncing, deciding and releasing live in their own modules.
 
 pub mod evaluate;
+mod events;
 pub mod import;
 pub mod sync;
 mod work;

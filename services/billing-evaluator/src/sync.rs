@@ -160,6 +160,8 @@ impl Syncer {
         let mut tally = Tally::default();
         self.list_open(reader, sync, (from, to), &mut tally).await?;
         self.reread_unseen(reader, sync, from, &mut tally).await?;
+        self.reread_told(reader, sync, &mut tally).await?;
+        self.reread_listed(reader, sync, &mut tally).await?;
         tally.budget.verdict().map_err(SyncError::BadRows)?;
         Ok(tally)
     }
@@ -196,6 +198,7 @@ impl Syncer {
             let issued_at = self.ledger.now().await?;
             let page = reader.client.titles_by_id(&unseen).await?;
             tally.reread += page.rows.len();
+            self.write_customers(reader, sync, &page.rows, tally).await?;
             self.write_titles(reader, sync, page, issued_at, tally).await?;
             after = Some(last);
         }
@@ -216,6 +219,31 @@ impl Syncer {
         Ok(())
     }
 
+    /// Re-reads by id the titles that ended and that a waiting message speaks of: a payment may have been reversed since.
+    async fn reread_told(&self, reader: &Reader, sync: Sync, tally: &mut Tally) -> Result<(), SyncError> {
+        let mut after = None;
+        loop {
+            let told = self.ledger.titles_of_waiting_events(sync, after, REREAD).await?;
+            let Some(last) = told.last().cloned() else { return Ok(()) };
+            let issued_at = self.ledger.now().await?;
+            let page = reader.client.titles_by_id(&told).await?;
+            tally.reread += page.rows.len();
+            self.write_titles(reader, sync, page, issued_at, tally).await?;
+            after = Some(last);
+        }
+    }
+
+    /// Re-reads by id the customers who are negatively listed and stand in no list of open titles.
+    async fn reread_listed(&self, reader: &Reader, sync: Sync, tally: &mut Tally) -> Result<(), SyncError> {
+        let mut after = None;
+        loop {
+            let listed = self.ledger.listed_customers(sync, after, REREAD).await?;
+            let Some(last) = listed.last().cloned() else { return Ok(()) };
+            self.read_customers(reader, sync, &listed, tally).await?;
+            after = Some(last);
+        }
+    }
+
     async fn write_customers(
         &self,
         reader: &Reader,
@@ -225,16 +253,17 @@ impl Syncer {
     ) -> Result<(), SyncError> {
         let ids: BTreeSet<&CustomerId> = invoices.iter().filter_map(|invoice| invoice.customer_id.as_ref()).collect();
         let ids: Vec<CustomerId> = ids.into_iter().cloned().collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
+        if ids.is_empty() { Ok(()) } else { self.read_customers(reader, sync, &ids, tally).await }
+    }
+
+    async fn read_customers(&self, reader: &Reader, sync: Sync, ids: &[CustomerId], tally: &mut Tally) -> Result<(), SyncError> {
         let issued_at = self.ledger.now().await?;
-        let mut page = reader.client.customers_by_id(&ids).await?;
+        let mut page = reader.client.customers_by_id(ids).await?;
         tally.add(&page);
         let mut places = reader.places.lock().await;
         reader.client.resolve_places(&mut places, &mut page.rows).await?;
         drop(places);
-        self.ledger.write_customers(sync, page.rows, issued_at).await?;
+        tally.events += self.ledger.write_customers(sync, page.rows, issued_at).await?.events;
         Ok(())
     }
 

@@ -123,6 +123,7 @@ impl Worker {
             revived = counts.revived,
             superseded = counts.superseded,
             blocked = counts.blocked,
+            events = counts.events,
             "run.evaluated"
         );
         if counts.waits_for_approval {

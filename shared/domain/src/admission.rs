@@ -3,9 +3,10 @@
 //! The ledger loads what it knows under its locks, calls [`admit`] for each message in turn, and writes back what changed.
 
 use crate::decide::{NextStage, still_called_for};
+use crate::events::still_holds;
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
-use crate::render::{NoticePlan, Rendered, render};
+use crate::render::{About, NoticePlan, Rendered, render_about};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
 use crate::switches::may_speak;
@@ -42,6 +43,10 @@ pub struct Snapshot {
     pub expires_at: DateTime<Utc>,
     /// The due date that it speaks of; `None` for an event.
     pub due_on: Option<NaiveDate>,
+    /// What tells the event that it speaks of from others; the due date's text for a dated stage.
+    pub occasion: String,
+    /// The due date of what a renegotiation put in the invoice's place.
+    pub renegotiated_to: Option<NaiveDate>,
     /// The version of what it says.
     pub facts_version: String,
     /// The instant that an earlier start reserved for it at its phone.
@@ -274,20 +279,22 @@ pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Ut
     if snapshot.expires_at <= now {
         return Err(SkipReason::Expired);
     }
-    let invoice = snapshot.invoice.as_ref().ok_or(SkipReason::NotChargeable)?;
+    let (invoice, customer) = (snapshot.invoice.as_ref(), snapshot.customer.as_ref());
     if let Some(due_on) = snapshot.due_on {
+        let (invoice, today) = (invoice.ok_or(SkipReason::NotChargeable)?, times.date_at(now));
         still_called_for(invoice, due_on)?;
-        let (customer, today) = (snapshot.customer.as_ref(), times.date_at(now));
         if snapshot.next_stage.as_ref().is_some_and(|next| next.is_due(customer, due_on, today, times)) {
             return Err(SkipReason::Superseded);
         }
         may_speak(invoice, customer, snapshot.days, snapshot.held_until, today)?;
+    } else {
+        still_holds(snapshot.stage, &snapshot.occasion, invoice, customer)?;
     }
     let notice = snapshot.notice.as_ref().ok_or(SkipReason::StageOff)?;
     if snapshot.opted_out {
         return Err(SkipReason::OptedOut);
     }
-    render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice)
+    render_about(notice, snapshot.stage, &About { customer, invoice, renegotiated_to: snapshot.renegotiated_to })
 }
 
 fn held_back(

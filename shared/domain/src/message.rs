@@ -170,6 +170,10 @@ names! {
         Cancelled = "cancelled",
         /// The invoice was renegotiated.
         Renegotiated = "renegotiated",
+        /// What the message speaks of was undone: the invoice is owed again, or its payment was reversed.
+        Reopened = "reopened",
+        /// The customer is negatively listed again.
+        ListedAgain = "listed_again",
         /// Nothing is left to pay, or the ledger has no record of the invoice.
         NotChargeable = "not_chargeable",
         /// `liberado` is off: the ERP hides the invoice, or a file of every open title lacked it.
@@ -222,6 +226,8 @@ impl SkipReason {
             Self::Paid
             | Self::Cancelled
             | Self::Renegotiated
+            | Self::Reopened
+            | Self::ListedAgain
             | Self::NotChargeable
             | Self::Unreleased
             | Self::Reversed

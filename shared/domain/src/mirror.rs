@@ -38,6 +38,9 @@ pub struct Customer {
     pub takes_part_in_pre_due: bool,
     /// `num_dias_cob`: days late before collection starts; 0 is the default of the schedule.
     pub days_before_collection: u16,
+    /// `ativo_serasa`: whether a negative listing is active; `None` where the source doesn't say.
+    #[serde(default)]
+    pub negatively_listed: Option<bool>,
 }
 
 /// `fn_areceber.status`.
@@ -132,7 +135,9 @@ pub struct Invoice {
     /// bases on which ordinary titles are booked, the vendor's own sample of one has `S`; what is only forecast by hand may never be owed.
     #[serde(default)]
     pub forecast: bool,
-    /// `id_renegociacao_novo`, else `id_renegociacao`: the renegotiation that replaced this title; empty when none.
+    /// A renegotiation that the title names; empty when none. Contracts §2.2 leave open which of the two columns is whose: an open title
+    /// names the one that it came from (`id_renegociacao_novo`, else `id_renegociacao`), a cancelled one the one that replaced it
+    /// (`id_renegociacao`, else `id_renegociacao_novo`).
     pub renegotiation_id: String,
 }
 

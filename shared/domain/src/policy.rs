@@ -3,7 +3,7 @@
 use crate::folding::is_same;
 use crate::ids::PolicyId;
 use crate::message::names;
-use crate::mirror::{Customer, Invoice};
+use crate::mirror::{Customer, Invoice, InvoiceStatus};
 use crate::money::Centavos;
 use crate::render::NoticePlan;
 use crate::stage::Stage;
@@ -34,6 +34,8 @@ pub struct StagePlan {
     pub days: Option<i64>,
     /// The day on which it was switched on: what was due before is not made up for, else a new schedule would begin with a flood.
     pub active_from: NaiveDate,
+    /// Of an event stage: whether it is only for those who may have had a dated notice before.
+    pub only_after_notice: bool,
     /// What it means that its day is closed to the recipient.
     pub closed_day: ClosedDay,
     /// Hours of its own, else of its policy; `None`: those of the recipient's place.
@@ -92,7 +94,7 @@ pub struct PolicyFilters {
     pub contract_status: Vec<String>,
     /// The customer's city, alone or with its state: `Chapecó`, `Chapecó/SC`. Accents and case don't count.
     pub city: Vec<String>,
-    /// The least that must be owed (`valor_aberto`).
+    /// The least that must be owed (`valor_aberto`); of a title that ended, for which nothing is, the least of its whole amount.
     pub amount_min: Option<Centavos>,
 }
 
@@ -147,38 +149,51 @@ impl PolicyFilters {
         })
     }
 
-    /// The first filter that keeps an invoice out; `None` when all let it through.
-    pub fn kept_out_by(&self, invoice: &Invoice, customer: Option<&Customer>) -> Option<Filter> {
+    /// The first filter that keeps an invoice out, or, without one, a customer as such; `None` when all let it through. What asks
+    /// something of an invoice keeps every customer as such out.
+    pub fn kept_out_by<'i>(&self, invoice: impl Into<Option<&'i Invoice>>, customer: Option<&Customer>) -> Option<Filter> {
+        let invoice = invoice.into();
         Filter::ALL.iter().copied().find(|filter| !self.lets_through(*filter, invoice, customer))
     }
 
-    fn lets_through(&self, filter: Filter, invoice: &Invoice, customer: Option<&Customer>) -> bool {
+    fn lets_through(&self, filter: Filter, invoice: Option<&Invoice>, customer: Option<&Customer>) -> bool {
         if filter == Filter::AmountMin {
-            return self.amount_min.is_none_or(|least| invoice.open_amount >= least);
+            return self.amount_min.is_none_or(|least| invoice.is_some_and(|invoice| measured(invoice) >= least));
         }
         let wanted = self.values(filter);
         wanted.is_empty() || wanted.iter().any(|wanted| is_meant(wanted, filter, invoice, customer))
     }
 }
 
+/// The amount that [`Filter::AmountMin`] looks at.
+pub fn measured(invoice: &Invoice) -> Centavos {
+    match invoice.status {
+        InvoiceStatus::Open | InvoiceStatus::Partial => invoice.open_amount,
+        InvoiceStatus::Received | InvoiceStatus::Cancelled => invoice.amount,
+    }
+}
+
 /// What a filter looks at, for a person; `None` where invoice and customer don't say.
-pub fn value_of<'v>(filter: Filter, invoice: &'v Invoice, customer: Option<&'v Customer>) -> Option<&'v str> {
+pub fn value_of<'v>(filter: Filter, invoice: impl Into<Option<&'v Invoice>>, customer: Option<&'v Customer>) -> Option<&'v str> {
+    let invoice = invoice.into();
     let of_customer = |field: fn(&Customer) -> &str| customer.map(field);
+    let of_invoice = |field: fn(&Invoice) -> &str| invoice.map(field);
     let value = match filter {
-        Filter::Branch if invoice.branch_id.is_empty() => of_customer(|customer| &customer.branch_id),
-        Filter::Branch => Some(invoice.branch_id.as_str()),
-        Filter::Portfolio => Some(invoice.portfolio_id.as_str()),
+        Filter::Branch => of_invoice(|invoice| &invoice.branch_id)
+            .filter(|branch| !branch.is_empty())
+            .or_else(|| of_customer(|customer| &customer.branch_id)),
+        Filter::Portfolio => of_invoice(|invoice| &invoice.portfolio_id),
         Filter::CustomerType => of_customer(|customer| &customer.customer_type_id),
         Filter::PersonType => of_customer(|customer| &customer.person_type),
-        Filter::ReceiptType => Some(invoice.receipt_type.as_str()),
-        Filter::ContractStatus => Some(invoice.contract_status.as_str()),
+        Filter::ReceiptType => of_invoice(|invoice| &invoice.receipt_type),
+        Filter::ContractStatus => of_invoice(|invoice| &invoice.contract_status),
         Filter::City => of_customer(|customer| &customer.city),
         Filter::AmountMin => None,
     };
     value.filter(|value| !value.is_empty())
 }
 
-fn is_meant(wanted: &str, filter: Filter, invoice: &Invoice, customer: Option<&Customer>) -> bool {
+fn is_meant(wanted: &str, filter: Filter, invoice: Option<&Invoice>, customer: Option<&Customer>) -> bool {
     let Some(value) = value_of(filter, invoice, customer) else { return false };
     if filter != Filter::City {
         return is_same(wanted, value);
@@ -190,7 +205,13 @@ fn is_meant(wanted: &str, filter: Filter, invoice: &Invoice, customer: Option<&C
     }
 }
 
-/// The policy that decides for an invoice: the first of `policies`, best first, whose filters let it through.
-pub fn policy_for<'p>(policies: &'p [PolicyPlan], invoice: &Invoice, customer: Option<&Customer>) -> Option<&'p PolicyPlan> {
+/// The policy that decides for an invoice, or without one for a customer as such: the first of `policies`, best first, whose filters let
+/// it through.
+pub fn policy_for<'p, 'i>(
+    policies: &'p [PolicyPlan],
+    invoice: impl Into<Option<&'i Invoice>>,
+    customer: Option<&Customer>,
+) -> Option<&'p PolicyPlan> {
+    let invoice = invoice.into();
     policies.iter().find(|policy| policy.filters.kept_out_by(invoice, customer).is_none())
 }

@@ -4,6 +4,8 @@
 //! between, one for each placeholder of the template in order of appearance.
 
 use crate::mirror::{Customer, Invoice};
+use crate::stage::Stage;
+use chrono::NaiveDate;
 use std::fmt;
 use thiserror::Error;
 
@@ -56,6 +58,8 @@ variables! {
     DigitableLine = "linha_digitavel";
     /// The Pix code for copying.
     PixCode = "pix_copia_e_cola";
+    /// When the first open title of the renegotiation is due that replaced the invoice: `19/07/2023`.
+    RenegotiatedDueOn = "renegociacao_vencimento";
 }
 
 impl Variable {
@@ -73,20 +77,42 @@ impl Variable {
 
     /// The value as the ERP has it; empty where it has none.
     fn value(self, facts: &Facts<'_>) -> String {
-        let Facts { customer, invoice } = facts;
+        let Facts { customer, invoice, renegotiated_to } = facts;
+        let of_invoice = |value: fn(&Invoice) -> String| invoice.map(value).unwrap_or_default();
         match self {
             Self::CustomerName => customer.name.clone(),
             Self::CustomerTradeName => customer.trade_name.clone(),
             Self::CustomerFirstName => first_name(&customer.name),
-            Self::InvoiceNumber => invoice.number.clone(),
-            Self::InvoiceAmount => invoice.amount.format_brl(),
-            Self::InvoiceOpenAmount => invoice.open_amount.format_brl(),
-            Self::InvoiceDueOn => invoice.due_on.format("%d/%m/%Y").to_string(),
-            Self::InvoiceLink => invoice.payment_link.clone(),
-            Self::DigitableLine => invoice.digitable_line.clone(),
-            Self::PixCode => invoice.pix_code.clone(),
+            Self::InvoiceNumber => of_invoice(|invoice| invoice.number.clone()),
+            Self::InvoiceAmount => of_invoice(|invoice| invoice.amount.format_brl()),
+            Self::InvoiceOpenAmount => of_invoice(|invoice| invoice.open_amount.format_brl()),
+            Self::InvoiceDueOn => of_invoice(|invoice| written(invoice.due_on)),
+            Self::InvoiceLink => of_invoice(|invoice| invoice.payment_link.clone()),
+            Self::DigitableLine => of_invoice(|invoice| invoice.digitable_line.clone()),
+            Self::PixCode => of_invoice(|invoice| invoice.pix_code.clone()),
+            Self::RenegotiatedDueOn => renegotiated_to.map(written).unwrap_or_default(),
         }
     }
+
+    /// Whether a message of this stage can ever have a value for it: what concerns a customer as such has no invoice.
+    pub const fn is_known_at(self, stage: Stage) -> bool {
+        match self {
+            Self::CustomerName | Self::CustomerTradeName | Self::CustomerFirstName => true,
+            Self::RenegotiatedDueOn => matches!(stage, Stage::Renegotiated),
+            Self::InvoiceNumber
+            | Self::InvoiceAmount
+            | Self::InvoiceOpenAmount
+            | Self::InvoiceDueOn
+            | Self::InvoiceLink
+            | Self::DigitableLine
+            | Self::PixCode => !matches!(stage, Stage::BureauRemoved),
+        }
+    }
+}
+
+/// A date as Brazil writes it.
+fn written(date: NaiveDate) -> String {
+    date.format("%d/%m/%Y").to_string()
 }
 
 impl fmt::Display for Variable {
@@ -212,8 +238,10 @@ fn parse_entry(signs: &[Sign], entry: usize) -> Result<Entry, VariablesError> {
 pub struct Facts<'a> {
     /// Who is written to.
     pub customer: &'a Customer,
-    /// What it is about.
-    pub invoice: &'a Invoice,
+    /// What it is about; `None` for what concerns the customer as such.
+    pub invoice: Option<&'a Invoice>,
+    /// The due date of what a renegotiation put in the invoice's place.
+    pub renegotiated_to: Option<NaiveDate>,
 }
 
 /// Why the values of a message could not be written. Says nothing of the facts themselves.

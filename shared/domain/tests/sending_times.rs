@@ -35,6 +35,7 @@ fn customer(city: &str, state: &str, phone: &str) -> Customer {
         takes_part_in_collection: true,
         takes_part_in_pre_due: true,
         days_before_collection: 0,
+        negatively_listed: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn customer() -> Customer {
         takes_part_in_collection: true,
         takes_part_in_pre_due: true,
         days_before_collection: 0,
+        negatively_listed: None,
     }
 }
 
@@ -60,7 +61,7 @@ fn invoice() -> Invoice {
 }
 
 fn written(field: &str, customer: &Customer, invoice: &Invoice) -> Result<Vec<String>, RenderError> {
-    render(&parse(field).expect("the field is understood"), &Facts { customer, invoice })
+    render(&parse(field).expect("the field is understood"), &Facts { customer, invoice: Some(invoice), renegotiated_to: None })
 }
 
 #[track_caller]
@@ -101,7 +102,13 @@ fn every_variable_has_its_value() {
     ] {
         check(field, &[value]);
     }
-    assert_eq!(Variable::ALL.len(), 10);
+    assert_eq!(Variable::ALL.len(), 11);
+    let renegotiated_to = NaiveDate::from_ymd_opt(2026, 12, 10);
+    let (customer, entries) = (customer(), parse("#Renegociacao_Vencimento#").expect("it is known"));
+    let of_customer = Facts { customer: &customer, invoice: None, renegotiated_to };
+    assert_eq!(render(&entries, &of_customer), Ok(vec!["10/12/2026".to_owned()]));
+    let (empty, nothing) = (parse("#areceber_valor#").expect("known"), RenderError::Empty(Variable::InvoiceAmount));
+    assert_eq!(render(&empty, &of_customer), Err(nothing), "a customer as such has no invoice");
 }
 
 #[test]
@@ -244,7 +251,7 @@ proptest! {
     #[test]
     fn no_field_panics_and_each_entry_gives_one_value(field in "[#,\\\\ a-z_]{0,40}|(#areceber_valor#|,|x){0,9}") {
         if let Ok(entries) = parse(&field) {
-            let values = render(&entries, &Facts { customer: &customer(), invoice: &invoice() }).expect("every fact is there");
+            let values = render(&entries, &Facts { customer: &customer(), invoice: Some(&invoice()), renegotiated_to: NaiveDate::from_ymd_opt(2026, 12, 10) }).expect("every fact is there");
             prop_assert_eq!(values.len(), entries.len());
             prop_assert!(entries.iter().flat_map(Entry::variables).all(|variable| Variable::ALL.contains(&variable)));
         }

@@ -135,7 +135,7 @@ columns! {
     /// The columns of `cliente` that are read.
     CustomerColumns {
         id, razao, fantasia, cnpj_cpf, tipo_pessoa, telefone_celular, whatsapp, cidade, uf, filial_id, id_tipo_cliente,
-        participa_cobranca, participa_pre_cobranca, num_dias_cob,
+        participa_cobranca, participa_pre_cobranca, num_dias_cob, ativo_serasa,
     }
 }
 
@@ -250,6 +250,11 @@ impl Field<'_> {
             Origin::Webservice if !self.scalar.is_present() => Err(self.problem("S, N or empty")),
             Origin::Webservice | Origin::File => self.switch(true),
         }
+    }
+
+    /// A flag that is on at `1` alone and off at any other word; `None` when absent: what isn't said can't have changed.
+    pub fn flag(self) -> Result<Option<bool>, FieldProblem> {
+        if self.scalar.is_present() { self.read(|text| Ok(Some(text.trim() == "1"))) } else { Ok(None) }
     }
 
     /// A small count; 0 when absent or empty.

@@ -66,6 +66,7 @@ impl Record for Customer {
             takes_part_in_collection: field!(c.participa_cobranca, origin).consent()?,
             takes_part_in_pre_due: field!(c.participa_pre_cobranca, origin).consent()?,
             days_before_collection: field!(c.num_dias_cob, origin).count()?,
+            negatively_listed: field!(c.ativo_serasa, origin).flag()?,
         };
         if origin == Origin::File && customer.name.is_empty() {
             return Err(name.problem("the customer's name"));
@@ -118,7 +119,10 @@ impl Record for Invoice {
             reversed: field!(c.estornado, origin).switch(false)?,
             protested: field!(c.titulo_protestado, origin).switch(false)?,
             forecast: is_forecast(field!(c.previsao, origin))?,
-            renegotiation_id: first_key([field!(c.id_renegociacao_novo, origin), field!(c.id_renegociacao, origin)])?,
+            renegotiation_id: first_key(match status {
+                InvoiceStatus::Cancelled => [field!(c.id_renegociacao, origin), field!(c.id_renegociacao_novo, origin)],
+                _ => [field!(c.id_renegociacao_novo, origin), field!(c.id_renegociacao, origin)],
+            })?,
         })
     }
 }

@@ -286,8 +286,8 @@ async fn apply_policy(
         let activated_on = since.get(stage.stage.as_str()).copied().filter(|_| goes_on).unwrap_or(today);
         tx.execute(
             sql!(
-                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on, closed_day, hours)
-                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT))"
+                "INSERT INTO policy_stages (policy_id, stage, days, notice_id, enabled, activated_on, closed_day, hours, only_after_notice)
+                 VALUES ($1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT), $9)"
             ),
             values![
                 id,
@@ -297,7 +297,8 @@ async fn apply_policy(
                 stage.enabled,
                 activated_on,
                 stage.closed_day.map(ClosedDay::as_str),
-                stage.hours.map(hours_json)
+                stage.hours.map(hours_json),
+                stage.only_after_notice.unwrap_or(true)
             ],
         )
         .await?;
@@ -498,8 +499,8 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
         let stages = tx
             .fetch(
                 sql!(
-                    "SELECT ps.stage, ps.days, ps.enabled, ps.closed_day, ps.hours, n.name AS notice FROM policy_stages ps
-                     JOIN notices n ON n.id = ps.notice_id JOIN integrations i ON i.id = n.integration_id
+                    "SELECT ps.stage, ps.days, ps.enabled, ps.only_after_notice, ps.closed_day, ps.hours, n.name AS notice
+                     FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id JOIN integrations i ON i.id = n.integration_id
                      WHERE i.enabled AND ps.policy_id = $1"
                 ),
                 values![row.id("id")?],
@@ -509,6 +510,7 @@ async fn read_policies(tx: &mut Tx) -> Result<Vec<Policy>, LedgerError> {
             let stage = row.named("stage", Stage::parse)?;
             Ok(PolicyStage {
                 stage,
+                only_after_notice: if stage.kind() == StageKind::Event { Some(row.flag("only_after_notice")?) } else { None },
                 days: row.opt_int("days")?.and_then(|days| i16::try_from(days).ok()),
                 notice: row.text("notice")?,
                 enabled: row.flag("enabled")?,

@@ -94,7 +94,7 @@ async fn resolve(tx: &mut Tx, id: MessageId, how: Resolution, by: &str, why: &st
     let row = tx
         .fetch_optional(
             sql!(
-                "SELECT m.state, m.expires_at, m.source_id, m.subject, m.due_on, m.stage_rank, a.lease_expires_at AS lease
+                "SELECT m.state, m.expires_at, m.source_id, m.subject, m.due_on, m.stage_rank, m.created_at, a.lease_expires_at AS lease
                  FROM messages m LEFT JOIN attempts a ON a.id = m.attempt_id WHERE m.id = $1",
                 { postgres: " FOR UPDATE OF m", sqlite: "" }
             ),
@@ -144,15 +144,17 @@ async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now:
             sql!(
                 "SELECT count(*) AS n FROM messages WHERE source_id = ",
                 (id 1),
-                " AND subject = $2 AND id <> $3 AND due_on IS NOT NULL
-                  AND (due_on > $4 OR (due_on = $4 AND stage_rank >= $5)) AND state NOT IN ('skipped', 'failed')"
+                " AND subject = $2 AND id <> $3 AND state NOT IN ('skipped', 'failed')
+                  AND (($4 <> '' AND (due_on > $4 OR (due_on = $4 AND stage_rank >= $5)))
+                    OR ($4 = '' AND due_on IS NULL AND stage_rank = $5 AND created_at > $6))"
             ),
             values![
                 row.id("source_id")?,
                 row.text("subject")?,
                 id,
                 row.opt_text("due_on")?.unwrap_or_default(),
-                row.int("stage_rank")?
+                row.int("stage_rank")?,
+                row.int("created_at")?
             ],
         )
         .await?;

@@ -4,6 +4,7 @@ use crate::Ledger;
 use crate::database::{Row, Tx, micros};
 use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
+use crate::events::EventDecision;
 use crate::runs::Cursor;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -13,7 +14,7 @@ use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
-use regua_domain::stage::{Stage, StageKind};
+use regua_domain::stage::Stage;
 use regua_domain::variables;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,6 +39,32 @@ pub struct Candidate {
     pub held_until: Option<NaiveDate>,
 }
 
+/// What tells a message from the others of its subject and stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The due date, of a dated stage.
+    DueDate(NaiveDate),
+    /// The event's own identity: see [`regua_domain::events`].
+    Event(String),
+}
+
+impl Occasion {
+    /// The due date of a dated stage.
+    pub const fn due_on(&self) -> Option<NaiveDate> {
+        match self {
+            Self::DueDate(due_on) => Some(*due_on),
+            Self::Event(_) => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::DueDate(due_on) => due_on.to_string(),
+            Self::Event(occasion) => occasion.clone(),
+        }
+    }
+}
+
 /// A message to be written.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
@@ -45,19 +72,19 @@ pub struct NewMessage {
     pub id: MessageId,
     /// Whether it exists as skipped and comes back.
     pub revives: bool,
-    /// The invoice.
-    pub subject: InvoiceId,
+    /// The invoice; for `bureau_removed` the customer.
+    pub subject: String,
     /// The stage.
     pub stage: Stage,
-    /// The due date: the occasion of a dated stage.
-    pub due_on: NaiveDate,
+    /// The due date of a dated stage, or the identity of an event.
+    pub occasion: Occasion,
     /// The policy that decided.
     pub policy_id: PolicyId,
     /// The notice.
     pub notice_id: NoticeId,
     /// The channel that it goes through.
     pub channel_id: ChannelId,
-    /// The stage's own day.
+    /// The stage's own day; of an event the one on which it happened.
     pub stage_day: NaiveDate,
     /// The instant from which on it may leave.
     pub opens_at: DateTime<Utc>,
@@ -78,10 +105,12 @@ pub struct EvaluationBatch {
     pub planned_at: DateTime<Utc>,
     /// The source that the invoices are of.
     pub source_id: SourceId,
-    /// Where the run goes on after this batch.
-    pub cursor: Cursor,
-    /// The messages, at most one per invoice.
+    /// Where the run goes on after this batch; `None` for a batch of events, which the rows themselves remember.
+    pub cursor: Option<Cursor>,
+    /// The messages: at most one per invoice, or those of the events.
     pub messages: Vec<NewMessage>,
+    /// What became of the events; each is consumed with its message.
+    pub events: Vec<EventDecision>,
     /// Open invoices that no policy speaks for.
     pub no_policy: u64,
 }
@@ -97,10 +126,25 @@ pub struct EvaluationCounts {
     pub revived: u64,
     /// Earlier stages that a new message took the place of.
     pub superseded: u64,
-    /// Invoices left alone because a message of theirs is being sent.
+    /// Invoices and events left alone because a message of theirs is being sent.
     pub blocked: u64,
+    /// Events consumed.
+    pub events: u64,
     /// Whether the run has more messages to be sent than may go without a person's consent.
     pub waits_for_approval: bool,
+}
+
+impl EvaluationCounts {
+    /// Adds what another batch of the run did.
+    pub const fn add(&mut self, batch: Self) {
+        self.held += batch.held;
+        self.skipped += batch.skipped;
+        self.revived += batch.revived;
+        self.superseded += batch.superseded;
+        self.blocked += batch.blocked;
+        self.events += batch.events;
+        self.waits_for_approval |= batch.waits_for_approval;
+    }
 }
 
 impl Ledger {
@@ -121,7 +165,8 @@ impl Ledger {
             .fetch(
                 sql!(
                     "SELECT p.id AS policy_id, p.name, p.filters, COALESCE(p.stated_activated_on, ps.activated_on, p.activated_on) AS active_from,
-                            ps.stage, ps.days, ps.closed_day, COALESCE(ps.hours, p.hours) AS hours, n.id AS notice_id, n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
+                            ps.stage, ps.days, ps.only_after_notice, ps.closed_day, COALESCE(ps.hours, p.hours) AS hours, n.id AS notice_id,
+                            n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
                      FROM policies p LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
                      LEFT JOIN notices n ON n.id = ps.notice_id LEFT JOIN channels c ON c.id = n.channel_id
                      WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
@@ -247,6 +292,7 @@ fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
         stage,
         days: row.opt_int("days")?,
         active_from: row.date("active_from")?,
+        only_after_notice: row.flag("only_after_notice")?,
         closed_day: crate::configuration::read_closed_day(row, stage)?.unwrap_or(ClosedDay::default_of(stage)),
         hours: row.opt_json("hours")?,
         notice: NoticePlan {
@@ -278,7 +324,7 @@ async fn known_messages(
             sql!(
                 "SELECT id, subject, stage, due_on, state, reason, created_at,
                         (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) AS begun_at
-                 FROM messages WHERE source_id = $1 AND subject",
+                 FROM messages WHERE source_id = $1 AND stage <> 'bureau_removed' AND subject",
                 (among 2 text)
             ),
             values![source_id, json!(ids).to_string()],
@@ -286,18 +332,22 @@ async fn known_messages(
         .await?;
     let mut known: HashMap<String, Vec<Known>> = HashMap::new();
     for row in &rows {
-        let state = row.named("state", State::parse)?;
-        let message = Known {
-            id: MessageId(row.id("id")?),
-            stage: row.named("stage", Stage::parse)?,
-            due_on: row.opt_date("due_on")?,
-            state,
-            skip_reason: if state == State::Skipped { row.opt_named("reason", SkipReason::parse)? } else { None },
-            begun_on: begun_on(row, state, zone)?,
-        };
-        known.entry(row.text("subject")?).or_default().push(message);
+        known.entry(row.text("subject")?).or_default().push(known_of(row, zone)?);
     }
     Ok(known)
+}
+
+/// A message as a decision sees it.
+pub(crate) fn known_of(row: &Row, zone: Tz) -> Result<Known, LedgerError> {
+    let state = row.named("state", State::parse)?;
+    Ok(Known {
+        id: MessageId(row.id("id")?),
+        stage: row.named("stage", Stage::parse)?,
+        due_on: row.opt_date("due_on")?,
+        state,
+        skip_reason: if state == State::Skipped { row.opt_named("reason", SkipReason::parse)? } else { None },
+        begun_on: begun_on(row, state, zone)?,
+    })
 }
 
 async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {
@@ -312,55 +362,94 @@ async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts
     }
     // One batch of a source at a time: what is read below is then all that there is, also of another run's inserts (F11).
     tx.lock(sql!("SELECT id FROM sources WHERE id = $1", for_update), values![batch.source_id]).await?;
+    let unconsumed = crate::events::unconsumed(tx, &batch.events).await?;
+    let taken = taken_by_others(batch, &unconsumed);
     let siblings = lock_siblings(tx, batch).await?;
     let lost = crate::doubt::lost_period(tx).await?;
     let now = tx.now().await?;
     let mut counts = EvaluationCounts::default();
-    let admitted = supersede(tx, batch, &siblings, now, &mut counts).await?;
-    revive(tx, batch, &admitted, lost, now, &mut counts).await?;
-    insert(tx, batch, &admitted, lost, now, &mut counts).await?;
-    let run = tx.fetch_one(
-        sql!(
-            "UPDATE runs SET evaluated = evaluated + $2 + $3, held = held + $2, skipped = skipped + $3, revived = revived + $4,
-                    superseded = superseded + $5, blocked = blocked + $6, cursor_source = $7, cursor_due_on = $8, cursor_invoice = $9,
-                    tries = 1, lease_expires_at = $10, no_policy = no_policy + $11
-             WHERE id = $1 RETURNING id, kind, held + revived AS to_send, approval"
-        ),
-        values![
-            batch.run_id,
-            i64::try_from(counts.held).unwrap_or(i64::MAX),
-            i64::try_from(counts.skipped).unwrap_or(i64::MAX),
-            i64::try_from(counts.revived).unwrap_or(i64::MAX),
-            i64::try_from(counts.superseded).unwrap_or(i64::MAX),
-            i64::try_from(counts.blocked).unwrap_or(i64::MAX),
-            batch.cursor.source_id,
-            batch.cursor.due_on,
-            &batch.cursor.invoice_id,
-            now + crate::runs::LEASE,
-            i64::try_from(batch.no_policy).unwrap_or(i64::MAX)
-        ],
-    )
-    .await?;
-    counts.waits_for_approval = crate::approval::ask(tx, &run).await?;
+    let admitted = supersede(tx, batch, &siblings, &taken, now, &mut counts).await?;
+    let mut written = revive(tx, batch, &admitted, lost, now, &mut counts).await?;
+    written.extend(insert(tx, batch, &admitted, lost, now, &mut counts).await?);
+    // An event whose message could not be written now is decided again by the next run.
+    let unwritten: HashSet<_> = batch.messages.iter().map(|message| message.id).filter(|id| !written.contains(id)).collect();
+    let is_told = |event: &&EventDecision| event.message.is_none_or(|message| !unwritten.contains(&message));
+    let consumed: Vec<_> = batch.events.iter().filter(|event| unconsumed.contains(&event.id)).filter(is_told).collect();
+    counts.events = crate::events::consume(tx, batch.run_id, &consumed).await?;
+    counts.waits_for_approval = count(tx, batch, &counts, now).await?;
     Ok(counts)
 }
 
-/// Another message of an invoice in the batch, as it is under its lock.
+/// Adds up what the batch did in the run's own row; whether the run waits for approval now.
+async fn count(tx: &mut Tx, batch: &EvaluationBatch, counts: &EvaluationCounts, now: DateTime<Utc>) -> Result<bool, LedgerError> {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let cursor = batch.cursor.as_ref();
+    let run = tx
+        .fetch_one(
+            sql!(
+                "UPDATE runs SET evaluated = evaluated + $2 + $3, held = held + $2, skipped = skipped + $3, revived = revived + $4,
+                        superseded = superseded + $5, blocked = blocked + $6, cursor_source = COALESCE($7, cursor_source),
+                        cursor_due_on = COALESCE($8, cursor_due_on), cursor_invoice = COALESCE($9, cursor_invoice),
+                        tries = 1, lease_expires_at = $10, no_policy = no_policy + $11, events = events + $12
+                 WHERE id = $1 RETURNING id, kind, held + revived AS to_send, approval"
+            ),
+            values![
+                batch.run_id,
+                number(counts.held),
+                number(counts.skipped),
+                number(counts.revived),
+                number(counts.superseded),
+                number(counts.blocked),
+                cursor.map(|cursor| cursor.source_id),
+                cursor.map(|cursor| cursor.due_on),
+                cursor.map(|cursor| cursor.invoice_id.clone()),
+                now + crate::runs::LEASE,
+                number(batch.no_policy),
+                number(counts.events)
+            ],
+        )
+        .await?;
+    crate::approval::ask(tx, &run).await
+}
+
+/// The batch's messages whose event another run has consumed since it was read.
+fn taken_by_others(batch: &EvaluationBatch, unconsumed: &HashSet<Uuid>) -> HashSet<MessageId> {
+    let (free, taken): (Vec<_>, Vec<_>) = batch.events.iter().partition(|event| unconsumed.contains(&event.id));
+    // Of several events of one message one that is free is enough.
+    let free: HashSet<_> = free.iter().filter_map(|event| event.message).collect();
+    taken.iter().filter_map(|event| event.message).filter(|message| !free.contains(message)).collect()
+}
+
+/// Another message of a subject in the batch, as it is under its lock.
 struct Sibling {
     id: MessageId,
     stage: Stage,
-    due_on: NaiveDate,
+    due_on: Option<NaiveDate>,
+    occasion: String,
     state: State,
 }
 
-/// The dated messages of the batch's invoices, locked: live ones may be superseded, others bar an earlier stage.
+impl Sibling {
+    /// Whether it and a new message may take each other's place: dated ones of one invoice, and those of one event stage of one subject.
+    fn concerns(&self, message: &NewMessage) -> bool {
+        self.due_on.is_some() == message.occasion.due_on().is_some() && (self.due_on.is_some() || self.stage == message.stage)
+    }
+
+    /// Whether a new message comes too late because of it. Of events the evaluator has decided which is the newer.
+    fn bars(&self, message: &NewMessage) -> bool {
+        let due_on = message.occasion.due_on();
+        let newer = self.due_on > due_on || (self.due_on == due_on && self.stage >= message.stage);
+        due_on.is_some() && newer && (self.state.is_live() || self.state.may_have_arrived())
+    }
+}
+
+/// The messages of the batch's subjects, locked: live ones may be superseded, others bar an earlier stage.
 async fn lock_siblings(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<String, Vec<Sibling>>, LedgerError> {
     let subjects: Vec<_> = batch.messages.iter().map(|message| &message.subject).collect();
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, subject, stage, due_on, state FROM messages
-                 WHERE source_id = $1 AND due_on IS NOT NULL AND subject",
+                "SELECT id, subject, stage, due_on, occasion, state FROM messages WHERE source_id = $1 AND subject",
                 (among 2 text),
                 " ORDER BY id",
                 for_update
@@ -370,38 +459,64 @@ async fn lock_siblings(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<S
         .await?;
     let mut siblings: HashMap<String, Vec<Sibling>> = HashMap::new();
     for row in &rows {
-        let sibling = Sibling {
-            id: MessageId(row.id("id")?),
-            stage: row.named("stage", Stage::parse)?,
-            due_on: row.date("due_on")?,
-            state: row.named("state", State::parse)?,
-        };
-        siblings.entry(row.text("subject")?).or_default().push(sibling);
+        siblings.entry(row.text("subject")?).or_default().push(read_sibling(row)?);
+    }
+    let comes_back = |message: &&NewMessage| message.stage == Stage::Renegotiated && message.revives;
+    let elsewhere: Vec<_> = batch.messages.iter().filter(comes_back).map(|message| message.id).collect();
+    if !elsewhere.is_empty() {
+        siblings.insert(ELSEWHERE.into(), lock_by_id(tx, &elsewhere).await?);
     }
     Ok(siblings)
 }
 
-/// Decides each message against its siblings; earlier stages make room. Returns the places of those that go on.
+/// No subject: where messages are kept that are known by their id.
+const ELSEWHERE: &str = "";
+
+async fn lock_by_id(tx: &mut Tx, ids: &[MessageId]) -> Result<Vec<Sibling>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!("SELECT id, stage, due_on, occasion, state FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update),
+            values![crate::snapshot::json_ids(ids.iter().map(|id| id.0))],
+        )
+        .await?;
+    rows.iter().map(read_sibling).collect()
+}
+
+fn read_sibling(row: &Row) -> Result<Sibling, LedgerError> {
+    Ok(Sibling {
+        id: MessageId(row.id("id")?),
+        stage: row.named("stage", Stage::parse)?,
+        due_on: row.opt_date("due_on")?,
+        occasion: row.text("occasion")?,
+        state: row.named("state", State::parse)?,
+    })
+}
+
+/// Decides each message against its siblings; earlier stages make room. Returns the places of those that go on; not those that were `taken`,
+/// whose event another run has consumed meanwhile.
 async fn supersede(
     tx: &mut Tx,
     batch: &EvaluationBatch,
     siblings: &HashMap<String, Vec<Sibling>>,
+    taken: &HashSet<MessageId>,
     now: DateTime<Utc>,
     counts: &mut EvaluationCounts,
 ) -> Result<HashSet<MessageId>, LedgerError> {
     let mut admitted = HashSet::new();
     let mut overtaken = Vec::new();
-    for message in &batch.messages {
-        let others = siblings.get(&message.subject.0).map_or(&[][..], Vec::as_slice);
+    for message in batch.messages.iter().filter(|message| !taken.contains(&message.id)) {
+        let others = siblings.get(&message.subject).map_or(&[][..], Vec::as_slice);
+        let others: Vec<&Sibling> = others.iter().filter(|other| other.concerns(message)).collect();
         if others.iter().any(|other| other.state == State::Sending) {
             counts.blocked += 1;
             continue;
         }
-        let barred = others.iter().filter(|other| other.id != message.id).any(|other| {
-            let newer = other.due_on > message.due_on || (other.due_on == message.due_on && other.stage >= message.stage);
-            newer && (other.state.is_live() || other.state.may_have_arrived())
-        });
-        let own = others.iter().find(|other| other.due_on == message.due_on && other.stage == message.stage);
+        let barred = others.iter().filter(|other| other.id != message.id).any(|other| other.bars(message));
+        let occasion = message.occasion.text();
+        let is_own = |other: &&Sibling| other.occasion == occasion && other.stage == message.stage;
+        // That of a renegotiation may stand with another of its titles.
+        let own =
+            others.iter().copied().find(is_own).or_else(|| siblings.get(ELSEWHERE)?.iter().find(|other| other.id == message.id));
         let is_there = own.map(|own| (own.id, own.state));
         let expected = message.revives.then_some((message.id, State::Skipped));
         if barred || is_there != expected {
@@ -426,27 +541,28 @@ async fn revive(
     lost: Option<LostPeriod>,
     now: DateTime<Utc>,
     counts: &mut EvaluationCounts,
-) -> Result<(), LedgerError> {
+) -> Result<HashSet<MessageId>, LedgerError> {
     let revived: Vec<_> = batch.messages.iter().filter(|message| message.revives && admitted.contains(&message.id)).collect();
     let rows: Vec<_> = revived.iter().filter_map(|message| revive_json(message, lost, now)).collect();
     if rows.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     counts.revived += tx
         .execute(
             sql!(
-                "UPDATE messages SET state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
+                "UPDATE messages SET subject = r.subject, state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
                         phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, run_id = $2, run_planned_at = $3,
                         next_attempt_at = r.next_attempt_at, phone_slot_at = NULL, updated_at = $4
                  FROM ",
-                (rows 1 r id: uuid, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text,
-                 facts_version: text, expires_at: bigint, next_attempt_at: bigint),
+                (rows 1 r id: uuid, subject: text, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid,
+                 phone_key: text, facts_version: text, expires_at: bigint, next_attempt_at: bigint),
                 " WHERE messages.id = r.id AND messages.state = 'skipped'"
             ),
             values![json!(rows).to_string(), batch.run_id, batch.planned_at, now],
         )
         .await?;
-    write_texts(tx, &revived.iter().filter_map(|m| Some((m.id, m.text.as_ref().ok()?))).collect::<Vec<_>>()).await
+    write_texts(tx, &revived.iter().filter_map(|m| Some((m.id, m.text.as_ref().ok()?))).collect::<Vec<_>>()).await?;
+    Ok(revived.iter().map(|message| message.id).collect())
 }
 
 async fn insert(
@@ -456,7 +572,7 @@ async fn insert(
     lost: Option<LostPeriod>,
     now: DateTime<Utc>,
     counts: &mut EvaluationCounts,
-) -> Result<(), LedgerError> {
+) -> Result<Vec<MessageId>, LedgerError> {
     let new: BTreeMap<MessageId, &NewMessage> = batch
         .messages
         .iter()
@@ -464,7 +580,7 @@ async fn insert(
         .map(|message| (message.id, message))
         .collect();
     if new.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let rows: Vec<_> = new.values().map(|message| insert_json(message, lost, now)).collect();
     let number = tx
@@ -472,11 +588,12 @@ async fn insert(
             sql!(
                 "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, reason, policy_id, notice_id,
                         channel_id, phone_key, run_id, run_planned_at, next_attempt_at, expires_at, facts_version, created_at, updated_at)
-                 SELECT r.id, $2, r.subject, r.stage, r.stage_rank, r.due_on, r.due_on, r.state, r.reason, r.policy_id, r.notice_id,
+                 SELECT r.id, $2, r.subject, r.stage, r.stage_rank, r.occasion, r.due_on, r.state, r.reason, r.policy_id, r.notice_id,
                         r.channel_id, r.phone_key, $3, $4, r.next_attempt_at, r.expires_at, r.facts_version, $5, $5
                  FROM ",
-                (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, due_on: text, state: text, reason: text, policy_id: uuid,
-                 notice_id: uuid, channel_id: uuid, phone_key: text, next_attempt_at: bigint, expires_at: bigint, facts_version: text),
+                (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, occasion: text, due_on: text, state: text, reason: text,
+                 policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text, next_attempt_at: bigint, expires_at: bigint,
+                 facts_version: text),
                 " WHERE true ON CONFLICT DO NOTHING"
             ),
             values![json!(rows).to_string(), batch.source_id, batch.run_id, batch.planned_at, now],
@@ -496,7 +613,8 @@ async fn insert(
     }
     // A row that met another evaluator's: its invoice is looked at again by the next run.
     counts.blocked += (new.len() - inserted.len()) as u64;
-    write_texts(tx, &texts).await
+    write_texts(tx, &texts).await?;
+    Ok(inserted)
 }
 
 /// Which of these ids are messages.
@@ -507,7 +625,6 @@ async fn existing(tx: &mut Tx, ids: impl Iterator<Item = &MessageId>) -> Result<
 }
 
 fn insert_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc>) -> serde_json::Value {
-    debug_assert_eq!(message.stage.kind(), StageKind::Dated, "event stages have occasions of their own");
     let (state, reason, text) = match &message.text {
         Ok(text) => {
             let (state, reason) = first_state(message, lost);
@@ -516,7 +633,8 @@ fn insert_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc
         Err(why) => (State::Skipped, Some(why.as_str()), None),
     };
     json!({
-        "id": message.id, "subject": message.subject, "stage": message.stage, "stage_rank": message.stage.rank(), "due_on": message.due_on,
+        "id": message.id, "subject": message.subject, "stage": message.stage, "stage_rank": message.stage.rank(),
+        "occasion": message.occasion.text(), "due_on": message.occasion.due_on(),
         "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.map(|text| &text.phone_key), "next_attempt_at": first_try_at(message, state, now), "expires_at": micros(message.expires_at),
         "facts_version": text.map(Rendered::facts_version).unwrap_or_default(),
@@ -542,7 +660,7 @@ fn revive_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc
     let text = message.text.as_ref().ok()?;
     let (state, reason) = first_state(message, lost);
     Some(json!({
-        "id": message.id, "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
+        "id": message.id, "subject": message.subject, "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.phone_key, "facts_version": text.facts_version(), "expires_at": micros(message.expires_at),
         "next_attempt_at": first_try_at(message, state, now),
     }))

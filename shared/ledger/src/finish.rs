@@ -249,7 +249,8 @@ async fn skip_overtaken(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) ->
                 " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'in_doubt'
                     AND EXISTS (SELECT 1 FROM messages s WHERE s.source_id = messages.source_id AND s.subject = messages.subject
                         AND s.id <> messages.id AND s.state NOT IN ('skipped', 'failed')
-                        AND (s.due_on > messages.due_on OR (s.due_on = messages.due_on AND s.stage_rank >= messages.stage_rank)))
+                        AND (s.due_on > messages.due_on OR (s.due_on = messages.due_on AND s.stage_rank >= messages.stage_rank)
+                            OR (s.due_on IS NULL AND messages.due_on IS NULL AND s.stage = messages.stage AND s.created_at > messages.created_at)))
                   RETURNING messages.attempt_id AS attempt_id"
             ),
             values![json!(rows).to_string(), now],

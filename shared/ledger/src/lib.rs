@@ -14,6 +14,7 @@ pub mod conservation;
 pub mod doubt;
 mod error;
 pub mod evaluation;
+pub mod events;
 pub mod finish;
 pub mod holds;
 mod migrations;

@@ -32,6 +32,10 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0004_holds.sql"),
         sqlite: include_str!("../migrations/sqlite/0004_holds.sql"),
     },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0004_events.sql"),
+        sqlite: include_str!("../migrations/sqlite/0004_events.sql"),
+    },
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

@@ -3,10 +3,10 @@
 use crate::Ledger;
 use crate::database::{Row, Tx, micros};
 use crate::error::LedgerError;
-use crate::new_id;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
 use regua_domain::configuration::SecretRef;
-use regua_domain::events::{self, InvoiceEvent};
+use regua_domain::events::{self, Event, Looks};
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::{Customer, Invoice};
 use serde_json::json;
@@ -65,7 +65,7 @@ pub struct Sync {
     pub began_at: DateTime<Utc>,
 }
 
-/// What a write of invoices did.
+/// What a write of the mirror did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MirrorCounts {
     /// Rows written; the others were older than what the mirror had.
@@ -153,33 +153,29 @@ impl Ledger {
             .await
     }
 
-    /// Writes customers as they were at `observed_at`, the ledger's clock before their request was issued. How many were newer.
+    /// Writes customers as they were at `observed_at`, the ledger's clock before their request was issued, with the events between what the
+    /// mirror had and what it gets.
     pub async fn write_customers(
         &self,
         sync: Sync,
         customers: Vec<Customer>,
         observed_at: DateTime<Utc>,
-    ) -> Result<u64, LedgerError> {
+    ) -> Result<MirrorCounts, LedgerError> {
         if customers.is_empty() {
-            return Ok(0);
+            return Ok(MirrorCounts::default());
         }
         self.db
             .write(move |tx| {
                 // Each row once, the last of its id, in the order of the ids.
                 let rows: BTreeMap<_, _> = customers.iter().map(|customer| (&customer.id, customer)).collect();
-                let rows: Vec<_> = rows.iter().map(|(id, customer)| json!({"id": id, "record": customer})).collect();
+                let customers: Vec<Customer> = rows.into_values().cloned().collect();
                 Box::pin(async move {
                     fence(tx, sync).await?;
-                    tx.execute(
-                        sql!(
-                            "INSERT INTO customers (source_id, id, record, observed_at) SELECT $2, r.id, r.record, $3 FROM ",
-                            (rows 1 r id: text, record: text),
-                            " WHERE true ON CONFLICT (source_id, id) DO UPDATE SET record = excluded.record, observed_at = excluded.observed_at
-                              WHERE customers.observed_at < excluded.observed_at"
-                        ),
-                        values![json!(rows).to_string(), sync.source_id, observed_at],
-                    )
-                    .await
+                    let found =
+                        if sync.is_baseline { Vec::new() } else { unlisted_customers(tx, sync, &customers, observed_at).await? };
+                    let written = upsert_customers(tx, sync, &customers, observed_at).await?;
+                    let events = crate::events::write(tx, sync.source_id, &found, observed_at).await?;
+                    Ok(MirrorCounts { written, events })
                 })
             })
             .await
@@ -201,18 +197,11 @@ impl Ledger {
                 let invoices: Vec<Invoice> = rows.into_values().cloned().collect();
                 Box::pin(async move {
                     fence(tx, sync).await?;
-                    let events = if sync.is_baseline { Vec::new() } else { find_events(tx, sync, &invoices, observed_at).await? };
+                    let found =
+                        if sync.is_baseline { Vec::new() } else { changed_invoices(tx, sync, &invoices, observed_at).await? };
                     let written = upsert_invoices(tx, sync, &invoices, observed_at).await?;
-                    for (invoice, event) in &events {
-                        tx.execute(
-                            sql!(
-                                "INSERT INTO invoice_events (id, source_id, invoice_id, kind, details, observed_at) VALUES ($1, $2, $3, $4, $5, $6)"
-                            ),
-                            values![new_id(), sync.source_id, &invoice.0, event.as_str(), "{}", observed_at],
-                        )
-                        .await?;
-                    }
-                    Ok(MirrorCounts { written, events: events.len() as u64 })
+                    let events = crate::events::write(tx, sync.source_id, &found, observed_at).await?;
+                    Ok(MirrorCounts { written, events })
                 })
             })
             .await
@@ -239,6 +228,60 @@ impl Ledger {
             )
             .await?;
         rows.iter().map(|row| row.text("id").map(InvoiceId)).collect()
+    }
+
+    /// Titles that ended and that a waiting message speaks of, which this sync has not looked at: to be re-read by id, for what the message
+    /// says must still be so. Keyset pages by id.
+    pub async fn titles_of_waiting_events(
+        &self,
+        sync: Sync,
+        after: Option<InvoiceId>,
+        limit: u32,
+    ) -> Result<Vec<InvoiceId>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT DISTINCT i.id FROM messages m JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject
+                     WHERE m.source_id = $1 AND m.subject > $3 AND m.due_on IS NULL AND m.stage <> 'bureau_removed' AND m.",
+                    live,
+                    " AND i.generation < $2 ORDER BY i.id LIMIT $4"
+                ),
+                values![sync.source_id, sync.generation, after.map(|id| id.0).unwrap_or_default(), limit],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("id").map(InvoiceId)).collect()
+    }
+
+    /// Customers who are negatively listed, or to whom a waiting message says that they no longer are, and whom this sync has not looked at:
+    /// to be re-read by id, for most of them owe nothing any more and stand in no list. Keyset pages by id.
+    pub async fn listed_customers(
+        &self,
+        sync: Sync,
+        after: Option<CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerId>, LedgerError> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT id FROM (
+                       SELECT * FROM (SELECT id FROM customers WHERE source_id = $1 AND is_listed AND observed_at < $2 AND id > $3
+                                      ORDER BY id LIMIT $4) l
+                       UNION
+                       SELECT * FROM (SELECT c.id FROM messages m JOIN customers c ON c.source_id = m.source_id AND c.id = m.subject
+                                      WHERE m.source_id = $1 AND m.subject > $3 AND m.due_on IS NULL AND m.stage = 'bureau_removed' AND m.",
+                    live,
+                    " AND c.observed_at < $2 ORDER BY m.subject LIMIT $4) w) b ORDER BY id LIMIT $4"
+                ),
+                values![sync.source_id, sync.began_at, after.map(|id| id.0).unwrap_or_default(), limit],
+            )
+            .await?;
+        rows.iter().map(|row| row.text("id").map(CustomerId)).collect()
     }
 
     /// These invoices as the mirror has them.
@@ -282,17 +325,25 @@ async fn fence(tx: &mut Tx, sync: Sync) -> Result<(), LedgerError> {
     )
 }
 
-async fn find_events(
+/// The dates of two looks, on the provider's calendar.
+fn looks(zone: Tz, before_at: DateTime<Utc>, after_at: DateTime<Utc>) -> Looks {
+    let date = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
+    Looks { before_on: date(before_at), after_on: date(after_at) }
+}
+
+/// What happened to invoices since the mirror's last look at them. A first look is none, nor is one that is older than the mirror's.
+async fn changed_invoices(
     tx: &mut Tx,
     sync: Sync,
     invoices: &[Invoice],
     observed_at: DateTime<Utc>,
-) -> Result<Vec<(InvoiceId, InvoiceEvent)>, LedgerError> {
+) -> Result<Vec<(String, Event)>, LedgerError> {
+    let zone = crate::settings::load(tx).await?.window.zone;
     let ids: Vec<_> = invoices.iter().map(|invoice| &invoice.id).collect();
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, record FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id",
+                "SELECT id, record, observed_at FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id",
                 (among 2 text),
                 " ORDER BY id",
                 for_update
@@ -302,9 +353,70 @@ async fn find_events(
         .await?;
     let mut before = HashMap::new();
     for row in &rows {
-        before.insert(row.text("id")?, row.json::<Invoice>("record")?);
+        before.insert(row.text("id")?, (row.json::<Invoice>("record")?, looks(zone, row.instant("observed_at")?, observed_at)));
     }
-    Ok(invoices.iter().filter_map(|after| Some((after.id.clone(), events::between(before.get(&after.id.0)?, after)?))).collect())
+    let event = |after: &Invoice| {
+        let (before, looks) = before.get(&after.id.0)?;
+        Some((after.id.0.clone(), events::between(before, after, *looks)?))
+    };
+    Ok(invoices.iter().filter_map(event).collect())
+}
+
+/// The customers who were negatively listed when that was last known, and are no more.
+async fn unlisted_customers(
+    tx: &mut Tx,
+    sync: Sync,
+    customers: &[Customer],
+    observed_at: DateTime<Utc>,
+) -> Result<Vec<(String, Event)>, LedgerError> {
+    let unlisted = |customer: &&Customer| customer.negatively_listed == Some(false);
+    let ids: Vec<_> = customers.iter().filter(unlisted).map(|customer| &customer.id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let zone = crate::settings::load(tx).await?.window.zone;
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT id, observed_at FROM customers WHERE source_id = $1 AND is_listed AND observed_at < $3 AND id",
+                (among 2 text),
+                " ORDER BY id",
+                for_update
+            ),
+            values![sync.source_id, json!(ids).to_string(), observed_at],
+        )
+        .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let looks = looks(zone, row.instant("observed_at")?, observed_at);
+        let event = events::between_listings(Some(true), Some(false), looks);
+        found.extend(event.map(|event| Ok::<_, LedgerError>((row.text("id")?, event))).transpose()?);
+    }
+    Ok(found)
+}
+
+/// What isn't known of a listing leaves what was known.
+async fn upsert_customers(
+    tx: &mut Tx,
+    sync: Sync,
+    customers: &[Customer],
+    observed_at: DateTime<Utc>,
+) -> Result<u64, LedgerError> {
+    let row = |customer: &Customer| json!({"id": customer.id, "record": customer, "is_listed": customer.negatively_listed});
+    let rows: Vec<_> = customers.iter().map(row).collect();
+    tx.execute(
+        sql!(
+            "INSERT INTO customers (source_id, id, record, observed_at, is_listed)
+             SELECT $2, r.id, r.record, $3, COALESCE(r.is_listed, c.is_listed, $4) FROM ",
+            (rows 1 r id: text, record: text, is_listed: boolean),
+            " LEFT JOIN customers c ON c.source_id = $2 AND c.id = r.id
+              WHERE true ON CONFLICT (source_id, id) DO UPDATE SET record = excluded.record, observed_at = excluded.observed_at,
+                     is_listed = excluded.is_listed
+              WHERE customers.observed_at < excluded.observed_at"
+        ),
+        values![json!(rows).to_string(), sync.source_id, observed_at, false],
+    )
+    .await
 }
 
 async fn upsert_invoices(tx: &mut Tx, sync: Sync, invoices: &[Invoice], observed_at: DateTime<Utc>) -> Result<u64, LedgerError> {
@@ -313,17 +425,18 @@ async fn upsert_invoices(tx: &mut Tx, sync: Sync, invoices: &[Invoice], observed
         .map(|invoice| {
             json!({
                 "id": invoice.id, "customer_id": invoice.customer_id, "is_open": invoice.is_open(), "due_on": invoice.due_on,
-                "record": invoice,
+                "record": invoice, "renegotiation_id": invoice.renegotiation_id,
             })
         })
         .collect();
     tx.execute(
         sql!(
-            "INSERT INTO invoices (source_id, id, customer_id, is_open, due_on, record, observed_at, generation)
-             SELECT $2, r.id, r.customer_id, r.is_open, r.due_on, r.record, $3, $4 FROM ",
-            (rows 1 r id: text, customer_id: text, is_open: boolean, due_on: text, record: text),
+            "INSERT INTO invoices (source_id, id, customer_id, is_open, due_on, record, observed_at, generation, renegotiation_id)
+             SELECT $2, r.id, r.customer_id, r.is_open, r.due_on, r.record, $3, $4, r.renegotiation_id FROM ",
+            (rows 1 r id: text, customer_id: text, is_open: boolean, due_on: text, record: text, renegotiation_id: text),
             " WHERE true ON CONFLICT (source_id, id) DO UPDATE SET customer_id = excluded.customer_id, is_open = excluded.is_open,
-                     due_on = excluded.due_on, record = excluded.record, observed_at = excluded.observed_at, generation = excluded.generation
+                     due_on = excluded.due_on, record = excluded.record, observed_at = excluded.observed_at, generation = excluded.generation,
+                     renegotiation_id = excluded.renegotiation_id
               WHERE invoices.observed_at < excluded.observed_at"
         ),
         values![json!(rows).to_string(), sync.source_id, micros(observed_at), sync.generation],

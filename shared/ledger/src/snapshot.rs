@@ -46,7 +46,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
     let rows = tx
         .fetch(
             sql!(
-                "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.facts_version, m.phone_key, m.phone_slot_at,
+                "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
@@ -54,14 +54,19 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
                         (o.phone_key IS NOT NULL) AS opted_out, (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
-                        CASE WHEN s.enabled THEN s.complete_at END AS complete_at, i.observed_at
+                        CASE WHEN s.enabled THEN s.complete_at END AS complete_at,
+                        CASE WHEN m.stage = 'bureau_removed' THEN c.observed_at ELSE i.observed_at END AS observed_at,
+                        CASE WHEN m.stage = 'renegotiated' THEN
+                          (SELECT MIN(a.due_on) FROM invoices a WHERE a.source_id = m.source_id AND a.renegotiation_id = m.occasion
+                              AND a.renegotiation_id <> '' AND a.is_open) END AS renegotiated_to
                  FROM messages m
                  JOIN channels ch ON ch.id = m.channel_id
                  JOIN businesses b ON b.id = ch.business_id
                  JOIN sources s ON s.id = m.source_id
                  JOIN runs r ON r.id = m.run_id
-                 LEFT JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject
-                 LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
+                 LEFT JOIN invoices i ON i.source_id = m.source_id AND i.id = m.subject AND m.stage <> 'bureau_removed'
+                 LEFT JOIN customers c ON c.source_id = m.source_id
+                    AND c.id = CASE WHEN m.stage = 'bureau_removed' THEN m.subject ELSE i.customer_id END
                  LEFT JOIN holds hi ON hi.source_id = m.source_id AND hi.kind = 'invoice' AND hi.subject = m.subject AND hi.lifted_at IS NULL
                  LEFT JOIN holds hc ON hc.source_id = m.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id AND hc.lifted_at IS NULL
                  LEFT JOIN policies p ON p.id = m.policy_id AND p.enabled
@@ -114,6 +119,8 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
             next_attempt_at: row.opt_instant("next_attempt_at")?,
             expires_at: row.instant("expires_at")?,
             due_on: row.opt_date("due_on")?,
+            occasion: row.text("occasion")?,
+            renegotiated_to: row.opt_date("renegotiated_to")?,
             facts_version: row.text("facts_version")?,
             phone_slot_at: row.opt_instant("phone_slot_at")?,
             invoice: row.opt_json("invoice")?,

@@ -97,6 +97,7 @@ pub fn customer(number: u32) -> Customer {
         takes_part_in_collection: true,
         takes_part_in_pre_due: true,
         days_before_collection: 0,
+        negatively_listed: None,
     }
 }
 

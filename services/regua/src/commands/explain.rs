@@ -9,7 +9,7 @@ use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
 use regua_domain::mirror::{Customer, Invoice};
-use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, policy_for, value_of};
+use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, measured, policy_for, value_of};
 use regua_ledger::evaluation::Candidate;
 use serde_json::{Value, json};
 
@@ -37,6 +37,7 @@ impl Session {
             let invoice = &candidate.invoice;
             let holds = self.ledger.holds_on(*source_id, &invoice.id, invoice.customer_id.as_ref()).await?;
             told["holds"] = holds.iter().map(hold_json).collect();
+            told["events"] = json!(self.ledger.events_of_invoice(*source_id, &invoice.id.0).await?);
             match format {
                 Format::Json => output::line(&told),
                 Format::Human => print(&told),
@@ -55,7 +56,7 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
         .map(|policy| match policy.filters.kept_out_by(invoice, customer) {
             Some(filter) => json!({
                 "policy": policy.name, "decides": false, "kept_out_by": filter.as_str(), "wants": wanted(&policy.filters, filter),
-                "has": if filter == Filter::AmountMin { Some(invoice.open_amount.format_brl()) } else { value_of(filter, invoice, customer).map(str::to_owned) },
+                "has": if filter == Filter::AmountMin { Some(measured(invoice).format_brl()) } else { value_of(filter, invoice, customer).map(str::to_owned) },
             }),
             None => json!({ "policy": policy.name, "decides": chosen.is_some_and(|chosen| chosen.id == policy.id) }),
         })
@@ -192,6 +193,11 @@ fn print(told: &Value) {
         .collect();
     if !rows.is_empty() {
         say!("{}", table(&headings, &rows).trim_end());
+    }
+    for event in told["events"].as_array().into_iter().flatten() {
+        let part = |name: &str| cell(&event[name]);
+        let outcome = if event["outcome"].is_null() { "not decided yet".to_owned() } else { part("outcome") };
+        say!("{} on {}: {outcome} {}", part("kind"), part("happened_on"), part("message"));
     }
     say!("{}", field("decision"));
 }

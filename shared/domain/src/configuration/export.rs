@@ -128,6 +128,7 @@ fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
         ("days", stage.days.map_or_else(String::new, |days| days.to_string())),
         ("notice", text(&stage.notice)),
         ("enabled", stage.enabled.to_string()),
+        ("only_after_notice", stage.only_after_notice.map_or_else(String::new, |only| only.to_string())),
         ("closed_day", stage.closed_day.map_or_else(String::new, |closed_day| text(closed_day.as_str()))),
         ("hours", hours(stage.hours)),
     ];

@@ -193,6 +193,9 @@ pub struct PolicyStage {
     pub notice: String,
     /// Whether it is sent.
     pub enabled: bool,
+    /// Whether it is only for those who may have had a dated notice before; `Some` for, and only for, stages that follow an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_after_notice: Option<bool>,
     /// What it means that its day is closed to the recipient; `None` for, and only for, stages that follow an event.
     #[serde(default)]
     pub closed_day: Option<ClosedDay>,

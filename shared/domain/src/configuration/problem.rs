@@ -258,6 +258,17 @@ pub enum Fault {
     /// A day for a stage that follows an event.
     #[error("a {0} stage follows an event and has no day")]
     DayOfEvent(Stage),
+    /// `only_after_notice` for a stage by date.
+    #[error("a {0} stage is a notice itself")]
+    NoticeOfDate(Stage),
+    /// A notice that says what no message of the stage can know.
+    #[error("names {variable}, which no {stage} message has")]
+    UnknownAtStage {
+        /// What it names.
+        variable: Variable,
+        /// The stage.
+        stage: Stage,
+    },
     /// Not an amount of money, or nothing.
     #[error("is not an amount of money above zero")]
     NotAnAmount,
@@ -348,6 +359,8 @@ impl Fault {
             }
             Self::StageNotLater { days, .. } => format!("write more than {days}, or enabled = false"),
             Self::DayOfEvent(_) => "leave it out".into(),
+            Self::NoticeOfDate(_) => "leave it out; it is for settled, cancelled, renegotiated and bureau_removed".into(),
+            Self::UnknownAtStage { variable, .. } => format!("write a notice without {variable}"),
             Self::NotAnAmount => "write reais in double quotes, like \"50,00\", or a whole number of them".into(),
             Self::NotAPrice => "write reais in double quotes, like \"0,0435\"".into(),
             Self::NotADate => "write year, month and day, like 2026-11-30".into(),

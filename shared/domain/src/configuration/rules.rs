@@ -10,7 +10,7 @@ use super::reader::{Field, Located, Reported, Section};
 use crate::money::{Centavos, UnitPrice};
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
 use crate::stage::{Stage, StageKind};
-use crate::variables;
+use crate::variables::{self, Variable};
 use std::num::NonZeroU32;
 
 /// A policy's priority when the file gives none, and the largest.
@@ -56,7 +56,7 @@ impl Reading<'_, '_> {
         sections: Vec<Section<'_, '_>>,
         integrations: &Integrations,
         channels: &Names<Option<String>>,
-    ) -> (Vec<Notice>, Names) {
+    ) -> (Vec<Notice>, Names<Vec<Variable>>) {
         let mut names = Names::new("notice");
         let read = |section| self.notice(section, &mut names, integrations, channels);
         let notices = sections.into_iter().map(read).collect::<Vec<_>>();
@@ -66,16 +66,17 @@ impl Reading<'_, '_> {
     fn notice(
         &self,
         mut section: Section<'_, '_>,
-        names: &mut Names,
+        names: &mut Names<Vec<Variable>>,
         integrations: &Integrations,
         channels: &Names<Option<String>>,
     ) -> Result<Notice, Reported> {
         let name = section.required_text("name", "name = \"Aviso de cobrança\"");
-        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
         let integration = integrations.of(&mut section, &name);
         let channel = section.required_text("channel", "channel = \"Cobrança\"");
         let template = self.template_id(&mut section);
         let variables = self.variables(&mut section);
+        let named = variables.as_ref().map_or_else(|_| Vec::new(), |(_, named)| named.clone());
+        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, named));
         section.finish();
         let (channel, integration) = (channel?, integration);
         let channels_integration = channels.resolve(self.report, &channel)?;
@@ -86,7 +87,7 @@ impl Reading<'_, '_> {
         }
         defined?;
         let (name, integration, channel) = (name?.value, integration.value, channel.value);
-        Ok(Notice { name, integration, channel, template: template?, variables: variables? })
+        Ok(Notice { name, integration, channel, template: template?, variables: variables?.0 })
     }
 
     fn template_id(&self, section: &mut Section<'_, '_>) -> Result<String, Reported> {
@@ -95,16 +96,19 @@ impl Reading<'_, '_> {
         if is_object_id(&id) { Ok(id) } else { Err(self.report.refuse(&located, Fault::NotATemplateId)) }
     }
 
-    /// The variables as they are written, once they are understood; absent for a template without placeholders.
-    fn variables(&self, section: &mut Section<'_, '_>) -> Result<String, Reported> {
-        let Some(text) = section.text_or_blank("variables")? else { return Ok(String::new()) };
+    /// The variables as they are written, once they are understood, and which they are; absent for a template without placeholders.
+    fn variables(&self, section: &mut Section<'_, '_>) -> Result<(String, Vec<Variable>), Reported> {
+        let Some(text) = section.text_or_blank("variables")? else { return Ok((String::new(), Vec::new())) };
         match variables::parse(&text.value) {
-            Ok(_) => Ok(text.value),
+            Ok(entries) => {
+                let named = entries.iter().flat_map(variables::Entry::variables).collect();
+                Ok((text.value, named))
+            }
             Err(error) => Err(self.report.refuse(&text, Fault::Variables(error))),
         }
     }
 
-    pub fn policies(&self, sections: Vec<Section<'_, '_>>, notices: &Names) -> Vec<(Policy, Vec<ReadStage>)> {
+    pub fn policies(&self, sections: Vec<Section<'_, '_>>, notices: &Names<Vec<Variable>>) -> Vec<(Policy, Vec<ReadStage>)> {
         let mut names = Names::new("policy");
         let policies = sections.into_iter().map(|section| self.policy(section, &mut names, notices)).collect::<Vec<_>>();
         policies.into_iter().flatten().collect()
@@ -114,7 +118,7 @@ impl Reading<'_, '_> {
         &self,
         mut section: Section<'_, '_>,
         names: &mut Names,
-        notices: &Names,
+        notices: &Names<Vec<Variable>>,
     ) -> Result<(Policy, Vec<ReadStage>), Reported> {
         let name = section.required_text("name", "name = \"Residencial\"");
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
@@ -195,7 +199,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn stage(&self, mut section: Section<'_, '_>, notices: &Names) -> Result<ReadStage, Reported> {
+    fn stage(&self, mut section: Section<'_, '_>, notices: &Names<Vec<Variable>>) -> Result<ReadStage, Reported> {
         let stage = self.stage_name(&mut section);
         let (min, max) = stage.as_ref().map_or((-REMINDER_DAYS_MAX, OVERDUE_DAYS_MAX), |stage| days_of(stage.value));
         let days = match &stage {
@@ -204,6 +208,7 @@ impl Reading<'_, '_> {
         };
         let notice = section.required_text("notice", "notice = \"Aviso de cobrança\"");
         let enabled = section.flag("enabled");
+        let only_after_notice = self.only_after_notice(&mut section, stage.as_ref().ok());
         let closed_day = match &stage {
             Ok(stage) => self.closed_day(&mut section, stage.value),
             Err(reported) => Err(*reported),
@@ -215,8 +220,11 @@ impl Reading<'_, '_> {
         }
         section.finish();
         let notice = notice?;
-        notices.resolve(self.report, &notice)?;
+        let named = notices.resolve(self.report, &notice)?;
         let (place, days) = (stage?, days?);
+        if let Some(variable) = named.iter().copied().find(|variable| !variable.is_known_at(place.value)) {
+            return Err(self.report.refuse(&notice, Fault::UnknownAtStage { variable, stage: place.value }));
+        }
         if dated && days.is_none() {
             return Err(Reported);
         }
@@ -226,6 +234,7 @@ impl Reading<'_, '_> {
             days: days.as_ref().map(|days| days.value),
             notice: notice.value,
             enabled,
+            only_after_notice: only_after_notice?,
             closed_day: closed_day?,
             hours: hours?.map(|hours| hours.value),
         };
@@ -261,6 +270,18 @@ impl Reading<'_, '_> {
         match section.whole("days", i16::MIN, i16::MAX)? {
             Some(days) => Err(self.report.refuse(&days, Fault::DayOfEvent(stage))),
             None => Ok(None),
+        }
+    }
+
+    /// Whether a stage that follows an event is only for those who had a notice: it is, unless the file says otherwise.
+    fn only_after_notice(&self, section: &mut Section<'_, '_>, stage: Option<&Located<Stage>>) -> Result<Option<bool>, Reported> {
+        let only = section.flag("only_after_notice")?;
+        match (stage.map(|stage| stage.value), only) {
+            (Some(stage), Some(only)) if stage.kind() == StageKind::Dated => {
+                Err(self.report.refuse(&only, Fault::NoticeOfDate(stage)))
+            }
+            (Some(stage), None) if stage.kind() == StageKind::Dated => Ok(None),
+            (_, only) => Ok(Some(only.is_none_or(|only| only.value))),
         }
     }
 

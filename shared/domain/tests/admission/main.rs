@@ -63,6 +63,7 @@ fn customer() -> Customer {
         takes_part_in_collection: true,
         takes_part_in_pre_due: true,
         days_before_collection: 0,
+        negatively_listed: None,
     }
 }
 
@@ -116,6 +117,8 @@ fn ready() -> Snapshot {
         next_attempt_at: None,
         expires_at: closes() + TimeDelta::days(30),
         due_on: Some(invoice().due_on),
+        occasion: invoice().due_on.to_string(),
+        renegotiated_to: None,
         facts_version: render(&notice(), Stage::Overdue, Some(&customer()), &invoice()).expect("it can be sent").facts_version(),
         phone_slot_at: None,
         invoice: Some(invoice()),

@@ -318,6 +318,35 @@ fn notices_and_stages_are_checked() {
     let event = "stage = \"settled\"\ndays = 1";
     let fault = refused("stage = \"settled\"", event, "days = 1", "policy[1].stage[3].days", "1", "leave it out");
     assert_eq!(fault, Fault::DayOfEvent(Stage::Settled));
+    let fault = refused(
+        "days = 5",
+        "days = 5\nonly_after_notice = true",
+        "only_after",
+        "policy[1].stage[2].only_after_notice",
+        "true",
+        "bureau_removed",
+    );
+    assert_eq!(fault, Fault::NoticeOfDate(Stage::Overdue));
+    let word = "stage = \"settled\"\nonly_after_notice = \"sim\"";
+    refused("stage = \"settled\"", word, "only_after", "policy[1].stage[3].only_after_notice", "\"sim\"", "true or false");
+    let of_customers = "\"bureau_removed\"\nnotice = \"Lembrete\"";
+    refused(
+        "\"settled\"\nnotice = \"Lembrete\"",
+        of_customers,
+        "notice = \"Lembrete\"\nenabled",
+        "policy[1].stage[3].notice",
+        "\"Lembrete\"",
+        "without #areceber_valor#",
+    );
+    let another = "[[notice]]\nname = \"Acordo\"\nchannel = \"Cobrança\"\ntemplate = \"64f1c0de0a1b2c3d4e5f7002\"\n\
+                   variables = \"#renegociacao_vencimento#\"\n";
+    let text = VALID.replacen("[[policy]]", &format!("{another}[[policy]]"), 1);
+    let overdue = text.replacen("days = 5\nnotice = \"Lembrete\"", "days = 5\nnotice = \"Acordo\"", 1);
+    let field = "policy[1].stage[2].notice";
+    refused_text(&overdue, "notice = \"Acordo\"", field, "\"Acordo\"", "without #renegociacao_vencimento#");
+    let renegotiated =
+        text.replacen("stage = \"settled\"\nnotice = \"Lembrete\"", "stage = \"renegotiated\"\nnotice = \"Acordo\"", 1);
+    assert!(parse(&renegotiated).is_ok());
     refused("\"settled\"", "\"Baixa\"", "\"Baixa\"", "policy[1].stage[3].stage", "\"Baixa\"", "write \"settled\"");
     refused("\"settled\"", "\"overdu\"", "\"overdu\"", "policy[1].stage[3].stage", "\"overdu\"", "write \"overdue\"");
     refused("\"settled\"", "\"nenhuma\"", "\"nenhuma\"", "policy[1].stage[3].stage", "\"nenhuma\"", "one of pre_due, due_day");

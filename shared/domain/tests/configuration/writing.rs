@@ -46,11 +46,11 @@ fn the_commented_stages_of_the_demos_file_are_right_too() {
         .filter(|line| line.contains(" = ") || line.starts_with('['))
         .collect();
     let stages = uncommented.join("\n").replace('…', "Lembrete");
-    let text = VALID.replacen("[[task]]", &format!("{stages}\n[[task]]"), 1).replacen(
-        "stage = \"settled\"\n",
-        "stage = \"due_day\"\ndays = 0\n",
-        1,
-    );
+    // One notice for all: of an invoice a customer's own event knows nothing.
+    let text = VALID
+        .replacen("[[task]]", &format!("{stages}\n[[task]]"), 1)
+        .replacen("stage = \"settled\"\n", "stage = \"due_day\"\ndays = 0\n", 1)
+        .replacen(",#areceber_valor#", "", 1);
     let (file, _) = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(file.policies[0].stages.len(), Stage::ALL.len());
 }
@@ -139,6 +139,7 @@ fn stages(notice: String) -> impl Strategy<Value = Vec<PolicyStage>> {
                 days,
                 notice: notice.clone(),
                 enabled,
+                only_after_notice: (stage.kind() == StageKind::Event).then_some(before % 3 == 0),
                 closed_day: days.map(|days| ClosedDay::ALL[usize::from(days.unsigned_abs()) % 3]),
                 hours: enabled.then_some(hours),
             })
@@ -262,6 +263,8 @@ prop_compose! {
         (days_between_stages, above) in (0u16..=30, proptest::option::of(1u32..=10_000_000)),
         id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
     ) -> Configuration {
+        let of_customers = stages.iter().any(|stage| stage.stage == Stage::BureauRemoved);
+        let variables = if of_customers { "#cliente_razao#" } else { variables };
         let activated_on = activated_on.map(|days| NaiveDate::default() + Days::new(days));
         let integration = other.name.clone();
         let owner = Some(business.clone());

@@ -1,6 +1,7 @@
 //! Which stage an invoice is due for, what brings a message back, and when one ends.
 
 mod closed_days;
+mod events;
 mod policies;
 mod switches;
 
@@ -52,6 +53,7 @@ fn customer() -> Customer {
         takes_part_in_collection: true,
         takes_part_in_pre_due: true,
         days_before_collection: 0,
+        negatively_listed: None,
     }
 }
 
@@ -98,6 +100,7 @@ fn policy(stages: &[(Stage, Option<i64>)]) -> PolicyPlan {
         stage: *stage,
         days: *days,
         active_from: NaiveDate::MIN,
+        only_after_notice: false,
         closed_day: ClosedDay::Next,
         hours: None,
         notice: notice.clone(),

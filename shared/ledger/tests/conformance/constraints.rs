@@ -6,10 +6,20 @@ use crate::world::World;
 use regua_domain::switches::HoldKind;
 use std::collections::BTreeSet;
 
-const POSTGRES: &str =
-    concat!(include_str!("../../migrations/postgres/0001_initial.sql"), include_str!("../../migrations/postgres/0004_holds.sql"));
-const SQLITE: &str =
-    concat!(include_str!("../../migrations/sqlite/0001_initial.sql"), include_str!("../../migrations/sqlite/0004_holds.sql"));
+const POSTGRES: &str = concat!(
+    include_str!("../../migrations/postgres/0001_initial.sql"),
+    include_str!("../../migrations/postgres/0002_policies.sql"),
+    include_str!("../../migrations/postgres/0003_sending_times.sql"),
+    include_str!("../../migrations/postgres/0004_holds.sql"),
+    include_str!("../../migrations/postgres/0004_events.sql"),
+);
+const SQLITE: &str = concat!(
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_policies.sql"),
+    include_str!("../../migrations/sqlite/0003_sending_times.sql"),
+    include_str!("../../migrations/sqlite/0004_holds.sql"),
+    include_str!("../../migrations/sqlite/0004_events.sql"),
+);
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
 struct Violation {
@@ -59,6 +69,19 @@ fn of_messages() -> Vec<Violation> {
         "updated_at",
     ];
     let set = |what: &str| format!("UPDATE messages SET {what}");
+    let renegotiated = |id, subject| {
+        let replaced = [
+            ("id", id),
+            ("subject", subject),
+            ("stage", "'renegotiated'"),
+            ("occasion", "'77'"),
+            ("due_on", "NULL"),
+            ("state", "'sent'"),
+        ];
+        copy("messages", &COLUMNS, &replaced)
+    };
+    let (one, another) = (renegotiated("channel_id", "'i1'"), renegotiated("policy_id", "'i2'"));
+    let another = another.split_once("SELECT").map(|(_, values)| values.to_owned()).unwrap();
     vec![
         check("the_states_of_a_message_are_closed", set("state = 'lost'")),
         check("attempts_are_never_negative", set("attempts = -1")),
@@ -71,6 +94,11 @@ fn of_messages() -> Vec<Violation> {
             "one_live_dated_message_per_invoice",
             "messages.source_id, messages.subject",
             copy("messages", &COLUMNS, &[ID, ("stage", "'in_person'")]),
+        ),
+        unique(
+            "one_message_per_renegotiation",
+            "messages.source_id, messages.occasion",
+            format!("{} UNION ALL SELECT {}", one.replace(" LIMIT 1", ""), another.replace(" LIMIT 1", "")),
         ),
         check("a_scheduled_message_has_its_next_time", set("state = 'scheduled'")),
         check("a_queued_message_says_since_when", set("state = 'queued'")),
@@ -90,7 +118,15 @@ fn of_work() -> Vec<Violation> {
     const ATTEMPT: &str = "INSERT INTO attempts (id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before, outcome)
                            SELECT id, id, {number}, channel_id, 'd', 1, 1, '{}', {outcome} FROM messages";
     let attempt = |number, outcome| ATTEMPT.replace("{number}", number).replace("{outcome}", outcome);
+    let event = |outcome, run, message| {
+        format!(
+            "INSERT INTO events (id, source_id, kind, subject, occasion, happened_on, observed_at, outcome, consumed_by, message_id)
+             SELECT {}, s.id, 'settled', 'i', 'o', '2026-03-09', 1, {outcome}, {run}, {message} FROM sources s, runs r",
+            ID.1
+        )
+    };
     vec![
+        check("the_states_of_an_approval_are_closed", "UPDATE runs SET approval = 'perhaps'"),
         check("the_states_of_a_run_are_closed", "UPDATE runs SET state = 'lost', finished_at = NULL"),
         unique(
             "one_run_per_task_and_instant",
@@ -107,10 +143,15 @@ fn of_work() -> Vec<Violation> {
         check(
             "the_kinds_of_events_are_closed",
             format!(
-                "INSERT INTO invoice_events (id, source_id, invoice_id, kind, details, observed_at) SELECT {}, id, 'i', 'lost', '{{}}', 1 FROM sources",
+                "INSERT INTO events (id, source_id, kind, subject, occasion, happened_on, observed_at)
+                 SELECT {}, id, 'lost', 'i', 'o', '2026-03-09', 1 FROM sources",
                 ID.1
             ),
         ),
+        check("a_consumed_event_has_its_outcome", event("'too_old'", "NULL", "NULL")),
+        check("a_consumed_event_has_its_outcome", event("NULL", "r.id", "NULL")),
+        check("an_event_that_is_told_names_its_message", event("'message'", "r.id", "NULL")),
+        check("an_event_that_is_told_names_its_message", event("'too_old'", "r.id", "(SELECT id FROM messages LIMIT 1)")),
         check(
             "the_ways_to_resolve_doubt_are_closed",
             "INSERT INTO resolutions (id, message_id, how, resolved_by, why, resolved_at) SELECT id, id, 'guess', 'ana', '', 1 FROM messages",

@@ -32,6 +32,7 @@ mod databases;
 mod doubt;
 mod evaluation;
 mod evaluators_at_once;
+mod events;
 mod finish;
 mod holds;
 mod limits;

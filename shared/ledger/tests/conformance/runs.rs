@@ -231,10 +231,10 @@ async fn a_try_goes_on_at_its_cursor_and_a_run_that_waited_begins_afresh(f: Fixt
     w.ledger.commit_evaluation(batch).await.unwrap();
     w.f.advance(LEASE).await;
     let again = leased(&w, id).await;
-    assert_eq!(again.cursor, Some(cursor.clone()), "after a crash");
+    assert_eq!(again.cursor, cursor, "after a crash");
     w.ledger.replan_run(id, again.owner, TimeDelta::zero(), true, "erro".into()).await.unwrap();
     let again = leased(&w, id).await;
-    assert_eq!(again.cursor, Some(cursor), "after a fault of ours");
+    assert_eq!(again.cursor, cursor, "after a fault of ours");
     w.ledger.replan_run(id, again.owner, TimeDelta::zero(), false, "encerrando".into()).await.unwrap();
     assert_eq!(leased(&w, id).await.cursor, None);
 }

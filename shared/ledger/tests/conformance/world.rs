@@ -4,7 +4,6 @@ use crate::databases::Fixture;
 use crate::setup::Setup;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::admission::HORIZON;
-use regua_domain::decide;
 use regua_domain::ids::{
     AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, InvoiceId, MessageId, PolicyId, RunId, SourceId,
 };
@@ -14,7 +13,9 @@ use regua_domain::money::Centavos;
 use regua_domain::policy::policy_for;
 use regua_domain::schedule::TaskKind;
 use regua_domain::settlement::Settlement;
-use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage};
+use regua_domain::{decide, events};
+use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
+use regua_ledger::events::{EventCursor, decide_page};
 use regua_ledger::finish::{FinishAnswer, Finished};
 use regua_ledger::queries::MessageView;
 use regua_ledger::runs::{Cursor, LeaseAnswer, LeasedRun};
@@ -58,6 +59,7 @@ pub fn customer(number: u32) -> Customer {
         takes_part_in_collection: true,
         takes_part_in_pre_due: true,
         days_before_collection: 0,
+        negatively_listed: None,
     }
 }
 
@@ -203,9 +205,9 @@ impl World {
             messages.push(NewMessage {
                 id: decided.revives.unwrap_or_else(|| MessageId(new_id())),
                 revives: decided.revives.is_some(),
-                subject: candidate.invoice.id.clone(),
+                subject: candidate.invoice.id.0.clone(),
                 stage: decided.stage.stage,
-                due_on: candidate.invoice.due_on,
+                occasion: Occasion::DueDate(candidate.invoice.due_on),
                 policy_id: policy.id,
                 notice_id: decided.stage.notice.id,
                 channel_id: decided.stage.notice.channel_id,
@@ -222,16 +224,45 @@ impl World {
             invoice_id: last.map_or_else(String::new, |invoice| invoice.id.0.clone()),
         };
         let (run_id, owner, planned_at) = (run.run.id, run.owner, run.run.planned_at);
-        EvaluationBatch { run_id, owner, planned_at, source_id: self.source, cursor, messages, no_policy }
+        EvaluationBatch {
+            run_id,
+            owner,
+            planned_at,
+            source_id: self.source,
+            cursor: Some(cursor),
+            messages,
+            events: Vec::new(),
+            no_policy,
+        }
     }
 
     /// A whole run of update-collections; its id and what it did.
     pub async fn evaluate(&self) -> (RunId, EvaluationCounts) {
         let run = self.leased_run().await;
+        let mut counts = EvaluationCounts::default();
+        let mut after = Some(EventCursor::default());
+        while let Some(cursor) = after {
+            let (batch, next) = self.decide_events(&run, &cursor).await;
+            counts.add(self.ledger.commit_evaluation(batch).await.unwrap());
+            after = next;
+        }
         let batch = self.decide(&run).await;
-        let counts = self.ledger.commit_evaluation(batch).await.unwrap();
+        counts.add(self.ledger.commit_evaluation(batch).await.unwrap());
         self.ledger.finish_run(run.run.id, run.owner, None).await.unwrap();
         (run.run.id, counts)
+    }
+
+    /// What a run decides about a small page of events, and where the next one begins; nothing is committed yet.
+    pub async fn decide_events(&self, run: &LeasedRun, after: &EventCursor) -> (EvaluationBatch, Option<EventCursor>) {
+        let policies = self.ledger.policies().await.unwrap();
+        let (settings, now) = (self.ledger.settings().await.unwrap(), self.now().await);
+        let told_since = events::first_day(settings.times().date_at(now));
+        let (page, next) = self.ledger.events(self.source, told_since, after, 3).await.unwrap();
+        let (messages, events) = decide_page(&page, &policies, &settings, now);
+        let (run_id, owner, planned_at) = (run.run.id, run.owner, run.run.planned_at);
+        let batch =
+            EvaluationBatch { run_id, owner, planned_at, source_id: self.source, cursor: None, messages, events, no_policy: 0 };
+        (batch, next)
     }
 
     /// send-queued-messages: whatever was decided up to now may go.

@@ -16,6 +16,7 @@ mod world;
 use chrono::TimeDelta;
 use databases::Fixture;
 use regua_domain::message::DeferReason;
+use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::stops::NewStop;
@@ -29,8 +30,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use world::{World, finished, invoice, sent, today};
 
 /// Tables that grow with the provider's age or size.
-const LARGE: [&str; 8] =
-    ["messages", "message_texts", "attempts", "recipients", "invoices", "customers", "invoice_events", "holds"];
+const LARGE: [&str; 8] = ["messages", "message_texts", "attempts", "recipients", "invoices", "customers", "events", "holds"];
 /// An index that holds only what is on its way: reading all of it is reading all that waits.
 const LIVE: &str = "live_messages_best_first";
 /// What a provider of a few years has, enough for PostgreSQL to plan for it.
@@ -135,7 +135,27 @@ async fn a_day(w: &World) {
     w.f.advance(TimeDelta::seconds(10)).await;
     w.top_up(10).await;
     w.evaluate().await;
+    events(w).await;
     sweeps(w).await;
+}
+
+/// Something of each kind happens, is told, and is looked at again.
+async fn events(w: &World) {
+    let due = world::due_for("overdue");
+    let unlisted = |is_listed| Customer { negatively_listed: Some(is_listed), ..world::customer(1) };
+    let (open, new) = (|n| invoice(n, n, due), Invoice { renegotiation_id: "77".into(), ..invoice(33, 3, today()) });
+    let ended = |n, into: &str| Invoice { status: InvoiceStatus::Cancelled, renegotiation_id: into.into(), ..open(n) };
+    w.sync(&[unlisted(true)], &[open(1), open(2), open(3), new]).await;
+    w.f.advance(TimeDelta::seconds(1)).await;
+    w.sync(&[unlisted(false)], &[world::paid(&open(1)), ended(2, ""), ended(3, "77")]).await;
+    w.f.advance(TimeDelta::seconds(1)).await;
+    w.evaluate().await;
+    w.evaluate().await;
+    w.ledger.events_of_invoice(w.source, "i0001").await.unwrap();
+    let sync = w.ledger.begin_sync(w.source, new_id()).await.unwrap().unwrap();
+    w.ledger.titles_of_waiting_events(sync, None, 10).await.unwrap();
+    w.ledger.listed_customers(sync, None, 10).await.unwrap();
+    w.ledger.end_sync(sync, true).await.unwrap();
 }
 
 async fn a_stop(ledger: &Ledger) {
@@ -197,6 +217,12 @@ async fn fill_history(w: &World) {
         "invoices",
         "source_id, id, customer_id, is_open, due_on, record, observed_at, generation",
         &format!("'{source}', 'h' || n, 'h' || n, false, '2025-01-01', '{{}}', 1, 0"),
+    ))
+    .await;
+    w.f.execute(copy(
+        "events",
+        "id, source_id, kind, subject, occasion, happened_on, observed_at, outcome, consumed_by",
+        &format!("md5('e' || n)::uuid, '{source}', 'settled', 'h' || n, '2025-01-01', '2025-01-01', 1, 'too_old', {run}"),
     ))
     .await;
     w.f.execute("ANALYZE").await;

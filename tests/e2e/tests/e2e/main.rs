@@ -6,6 +6,7 @@ mod changes;
 mod checks;
 mod demo;
 mod embedded;
+mod events;
 mod hints;
 mod holds;
 mod import;
