@@ -62,14 +62,21 @@ async fn titles_and_contracts_are_silent_by_the_erps_switches_and_contracts_that
         path: Some("cliente_contrato".into()),
         ..Fault::always(FaultKind::Status { code: 200, body: Some(refused), retry_after: None })
     };
+    // Before anything is read: whoever is held by force is held from the first decision on.
+    let due = (1..10_000).filter_map(|id| house.ixc.title(id)).find(|title| title.is_open() && title.due_on == today()).unwrap();
+    let customer = due.customer.to_string();
+    let hold = ["hold", "customer", &customer, "--until", "2026-11-24", "--why", "moves house"];
+    house.cli.run(&hold).await.refused(1, "--force");
+    house.cli.run(&[&hold[..], &["--force"]].concat()).await.good();
     house.run("update-collections").await;
     let decided = "SELECT subject, stage, COALESCE(reason, '') FROM messages";
-    let silent = ["protested", "forecast", "no_notice_until", "overdue_notices_off"];
-    let mut met = [0; 4];
+    let silent = ["on_hold", "protested", "forecast", "no_notice_until", "overdue_notices_off"];
+    let mut met = [0; 5];
     for row in house.database().texts(decided).await {
         let title = house.ixc.title(row[0].parse().unwrap()).unwrap();
         let (warns, until) = house.ixc.provider().warnings_of(title.contract).unwrap();
         let says_no = [
+            title.customer == due.customer && title.odd != Some(OddTitle::WithoutCustomer),
             title.odd == Some(OddTitle::Protested),
             title.odd == Some(OddTitle::Forecast),
             until.is_some_and(|until| today() <= until),
@@ -88,7 +95,7 @@ async fn titles_and_contracts_are_silent_by_the_erps_switches_and_contracts_that
     house.ixc.faults(vec![refusal]).unwrap();
     house.run("update-collections").await;
     assert_eq!(up.log().matches("sync.contracts_refused").count(), 1, "told once per sync: {}", up.log());
-    let left = format!("messages WHERE reason IN ('{}', '{}')", silent[2], silent[3]);
+    let left = format!("messages WHERE reason IN ('{}', '{}')", silent[3], silent[4]);
     assert_eq!(house.database().count(&left).await, 0, "what isn't known restricts nothing, and all came back");
     house.cli.run(&["check"]).await.refused(1, "allow `cliente_contrato` in the ERP's user group");
 }
