@@ -5,7 +5,7 @@ use regua_broker::{Envelope, Tick};
 use regua_domain::ids::RunId;
 use regua_domain::schedule::{DueFires, WatchedTask, due_fires};
 use regua_ledger::LedgerError;
-use regua_ledger::runs::Task;
+use regua_ledger::tasks::Task;
 use regua_pipeline::Pipeline;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

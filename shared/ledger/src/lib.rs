@@ -29,6 +29,7 @@ mod snapshot;
 pub mod start;
 pub mod stops;
 pub mod sweeps;
+pub mod tasks;
 pub mod volume;
 
 pub use error::LedgerError;

@@ -2,7 +2,7 @@
 
 use crate::Ledger;
 use crate::error::LedgerError;
-use crate::runs::Task;
+use crate::tasks::Task;
 use chrono::{DateTime, Utc};
 use regua_domain::schedule::{PlannedTask, Schedule, SendOutlook, TaskKind, send_outlook};
 

@@ -191,7 +191,7 @@ pub(super) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
     })
 }
 
-fn task_json(task: &regua_ledger::runs::Task, now: DateTime<Utc>) -> serde_json::Value {
+fn task_json(task: &regua_ledger::tasks::Task, now: DateTime<Utc>) -> serde_json::Value {
     let next = task
         .schedule()
         .and_then(|schedule| schedule.next_after(task.zone, now))

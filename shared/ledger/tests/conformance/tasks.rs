@@ -7,7 +7,8 @@ use chrono::TimeDelta;
 use regua_domain::configuration::Configuration;
 use regua_domain::schedule::{DueFires, Missed, SendOutlook, TaskKind, WatchedTask, due_fires};
 use regua_ledger::new_id;
-use regua_ledger::runs::{LeaseAnswer, MissedFires, Settled, Task};
+use regua_ledger::runs::LeaseAnswer;
+use regua_ledger::tasks::{MissedFires, Settled, Task};
 use std::collections::{BTreeSet, HashMap};
 
 async fn update_task(w: &World) -> Task {
