@@ -68,10 +68,12 @@ impl Variable {
         Self::ALL.iter().copied().find(|variable| variable.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// The known variable that contains the name, else the one that takes the fewest changes of a letter.
+    /// The first known variable that contains the name, else the one that takes the fewest changes of a letter.
     fn nearest(name: &str) -> Self {
         let name = name.to_lowercase();
-        let distance = |variable: &Self| (!variable.as_str().contains(&name), edit_distance(&name, variable.as_str()));
+        let distance = |variable: &Self| {
+            if variable.as_str().contains(&name) { 0 } else { 1 + edit_distance(&name, variable.as_str()) }
+        };
         Self::ALL.iter().copied().min_by_key(distance).expect("there are variables")
     }
 

@@ -178,6 +178,7 @@ fn of_work() -> Vec<Violation> {
 fn of_configuration() -> Vec<Violation> {
     let named = |table: &'static str, columns: &[&str]| copy(table, &[&["id", "name"], columns].concat(), &[ID]);
     vec![
+        check("what_a_closed_day_means_is_closed", "UPDATE policy_stages SET closed_day = 'perhaps'"),
         check("there_is_one_ledger_row", format!("INSERT INTO ledger (one, id, created_at) VALUES (2, {}, 1)", ID.1)),
         unique("a_business_has_its_own_name", "businesses.name", named("businesses", &[])),
         check(
