@@ -9,6 +9,7 @@ pub mod decide;
 pub mod events;
 pub mod folding;
 pub mod forecast;
+pub mod frequency;
 pub mod ids;
 pub mod message;
 pub mod mirror;

@@ -1,7 +1,7 @@
 //! The ledger: the only truth, over PostgreSQL and SQLite.
 //!
-//! One function per intent; only this crate holds SQL. Every transaction locks businesses → gates → recipients → messages →
-//! attempts, each sorted by id, and reads the ledger's clock after its locks. No transaction is open across HTTP or a
+//! One function per intent; only this crate holds SQL. Every transaction locks businesses → gates → recipients → people →
+//! messages → attempts, each sorted by id, and reads the ledger's clock after its locks. No transaction is open across HTTP or a
 //! publish, none is longer than [`database::TRANSACTION_TIMEOUT`].
 
 #[macro_use]
@@ -15,6 +15,7 @@ pub mod doubt;
 mod error;
 pub mod evaluation;
 pub mod finish;
+mod frequency;
 mod migrations;
 pub mod mirror;
 pub mod parked;

@@ -28,6 +28,10 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0006_tasks.sql"),
         sqlite: include_str!("../migrations/sqlite/0006_tasks.sql"),
     },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0007_consent.sql"),
+        sqlite: include_str!("../migrations/sqlite/0007_consent.sql"),
+    },
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

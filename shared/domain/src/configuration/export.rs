@@ -174,6 +174,7 @@ fn settings(configuration: &Configuration) -> Vec<Entry> {
             "[caps]",
             vec![
                 ("per_day", configuration.caps.per_day.to_string()),
+                ("per_7_days", configuration.caps.per_7_days.to_string()),
                 ("days_between_stages", configuration.caps.days_between_stages.to_string()),
             ],
         ),

@@ -3,7 +3,7 @@
 use super::model::{Configuration, Notice, Policy, Source, SourceKind};
 use super::problem::{ConfigurationErrors, Fault, Note};
 use super::reader::{Report, Reported, Section};
-use super::rules::{ReadStage, approval, caps, expiry};
+use super::rules::{ReadStage, approval, expiry};
 use crate::stage::Stage;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -80,7 +80,7 @@ impl Reading<'_, '_> {
         let sources = self.sources(root.tables("source", "[[source]], with two brackets"));
         let window = self.window(root.table("window", "[window]"));
         let holidays = self.holidays(root.tables("holiday", "[[holiday]], with two brackets"));
-        let read_caps = caps(root.table("caps", "[caps]"));
+        let read_caps = self.caps(root.table("caps", "[caps]"));
         let read_expiry = expiry(root.table("expiry", "[expiry]"));
         let read_approval = approval(root.table("approval", "[approval]"));
         let price = self.price(root.table("price", "[price]"));

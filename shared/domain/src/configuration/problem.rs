@@ -258,6 +258,12 @@ pub enum Fault {
     /// A day for a stage that follows an event.
     #[error("a {0} stage follows an event and has no day")]
     DayOfEvent(Stage),
+    /// A cap of seven days that is smaller than the day's.
+    #[error("is less than a single day's {per_day}")]
+    BelowPerDay {
+        /// The day's cap.
+        per_day: u16,
+    },
     /// Not an amount of money, or nothing.
     #[error("is not an amount of money above zero")]
     NotAnAmount,
@@ -348,6 +354,7 @@ impl Fault {
             }
             Self::StageNotLater { days, .. } => format!("write more than {days}, or enabled = false"),
             Self::DayOfEvent(_) => "leave it out".into(),
+            Self::BelowPerDay { per_day } => format!("write {per_day} or more, or a smaller per_day"),
             Self::NotAnAmount => "write reais in double quotes, like \"50,00\", or a whole number of them".into(),
             Self::NotAPrice => "write reais in double quotes, like \"0,0435\"".into(),
             Self::NotADate => "write year, month and day, like 2026-11-30".into(),

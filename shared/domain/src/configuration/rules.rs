@@ -1,7 +1,7 @@
 //! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
 
 use super::connections::{Integrations, is_object_id};
-use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage, Price};
+use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage, Price, StatedCaps};
 use super::names::Names;
 use super::nearest::nearest;
 use super::parse::Reading;
@@ -21,6 +21,7 @@ const REMINDER_DAYS_MAX: i16 = 365;
 /// Days after the due date of the latest stage: five years, after which the debt is barred (contracts §4, CC art. 206 §5 I).
 const OVERDUE_DAYS_MAX: i16 = 1825;
 const PER_DAY_MAX: u16 = 50;
+const PER_7_DAYS_MAX: u16 = 7 * PER_DAY_MAX;
 const DAYS_BETWEEN_MAX: u16 = 30;
 /// Values of one filter: every city of a state.
 const FILTER_VALUES_MAX: usize = 1000;
@@ -290,16 +291,25 @@ impl Reading<'_, '_> {
     }
 }
 
-pub(super) fn caps(section: Option<Section<'_, '_>>) -> Result<Caps, Reported> {
-    let Some(mut section) = section else { return Ok(Caps::default()) };
-    let per_day = section.whole("per_day", 1, PER_DAY_MAX);
-    let days_between_stages = section.whole("days_between_stages", 0, DAYS_BETWEEN_MAX);
-    section.finish();
-    let default = Caps::default();
-    Ok(Caps {
-        per_day: per_day?.map_or(default.per_day, |cap| cap.value),
-        days_between_stages: days_between_stages?.map_or(default.days_between_stages, |days| days.value),
-    })
+impl Reading<'_, '_> {
+    pub fn caps(&self, section: Option<Section<'_, '_>>) -> Result<Caps, Reported> {
+        let Some(mut section) = section else { return Ok(Caps::default()) };
+        let per_day = section.whole("per_day", 1, PER_DAY_MAX);
+        let per_7_days = section.whole("per_7_days", 1, PER_7_DAYS_MAX);
+        let days_between_stages = section.whole("days_between_stages", 0, DAYS_BETWEEN_MAX);
+        section.finish();
+        let (per_day, per_7_days) = (per_day?, per_7_days?);
+        let caps = Caps::from(StatedCaps {
+            per_day: per_day.map(|cap| cap.value),
+            per_7_days: per_7_days.as_ref().map(|cap| cap.value),
+            days_between_stages: days_between_stages?.map(|days| days.value),
+        });
+        // A week's cap below the day's would be another day's cap under a name that says something else.
+        match per_7_days.filter(|cap| cap.value < caps.per_day) {
+            Some(cap) => Err(self.report.refuse(&cap, Fault::BelowPerDay { per_day: caps.per_day })),
+            None => Ok(caps),
+        }
+    }
 }
 
 pub(super) fn expiry(section: Option<Section<'_, '_>>) -> Result<Expiry, Reported> {

@@ -5,11 +5,12 @@ mod over_time;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::America::Sao_Paulo;
 use regua_domain::admission::{
-    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, RECHECK, Recipient, Rules, Snapshot, Verdict, admit,
-    called_for,
+    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Verdict,
+    admit, called_for,
 };
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::WindowSettings;
+use regua_domain::frequency::Frequency;
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
@@ -129,8 +130,9 @@ fn ready() -> Snapshot {
 struct World {
     gate: Gate,
     recipient: Recipient,
+    person: Person,
     budget: Budget,
-    per_day: u32,
+    caps: Frequency,
     horizon: TimeDelta,
 }
 
@@ -139,15 +141,16 @@ impl World {
         Self {
             gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), paused_until: None },
             recipient: Recipient::default(),
+            person: Person::default(),
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
-            per_day: 2,
+            caps: Frequency { per_day: 2, per_7_days: 4 },
             horizon: HORIZON,
         }
     }
 
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
-        let rules = Rules { times: times(), per_day: self.per_day, lead: LEAD, horizon: self.horizon };
-        admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.budget, &rules, now)
+        let rules = Rules { times: times(), caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
+        admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.person, &mut self.budget, &rules, now)
     }
 
     fn admit(&mut self, snapshot: &Snapshot) -> Verdict {
@@ -160,25 +163,20 @@ fn postpone(until: DateTime<Utc>, why: DeferReason) -> Verdict {
 }
 
 #[test]
-fn a_start_charges_gate_recipient_and_budget() {
+fn a_start_charges_gate_recipient_person_and_budget() {
     let mut world = World::new();
-    let Verdict::Start { slot_at, text, .. } = world.admit(&ready()) else { panic!("it may go") };
+    let Verdict::Start { slot_at, text, counted_on, .. } = world.admit(&ready()) else { panic!("it may go") };
+    assert_eq!((counted_on, world.person.sent.on(day("2026-03-09"))), (Some(day("2026-03-09")), 1));
     assert_eq!((slot_at, text.variables), (now() + LEAD, vec!["Maria".to_owned(), "R$100,00".to_owned()]));
     assert_eq!(world.gate.next_free_at, slot_at + world.gate.interval());
-    let charged = Recipient {
-        last_start_at: Some(slot_at),
-        reserved_at: None,
-        day: Some(day("2026-03-09")),
-        sent_today: 1,
-        counted_at: Some(slot_at),
-    };
+    let charged = Recipient { last_start_at: Some(slot_at), reserved_at: None, counted_at: Some(slot_at) };
     assert_eq!((world.recipient, world.budget.used), (charged, 1));
 }
 
 #[test]
 fn whatever_does_not_start_charges_nothing() {
     let mut world = World::new();
-    let (gate, recipient) = (world.gate.clone(), world.recipient.clone());
+    let (gate, recipient, person) = (world.gate.clone(), world.recipient.clone(), world.person.clone());
     for snapshot in [
         Snapshot { state: State::Held, ..ready() },
         Snapshot { opted_out: true, ..ready() },
@@ -186,7 +184,7 @@ fn whatever_does_not_start_charges_nothing() {
         Snapshot { facts_version: "old".into(), ..ready() },
     ] {
         world.admit(&snapshot);
-        assert_eq!((&world.gate, &world.recipient, world.budget.used), (&gate, &recipient, 0));
+        assert_eq!((&world.gate, &world.recipient, &world.person, world.budget.used), (&gate, &recipient, &person, 0));
     }
 }
 
@@ -339,27 +337,52 @@ fn a_slot_is_at_least_the_lead_and_at_most_the_horizon_away() {
     }
 }
 
+/// A person who was sent so many on each of these days.
+fn heard(days: &[(&str, u32)]) -> Person {
+    let mut person = Person::default();
+    for (on, times) in days {
+        (0..*times).for_each(|_| person.sent.count(day(on)));
+    }
+    person
+}
+
 #[test]
 fn a_person_over_the_cap_waits_for_the_next_open_day_or_not_at_all() {
     let mut world = World::new();
-    world.recipient =
-        Recipient { day: Some(day("2026-03-09")), sent_today: 2, last_start_at: Some(now()), ..Recipient::default() };
+    world.person = heard(&[("2026-03-09", 2)]);
+    world.recipient.last_start_at = Some(now());
     let tomorrow = at("2026-03-10T12:00:00Z");
     assert_eq!(world.admit(&ready()), postpone(tomorrow, DeferReason::PersonCap), "not spaced first");
     assert_eq!(world.recipient.reserved_at, None);
     let ends_today = Snapshot { expires_at: closes(), ..ready() };
     assert_eq!(world.admit(&ends_today), Verdict::Skip { why: SkipReason::Capped });
-    world.recipient.day = Some(day("2026-03-08"));
+    let ends_then = Snapshot { expires_at: tomorrow, ..ready() };
+    assert_eq!(world.admit(&ends_then), Verdict::Skip { why: SkipReason::Capped }, "its end is no time to send");
+    world.person = heard(&[("2026-03-08", 2)]);
     world.recipient.last_start_at = None;
-    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "yesterday's messages don't count");
-    assert_eq!(world.recipient.sent_today, 1);
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "yesterday's messages don't count for the day");
+    assert_eq!(world.person.sent.on(day("2026-03-09")), 1);
+}
+
+/// Four on Thursday, Friday: the next Thursday is the first day whose seven days don't have all of them.
+#[test]
+fn a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits() {
+    let mut world = World::new();
+    world.person = heard(&[("2026-03-05", 2), ("2026-03-06", 2)]);
+    assert_eq!(world.admit(&ready()), postpone(at("2026-03-12T12:00:00Z"), DeferReason::PersonCap));
+    let ends_before = Snapshot { expires_at: at("2026-03-11T21:00:00Z"), ..ready() };
+    assert_eq!(world.admit(&ends_before), Verdict::Skip { why: SkipReason::Capped });
+    world.person = heard(&[("2026-03-03", 2), ("2026-03-06", 2)]);
+    assert_eq!(world.admit(&ready()), postpone(at("2026-03-10T12:00:00Z"), DeferReason::PersonCap), "sooner than the day's end");
+    world.person = heard(&[("2026-03-02", 2), ("2026-03-06", 2)]);
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "the seventh day back doesn't count");
 }
 
 #[test]
 fn a_friday_over_the_cap_waits_for_monday() {
     let friday = at("2026-03-13T14:00:00Z");
     let mut world = World::new();
-    world.recipient = Recipient { day: Some(day("2026-03-13")), sent_today: 2, ..Recipient::default() };
+    world.person = heard(&[("2026-03-13", 2)]);
     let snapshot = Snapshot { fresh_until: Some(friday + TimeDelta::hours(1)), ..ready() };
     assert_eq!(world.admit_at(&snapshot, friday), postpone(at("2026-03-16T12:00:00Z"), DeferReason::PersonCap));
 }
@@ -405,7 +428,7 @@ fn an_unlimited_channel_and_business_hold_nothing_back() {
     world.gate.per_second = None;
     world.budget = Budget { limit: None, used: u32::MAX - 1000, frees_at: None };
     for _ in 0..1000 {
-        world.recipient = Recipient::default();
+        (world.recipient, world.person) = (Recipient::default(), Person::default());
         assert!(matches!(world.admit(&ready()), Verdict::Start { .. }));
     }
 }

@@ -484,5 +484,14 @@ fn sources_and_settings_are_checked() {
         refused("per_message = \"0,0435\"", &line, &line, "price.per_message", &format!("\"{wrong}\""), "like \"0,0435\"");
     }
     refused("per_day = 3", "per_day = 0", "per_day = 0", "caps.per_day", "0", "from 1 to 50");
+    refused("per_7_days = 6", "per_7_days = 351", "per_7_days = 351", "caps.per_7_days", "351", "from 1 to 350");
+    refused(
+        "per_7_days = 6",
+        "per_7_days = 2",
+        "per_7_days = 2",
+        "caps.per_7_days",
+        "2",
+        "write 3 or more, or a smaller per_day",
+    );
     refused("open_windows = 2", "open_windows = 31", "open_windows = 31", "expiry.open_windows", "31", "from 1 to 30");
 }

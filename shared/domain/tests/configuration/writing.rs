@@ -256,7 +256,7 @@ prop_compose! {
     )(
         stages in stages(notice.clone()), tasks in tasks(), sources in sources(), policy in name("policy"),
         (window, holidays, own_hours) in (window(), holidays(), proptest::option::of(hours())),
-        priority in 0u16..=9999, enabled in any::<bool>(), per_day in 1u16..=50, open_windows in 1u16..=30,
+        priority in 0u16..=9999, enabled in any::<bool>(), (per_day, per_7_days) in (1u16..=50).prop_flat_map(|cap| (Just(cap), cap..=350)), open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
         (filters, activated_on) in (filters(), proptest::option::of(0u64..20_000)),
         (days_between_stages, above) in (0u16..=30, proptest::option::of(1u32..=10_000_000)),
@@ -272,7 +272,7 @@ prop_compose! {
             channels: vec![Channel { name: channel.clone(), integration: integration.clone(), id, per_second, business: owner }],
             notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
             policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
-            tasks, sources, window, holidays, caps: Caps { per_day, days_between_stages },
+            tasks, sources, window, holidays, caps: Caps { per_day, per_7_days, days_between_stages },
             expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) },
             price: Price { per_message: UnitPrice::parse(&format!("0,{priority:04}")) },
         }

@@ -33,6 +33,7 @@ mod doubt;
 mod evaluation;
 mod evaluators_at_once;
 mod finish;
+mod frequency;
 mod limits;
 mod migrations;
 mod mirror;

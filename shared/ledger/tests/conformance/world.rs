@@ -296,6 +296,13 @@ impl World {
         self.ledger.message(id).await.unwrap().expect("it exists").0
     }
 
+    /// What a customer's phone was sent, or may have been, on the last days.
+    pub async fn sent_to(&self, customer: u32) -> i64 {
+        let days = self.f.texts(format!("SELECT days FROM people WHERE phone_key = '{}'", phone_key(customer))).await;
+        let days = days.into_iter().next().flatten().unwrap_or_else(|| "{}".into());
+        serde_json::from_str::<std::collections::BTreeMap<NaiveDate, i64>>(&days).unwrap().values().sum()
+    }
+
     /// Where a message is and why.
     pub async fn state(&self, id: MessageId) -> (State, Option<String>) {
         let message = self.message(id).await;

@@ -1,0 +1,15 @@
+-- Consent and frequency: how often a person is written to, over every business and channel.
+
+-- `days` is JSON: attempts by local day, of the last days only. `version` grows with each change: a row that two starts insert at once has
+-- the version of one of them only. `recipients.day` and `sent_today`, per business, stay until no process of before writes them.
+CREATE TABLE people (
+    phone_key TEXT COLLATE "C" PRIMARY KEY,
+    days      TEXT    NOT NULL,
+    version   BIGINT  NOT NULL
+) WITH (fillfactor = 50);
+INSERT INTO people (phone_key, days, version)
+    SELECT phone_key, CAST(json_object_agg(day, sent) AS TEXT), 1
+    FROM (SELECT phone_key, day, CAST(SUM(sent_today) AS BIGINT) AS sent FROM recipients WHERE day IS NOT NULL AND sent_today > 0 GROUP BY phone_key, day) AS counted
+    GROUP BY phone_key;
+-- The day on which the attempt counts for its person; NULL for one that counts for nobody, or no longer, because it certainly sent nothing.
+ALTER TABLE attempts ADD COLUMN counted_on TEXT;

@@ -1,0 +1,177 @@
+//! How often a person is written to: so many a day and on seven days, over every business and channel, and never the lesser message first.
+
+use crate::databases::Fixture;
+use crate::setup::Setup;
+use crate::world::{World, customer, due_for, invoice, sent, skipped};
+use chrono::{DateTime, TimeDelta, Utc};
+use regua_domain::admission::PHONE_SPACING;
+use regua_domain::configuration::Configuration;
+use regua_domain::ids::MessageId;
+use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason};
+use regua_domain::settlement::Settlement;
+use regua_ledger::start::StartAnswer;
+
+/// One customer with an invoice for each stage, all decided and released; the messages, in the order of the stages that are named.
+async fn one_person(w: &World, stages: &[&str]) -> Vec<MessageId> {
+    let invoices: Vec<_> = (1..).zip(stages).map(|(n, stage)| invoice(n, 1, due_for(stage))).collect();
+    w.sync(&[customer(1)], &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    let mut ids = Vec::new();
+    for number in (1..).take(stages.len()) {
+        ids.push(w.message_of(number).await.id);
+    }
+    ids
+}
+
+/// The overdue notice goes through the second channel, which belongs to a business of its own.
+fn two_businesses(setup: Setup) -> Setup {
+    Setup { channel: "Vendas", ..setup }
+}
+
+async fn top_up_both(w: &World) -> Vec<MessageId> {
+    let mut queued = w.top_up(100).await;
+    queued.extend(w.ledger.top_up(w.other_channel, Some(100)).await.unwrap().queued);
+    queued
+}
+
+async fn next_attempt_at(w: &World, id: MessageId) -> DateTime<Utc> {
+    w.message(id).await.next_attempt_at.unwrap()
+}
+
+#[track_caller]
+fn is_capped(answer: &StartAnswer) {
+    assert!(matches!(answer, StartAnswer::Postponed { why: DeferReason::PersonCap }), "{answer:?}");
+}
+
+/// A person has one phone, however many businesses write to it. The spacing is each business's own: WhatsApp's rule is per pair.
+async fn the_caps_count_over_every_business(f: Fixture) {
+    let w = World::new(f, &two_businesses(Setup { per_day: 2, open_windows: 2, ..Setup::default() })).await;
+    let ids = one_person(&w, &["pending_query", "overdue", "due_day"]).await;
+    top_up_both(&w).await;
+    w.send(ids[0]).await;
+    w.send(ids[1]).await;
+    assert_eq!(w.f.count("recipients").await, 2);
+    assert_eq!(w.sent_to(1).await, 2);
+    is_capped(&w.start_one(ids[2]).await);
+}
+
+/// Two on Monday, two on Tuesday: the next place is on the Monday after, when the first two are seven days back.
+async fn a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits(f: Fixture) {
+    let w = World::new(f, &Setup { open_windows: 9, max_age: "30d", ..Setup::default() }).await;
+    let ids = one_person(&w, &["overdue"; 5]).await;
+    w.top_up(10).await;
+    for two in ids[..4].chunks(2) {
+        for id in two {
+            w.send(*id).await;
+            w.f.advance(PHONE_SPACING).await;
+        }
+        w.f.advance(TimeDelta::days(1)).await;
+    }
+    is_capped(&w.start_one(ids[4]).await);
+    assert_eq!(next_attempt_at(&w, ids[4]).await, "2026-03-16T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    w.f.advance(next_attempt_at(&w, ids[4]).await - w.now().await).await;
+    assert_eq!(w.top_up(10).await, [ids[4]]);
+    w.send(ids[4]).await;
+}
+
+async fn a_message_that_ends_before_there_is_a_place_is_capped(f: Fixture) {
+    let w = World::new(f, &Setup { per_7_days: Some(2), open_windows: 3, max_age: "30d", ..Setup::default() }).await;
+    let ids = one_person(&w, &["overdue"; 3]).await;
+    w.top_up(10).await;
+    for id in &ids[..2] {
+        w.send(*id).await;
+        w.f.advance(PHONE_SPACING).await;
+    }
+    assert!(matches!(w.start_one(ids[2]).await, StartAnswer::Skipped { why: SkipReason::Capped }));
+    assert_eq!(w.state(ids[2]).await, skipped(SkipReason::Capped));
+}
+
+/// What may have arrived keeps its place, what certainly didn't gives it back: whichever of them was last.
+async fn doubt_counts_and_a_proof_that_nothing_left_does_not(f: Fixture) {
+    let at = |w: &World| {
+        let ledger = w.ledger.clone();
+        async move { ledger.now().await.unwrap() + TimeDelta::minutes(5) }
+    };
+    let w = World::new(f, &Setup { per_day: 4, ..Setup::default() }).await;
+    let ids = one_person(&w, &["overdue"; 4]).await;
+    w.top_up(10).await;
+    let mut attempts = Vec::new();
+    for id in &ids {
+        attempts.push(w.started(*id).await.attempt_id);
+        w.f.advance(PHONE_SPACING).await;
+    }
+    assert_eq!(w.sent_to(1).await, 4);
+    w.finish(ids[0], attempts[0], Settlement::Doubt { why: DoubtReason::TimedOut }).await;
+    w.finish(ids[1], attempts[1], Settlement::Fail { why: FailReason::Rejected }).await;
+    assert_eq!(w.sent_to(1).await, 4);
+    w.finish(ids[2], attempts[2], Settlement::Retry { at: at(&w).await }).await;
+    assert_eq!(w.sent_to(1).await, 3, "though another attempt was made since");
+    w.finish(ids[0], attempts[0], Settlement::GiveBack).await;
+    assert_eq!(w.sent_to(1).await, 2, "a late proof settles doubt");
+    for _ in 0..2 {
+        w.finish(ids[0], attempts[0], Settlement::GiveBack).await;
+        w.finish(ids[2], attempts[2], Settlement::GiveBack).await;
+    }
+    assert_eq!(w.sent_to(1).await, 2, "once");
+    w.finish(ids[3], attempts[3], sent("p")).await;
+    assert_eq!(w.sent_to(1).await, 2);
+}
+
+/// An attempt that proved unsent, and whose message a restored backup puts in doubt, may be reported again: its place is free only once.
+async fn an_attempt_gives_its_place_back_only_once(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 4, ..Setup::default() }).await;
+    let ids = one_person(&w, &["overdue"; 2]).await;
+    w.top_up(10).await;
+    let attempt = w.started(ids[0]).await.attempt_id;
+    let unsent = Settlement::Retry { at: w.now().await + TimeDelta::minutes(5) };
+    w.finish(ids[0], attempt, unsent.clone()).await;
+    w.started(ids[1]).await;
+    w.f.execute(format!(
+        "UPDATE messages SET state = 'in_doubt', reason = 'restored', next_attempt_at = NULL WHERE id = '{}'",
+        ids[0]
+    ))
+    .await;
+    w.finish(ids[0], attempt, unsent).await;
+    assert_eq!(w.sent_to(1).await, 1, "the other message's");
+}
+
+/// Two businesses that first write to one person at the same moment: one start is repeated and finds what the other counted.
+async fn two_businesses_that_first_write_to_one_person_at_once_keep_the_cap(f: Fixture) {
+    let w = World::new(f, &two_businesses(Setup { per_second: 0, per_day: 1, ..Setup::default() })).await;
+    let people = 1..=20_u32;
+    let pair = |n: u32| [invoice(2 * n, n, due_for("pending_query")), invoice(2 * n + 1, n, due_for("overdue"))];
+    let invoices: Vec<_> = people.clone().flat_map(pair).collect();
+    w.sync(&people.clone().map(customer).collect::<Vec<_>>(), &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    top_up_both(&w).await;
+    for person in people {
+        let (first, second) = (w.message_of(2 * person).await.id, w.message_of(2 * person + 1).await.id);
+        let answers = tokio::join!(w.start_one(first), w.start_one(second));
+        let started = [&answers.0, &answers.1].into_iter().filter(|answer| matches!(answer, StartAnswer::Started(_))).count();
+        assert_eq!((started, w.sent_to(person).await), (1, 1), "{answers:?}");
+    }
+}
+
+/// Caps that are changed hold from the next start on.
+async fn a_raised_cap_frees_places_at_once(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 1, open_windows: 2, ..Setup::default() }).await;
+    let ids = one_person(&w, &["overdue"; 2]).await;
+    w.top_up(10).await;
+    w.send(ids[0]).await;
+    w.f.advance(PHONE_SPACING).await;
+    let raised: Configuration = Setup { per_day: 2, open_windows: 2, ..Setup::default() }.configuration();
+    w.ledger.apply_configuration(raised).await.unwrap();
+    w.send(ids[1]).await;
+}
+
+conformance! {
+    the_caps_count_over_every_business
+    a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits
+    a_message_that_ends_before_there_is_a_place_is_capped
+    doubt_counts_and_a_proof_that_nothing_left_does_not
+    an_attempt_gives_its_place_back_only_once
+    two_businesses_that_first_write_to_one_person_at_once_keep_the_cap
+    a_raised_cap_frees_places_at_once
+}
