@@ -132,6 +132,8 @@ pub struct Recipient {
 pub struct Person {
     /// What they were sent in the last days.
     pub sent: SentByDay,
+    /// Messages to them with a better claim than the one that asks, which could go now and have no place yet.
+    pub ahead: u32,
 }
 
 /// The recipient budget of a business over the moving 24 hours.
@@ -242,7 +244,7 @@ pub fn admit(
         return postpone(until, DeferReason::WindowClosed);
     }
     let today = window.local_date(slot_at);
-    if let Some(until) = over_cap(person, today, &window, rules) {
+    if let Some(until) = over_cap(person, today, &window, rules, now) {
         return postpone(until, DeferReason::PersonCap);
     }
     if let Some(verdict) = too_close(snapshot, recipient, slot_at, gate.lateness(), now) {
@@ -307,12 +309,23 @@ fn held_back(
     paused_until.map(|until| (until, DeferReason::Gate))
 }
 
-/// Until when the person has had enough; `None`: there is a place today. One jump to the first window in which there is one, not a wait for
-/// the phone first: nothing is reserved for what won't go today (F18).
-fn over_cap(person: &Person, today: NaiveDate, window: &RecipientWindow<'_>, rules: &Rules<'_>) -> Option<DateTime<Utc>> {
+/// Until when a message has to wait because its person has had enough; `None`: there is a place today. One jump to the first window in which
+/// there is one, not a wait for the phone first: nothing is reserved for what won't go today (F18). Where better messages need the places that
+/// are left, they have them, whichever hint comes first: this one is looked at again when they have gone.
+fn over_cap(
+    person: &Person,
+    today: NaiveDate,
+    window: &RecipientWindow<'_>,
+    rules: &Rules<'_>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let caps = rules.caps?;
-    if person.sent.places(today, caps) > 0 {
+    let places = person.sent.places(today, caps);
+    if places > person.ahead {
         return None;
+    }
+    if places > 0 {
+        return Some(now + RECHECK);
     }
     let day = person.sent.first_day_with_a_place(today, caps);
     Some(window.next_open(window.start_of_day(day)))

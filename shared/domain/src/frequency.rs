@@ -3,8 +3,12 @@
 //! A person has one phone, however many numbers write to it: a debtor who hears too often is harassed, whoever the sender is (contracts §4,
 //! CDC art. 42).
 
+use crate::ids::MessageId;
+use crate::money::Centavos;
+use crate::stage::Stage;
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// The local days that the longer cap looks at, today included.
@@ -19,9 +23,32 @@ pub struct Frequency {
     pub per_7_days: u32,
 }
 
+/// Which of one person's messages has the better claim to a place: the more advanced stage, then the older due date, then the larger amount.
+/// The better one is the smaller; between equals the id decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence {
+    stage_rank: Reverse<u8>,
+    due_on: Option<NaiveDate>,
+    amount: Reverse<Centavos>,
+    id: MessageId,
+}
+
+impl Precedence {
+    /// The claim of a message; `due_on` is `None` for an event's.
+    pub const fn new(stage: Stage, due_on: Option<NaiveDate>, amount: Centavos, id: MessageId) -> Self {
+        Self { stage_rank: Reverse(stage.rank()), due_on, amount: Reverse(amount), id }
+    }
+
+    /// The message.
+    pub const fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
 /// What a person was sent, or may have been, by local day. Doubt counts as sent.
 ///
-/// Only what lies less than [`CAP_DAYS`] from the day that was counted last is kept: at most 13 days.
+/// Only the days around the one that was counted last are kept, twice as far as the caps look: a day that comes out of order, as of a zone
+/// that is behind, still finds all that counts for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SentByDay(BTreeMap<NaiveDate, u32>);
@@ -30,7 +57,7 @@ impl SentByDay {
     /// Counts one more message on `day`.
     pub fn count(&mut self, day: NaiveDate) {
         *self.0.entry(day).or_default() += 1;
-        self.0.retain(|other, _| (*other - day).num_days().unsigned_abs() < CAP_DAYS);
+        self.0.retain(|other, _| (*other - day).num_days().unsigned_abs() < 2 * CAP_DAYS);
     }
 
     /// Takes back what [`count`](Self::count) counted on `day`: the message certainly never left. Nothing if that day is forgotten.

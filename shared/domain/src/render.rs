@@ -3,6 +3,7 @@
 use crate::ids::{ChannelId, NoticeId};
 use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
+use crate::money::Centavos;
 use crate::phone;
 use crate::stage::Stage;
 use crate::variables::{self, Entry, Facts};
@@ -37,6 +38,8 @@ pub struct Rendered {
     pub template_id: String,
     /// The values of the template's placeholders, in order of appearance.
     pub variables: Vec<String>,
+    /// What is owed: it ranks the messages of one person, and is no part of what they read.
+    pub amount: Centavos,
 }
 
 impl Rendered {
@@ -75,5 +78,6 @@ pub fn render(notice: &NoticePlan, stage: Stage, customer: Option<&Customer>, in
         provider_channel_id: notice.provider_channel_id.clone(),
         template_id: notice.template_id.clone(),
         variables,
+        amount: invoice.open_amount,
     })
 }

@@ -2,8 +2,12 @@
 
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
-use regua_domain::frequency::{CAP_DAYS, Frequency, SentByDay};
+use regua_domain::frequency::{CAP_DAYS, Frequency, Precedence, SentByDay};
+use regua_domain::ids::MessageId;
+use regua_domain::money::Centavos;
+use regua_domain::stage::Stage;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 fn day(number: u64) -> NaiveDate {
     "2026-03-09".parse::<NaiveDate>().expect("a date") + Days::new(number)
@@ -57,6 +61,23 @@ fn what_is_taken_back_is_free_again_and_forgotten_days_stay_forgotten() {
     assert_eq!(sent, SentByDay::default());
     sent.take_back(day(10));
     assert_eq!(sent, SentByDay::default());
+}
+
+#[test]
+fn the_more_advanced_stage_goes_first_then_the_older_due_date_then_the_larger_amount() {
+    let claim = |stage, due, amount, id| Precedence::new(stage, Some(day(due)), Centavos(amount), MessageId(Uuid::from_u128(id)));
+    let best_first = [
+        claim(Stage::PendingQuery, 9, 1, 9),
+        claim(Stage::Overdue, 1, 1, 8),
+        claim(Stage::Overdue, 2, 3, 7),
+        claim(Stage::Overdue, 2, 2, 5),
+        claim(Stage::Overdue, 2, 2, 6),
+        claim(Stage::PreDue, 0, 9, 1),
+    ];
+    let mut sorted = best_first;
+    sorted.reverse();
+    sorted.sort_unstable();
+    assert_eq!(sorted, best_first);
 }
 
 proptest! {

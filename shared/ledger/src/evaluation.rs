@@ -11,6 +11,7 @@ use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, NoticeId, PolicyId, RunId, SourceId};
 use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
+use regua_domain::money::Centavos;
 use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::{Stage, StageKind};
@@ -421,11 +422,11 @@ async fn revive(
         .execute(
             sql!(
                 "UPDATE messages SET state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
-                        phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, run_id = $2, run_planned_at = $3,
+                        phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, amount = r.amount, run_id = $2, run_planned_at = $3,
                         next_attempt_at = r.next_attempt_at, phone_slot_at = NULL, updated_at = $4
                  FROM ",
                 (rows 1 r id: uuid, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text,
-                 facts_version: text, expires_at: bigint, next_attempt_at: bigint),
+                 facts_version: text, expires_at: bigint, next_attempt_at: bigint, amount: bigint),
                 " WHERE messages.id = r.id AND messages.state = 'skipped'"
             ),
             values![json!(rows).to_string(), batch.run_id, batch.planned_at, now],
@@ -456,12 +457,13 @@ async fn insert(
         .execute(
             sql!(
                 "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, reason, policy_id, notice_id,
-                        channel_id, phone_key, run_id, run_planned_at, next_attempt_at, expires_at, facts_version, created_at, updated_at)
+                        channel_id, phone_key, run_id, run_planned_at, next_attempt_at, expires_at, facts_version, amount, created_at, updated_at)
                  SELECT r.id, $2, r.subject, r.stage, r.stage_rank, r.due_on, r.due_on, r.state, r.reason, r.policy_id, r.notice_id,
-                        r.channel_id, r.phone_key, $3, $4, r.next_attempt_at, r.expires_at, r.facts_version, $5, $5
+                        r.channel_id, r.phone_key, $3, $4, r.next_attempt_at, r.expires_at, r.facts_version, r.amount, $5, $5
                  FROM ",
                 (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, due_on: text, state: text, reason: text, policy_id: uuid,
-                 notice_id: uuid, channel_id: uuid, phone_key: text, next_attempt_at: bigint, expires_at: bigint, facts_version: text),
+                 notice_id: uuid, channel_id: uuid, phone_key: text, next_attempt_at: bigint, expires_at: bigint, facts_version: text,
+                 amount: bigint),
                 " WHERE true ON CONFLICT DO NOTHING"
             ),
             values![json!(rows).to_string(), batch.source_id, batch.run_id, batch.planned_at, now],
@@ -504,7 +506,7 @@ fn insert_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc
         "id": message.id, "subject": message.subject, "stage": message.stage, "stage_rank": message.stage.rank(), "due_on": message.due_on,
         "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.map(|text| &text.phone_key), "next_attempt_at": first_try_at(message, state, now), "expires_at": micros(message.expires_at),
-        "facts_version": text.map(Rendered::facts_version).unwrap_or_default(),
+        "facts_version": text.map(Rendered::facts_version).unwrap_or_default(), "amount": text.map_or(Centavos(0), |text| text.amount),
     })
 }
 
@@ -529,7 +531,7 @@ fn revive_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc
     Some(json!({
         "id": message.id, "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.phone_key, "facts_version": text.facts_version(), "expires_at": micros(message.expires_at),
-        "next_attempt_at": first_try_at(message, state, now),
+        "next_attempt_at": first_try_at(message, state, now), "amount": text.amount,
     }))
 }
 

@@ -7,6 +7,7 @@ use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::snapshot::json_ids;
 use regua_domain::admission::Person;
+use regua_domain::frequency::SentByDay;
 use regua_domain::ids::AttemptId;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ impl People {
             .await?;
         let mut people = Self::default();
         for row in &rows {
-            let person = Person { sent: row.json("days")? };
+            let person = Person { sent: row.json("days")?, ahead: 0 };
             people.now.insert(row.text("phone_key")?, person.clone());
             people.before.insert(row.text("phone_key")?, (person, row.int("version")?));
         }
@@ -41,6 +42,11 @@ impl People {
     }
 
     /// One of those that were locked.
+    pub(crate) fn get(&self, phone_key: &str) -> Option<&Person> {
+        self.now.get(phone_key)
+    }
+
+    /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, phone_key: &str) -> Option<&mut Person> {
         self.now.get_mut(phone_key)
     }
@@ -56,7 +62,7 @@ impl People {
             .filter_map(|(phone_key, person)| {
                 let (before, version) =
                     self.before.get(phone_key).map_or((None, 0), |(before, version)| (Some(before), *version));
-                let changed = before.map_or(*person != Person::default(), |before| before != person);
+                let changed = before.map_or(person.sent != SentByDay::default(), |before| before.sent != person.sent);
                 changed.then(|| json!({"phone_key": phone_key, "days": person.sent, "version": version + 1}))
             })
             .collect();

@@ -22,6 +22,7 @@ pub mod parked;
 pub mod people;
 pub mod queries;
 pub mod release;
+mod rivals;
 pub mod runs;
 pub mod settings;
 mod snapshot;

@@ -3,6 +3,7 @@
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::frequency::People;
+use crate::rivals::Rivals;
 use crate::snapshot::{self, Limits, Loaded, json_ids};
 use crate::{Ledger, settings};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -165,7 +166,7 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     let mut shared = Shared::lock(tx, &ids).await?;
     let (now, settings, stops) = settings::now_in_force(tx).await?;
     shared.load_budgets(tx, now).await?;
-    let loaded = snapshot::load(tx, &ids, &stops).await?;
+    let mut loaded = snapshot::load(tx, &ids, &stops).await?;
     if loaded.iter().any(|message| shared.goes_by_others(message)) {
         return Err(LedgerError::Overtaken);
     }
@@ -173,8 +174,15 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
         Rules { times: settings.times(), caps: Some(settings.caps.frequency()), lead: batch.lead, horizon: batch.horizon };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
+    let mut rivals = Rivals::default();
+    if let Some(caps) = rules.caps {
+        rivals = Rivals::find(tx, &loaded, &shared.people, caps, rules.times, &stops, now).await?;
+    }
+    // Best first: then whoever is decided later knows what the better ones got.
+    loaded.sort_unstable_by_key(|message| message.precedence);
     for message in &loaded {
-        let (verdict, before) = shared.admit(message, &rules, now);
+        let (verdict, before) = shared.admit(message, rivals.ahead_of(message), &rules, now);
+        rivals.note(message, &verdict);
         let attempt = attempts[&message.id];
         answers.push((message.id, writes.note(message, attempt, verdict, &before, batch, now)));
     }
@@ -323,14 +331,15 @@ impl Shared {
         })
     }
 
-    /// The verdict on one message, and its recipient as the message found it.
-    fn admit(&mut self, message: &Loaded, rules: &Rules<'_>, now: DateTime<Utc>) -> (Verdict, RecipientBefore) {
+    /// The verdict on one message that `ahead` others to its person are better than, and its recipient as it found it.
+    fn admit(&mut self, message: &Loaded, ahead: u32, rules: &Rules<'_>, now: DateTime<Utc>) -> (Verdict, RecipientBefore) {
         let gate = self.gates.get_mut(&message.channel_id);
         let recipient = self.recipients.get_mut(&(message.business_id, message.phone_key.clone()));
         let person = self.people.get_mut(&message.phone_key);
         let budget = self.budgets.get_mut(&message.business_id);
         if let (Some(gate), Some(recipient), Some(person), Some(budget)) = (gate, recipient, person, budget) {
             let before = RecipientBefore::of(recipient);
+            person.ahead = ahead;
             return (admission::admit(&message.snapshot, gate, recipient, person, budget, rules, now), before);
         }
         // It got another channel or phone between the first look and its lock, so that nobody has locked what it would count

@@ -379,6 +379,22 @@ fn a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits() {
 }
 
 #[test]
+fn a_message_leaves_the_places_to_as_many_better_ones() {
+    for (sent_today, ahead, goes) in [(0, 0, true), (0, 1, true), (0, 2, false), (1, 0, true), (1, 1, false), (1, 9, false)] {
+        let mut world = World::new();
+        world.person = Person { ahead, ..heard(&[("2026-03-09", sent_today)]) };
+        let expected = postpone(now() + RECHECK, DeferReason::PersonCap);
+        let verdict = world.admit(&ready());
+        assert_eq!(matches!(verdict, Verdict::Start { .. }), goes, "{sent_today} sent, {ahead} ahead: {verdict:?}");
+        assert_eq!(verdict == expected, !goes, "{sent_today} sent, {ahead} ahead: {verdict:?}");
+    }
+    let mut world = World::new();
+    world.person.ahead = 2;
+    let ends_soon = Snapshot { expires_at: now() + RECHECK, ..ready() };
+    assert_eq!(world.admit(&ends_soon), Verdict::Skip { why: SkipReason::Capped });
+}
+
+#[test]
 fn a_friday_over_the_cap_waits_for_monday() {
     let friday = at("2026-03-13T14:00:00Z");
     let mut world = World::new();

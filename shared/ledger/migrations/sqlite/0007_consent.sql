@@ -13,3 +13,14 @@ INSERT INTO people (phone_key, days, version)
     GROUP BY phone_key;
 -- The day on which the attempt counts for its person; NULL for one that counts for nobody, or no longer, because it certainly sent nothing.
 ALTER TABLE attempts ADD COLUMN counted_on TEXT;
+
+-- What a message asks for, in whole centavos: of two that are alike in stage and due date the larger goes first.
+ALTER TABLE messages ADD COLUMN amount INTEGER NOT NULL DEFAULT 0;
+UPDATE messages SET amount = COALESCE(
+        (SELECT CAST(i.record ->> '$.open_amount' AS INTEGER) FROM invoices i WHERE i.source_id = messages.source_id AND i.id = messages.subject), 0)
+    WHERE state IN ('held', 'scheduled', 'queued', 'sending');
+DROP INDEX live_messages_best_first;
+CREATE INDEX live_messages_best_first ON messages (state, channel_id, stage_rank DESC, due_on, amount DESC, id)
+    WHERE state IN ('held', 'scheduled', 'queued', 'sending');
+-- Which messages wait for one phone. Here and not on `messages`: a text is written once, a message's state many times.
+CREATE INDEX texts_by_phone ON message_texts (phone, message_id);

@@ -3,13 +3,19 @@
 use crate::databases::Fixture;
 use crate::setup::Setup;
 use crate::world::{World, customer, due_for, invoice, sent, skipped};
-use chrono::{DateTime, TimeDelta, Utc};
-use regua_domain::admission::PHONE_SPACING;
+use chrono::{DateTime, Days, TimeDelta, Utc};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use regua_domain::admission::{PHONE_SPACING, RECHECK};
 use regua_domain::configuration::Configuration;
+use regua_domain::frequency::Precedence;
 use regua_domain::ids::MessageId;
-use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason};
+use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason, State};
+use regua_domain::mirror::Invoice;
+use regua_domain::money::Centavos;
 use regua_domain::settlement::Settlement;
+use regua_domain::stop::StopScope;
 use regua_ledger::start::StartAnswer;
+use regua_ledger::stops::NewStop;
 
 /// One customer with an invoice for each stage, all decided and released; the messages, in the order of the stages that are named.
 async fn one_person(w: &World, stages: &[&str]) -> Vec<MessageId> {
@@ -166,7 +172,163 @@ async fn a_raised_cap_frees_places_at_once(f: Fixture) {
     w.send(ids[1]).await;
 }
 
+/// The last place of a day is the better message's, though the lesser one's hint comes first and through another channel and business.
+async fn a_lesser_message_leaves_the_last_place_to_a_better_one(f: Fixture) {
+    let w = World::new(f, &two_businesses(Setup { per_day: 1, open_windows: 2, max_age: "30d", ..Setup::default() })).await;
+    let ids = one_person(&w, &["pending_query", "overdue", "due_day"]).await;
+    top_up_both(&w).await;
+    for lesser in &ids[1..] {
+        is_capped(&w.start_one(*lesser).await);
+        assert!(next_attempt_at(&w, *lesser).await - w.now().await <= RECHECK, "it is looked at again soon");
+    }
+    w.send(ids[0]).await;
+    w.f.advance(RECHECK).await;
+    assert_eq!(top_up_both(&w).await.len(), 2);
+    for lesser in &ids[1..] {
+        is_capped(&w.start_one(*lesser).await);
+        assert_eq!(next_attempt_at(&w, *lesser).await, "2026-03-10T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    }
+}
+
+/// In one batch, too, and while the better one only waits for its turn at the phone.
+async fn a_batch_gives_the_places_to_the_best(f: Fixture) {
+    let w = World::new(f, &Setup { open_windows: 2, ..Setup::default() }).await;
+    let ids = one_person(&w, &["due_day", "overdue", "pending_query"]).await;
+    top_up_both(&w).await;
+    let answers = w.start(&ids).await;
+    is_capped(&answers[0]);
+    assert!(matches!(answers[1], StartAnswer::Postponed { why: DeferReason::PhoneSpacing }), "{:?}", answers[1]);
+    assert!(matches!(answers[2], StartAnswer::Started(_)), "{:?}", answers[2]);
+    w.f.execute(format!("UPDATE messages SET state = 'queued', queued_at = 1, next_attempt_at = NULL WHERE id = '{}'", ids[0]))
+        .await;
+    is_capped(&w.start_one(ids[0]).await);
+}
+
+/// Only what could go now competes.
+async fn a_better_message_that_cannot_go_keeps_nobody_waiting(f: Fixture) {
+    let w = World::new(f, &two_businesses(Setup { per_day: 1, open_windows: 2, ..Setup::default() })).await;
+    let ids = one_person(&w, &["overdue", "due_day"]).await;
+    let queue_again = format!(
+        "UPDATE messages SET state = 'queued', queued_at = 1, next_attempt_at = NULL, reason = NULL WHERE id = '{}'",
+        ids[1]
+    );
+    let set = async |column: &str| w.f.execute(format!("UPDATE messages SET {column} WHERE id = '{}'", ids[0])).await;
+    let later = (w.now().await + TimeDelta::minutes(30)).timestamp_micros();
+    top_up_both(&w).await;
+    for (hinders, lets) in [
+        (format!("state = 'scheduled', queued_at = NULL, next_attempt_at = {later}"), "next_attempt_at = 1"),
+        (format!("state = 'held', next_attempt_at = NULL, run_planned_at = {later}"), "run_planned_at = 1"),
+        ("expires_at = 1".into(), "expires_at = 9000000000000000"),
+    ] {
+        set(&hinders).await;
+        goes_and_is_given_back(&w, ids[1]).await;
+        set(lets).await;
+        w.f.execute(queue_again.clone()).await;
+        is_capped(&w.start_one(ids[1]).await);
+        w.f.execute(queue_again.clone()).await;
+    }
+    w.ledger.pause_channel(w.other_channel, w.now().await + TimeDelta::minutes(1), DeferReason::Throttled).await.unwrap();
+    goes_and_is_given_back(&w, ids[1]).await;
+    w.f.execute("UPDATE gates SET paused_until = NULL, pause_reason = NULL").await;
+    w.f.execute(queue_again).await;
+    let stop =
+        NewStop { scope: StopScope::Stage, target: "overdue".into(), raised_by: "ana".into(), why: "x".into(), until_at: None };
+    assert!(w.ledger.raise_stop(stop).await.unwrap());
+    goes_and_is_given_back(&w, ids[1]).await;
+}
+
+async fn goes_and_is_given_back(w: &World, id: MessageId) {
+    let attempt = w.started(id).await.attempt_id;
+    w.finish(id, attempt, Settlement::GiveBack).await;
+}
+
+/// An invoice of a person whose message has some claim: a stage, a due date that stage still catches up, an amount.
+fn some_invoice(number: u32, person: u32, rng: &mut StdRng) -> Invoice {
+    let due_on = due_for(["pending_query", "overdue", "due_day"][rng.random_range(0..3)]) - Days::new(rng.random_range(0..3));
+    Invoice { open_amount: Centavos(rng.random_range(1..4) * 10_000), ..invoice(number, person, due_on) }
+}
+
+/// The rule of all: whatever order hints come in, whatever is given back, exactly the best of each person are sent.
+async fn of_many_messages_exactly_the_best_of_each_person_are_sent(f: Fixture) {
+    const PEOPLE: u32 = 12;
+    const EACH: u32 = 5;
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let w = World::new(f, &two_businesses(Setup { per_second: 0, ..Setup::default() })).await;
+    let invoices: Vec<_> = (0..PEOPLE * EACH).map(|n| some_invoice(n, n % PEOPLE, &mut rng)).collect();
+    w.sync(&(0..PEOPLE).map(customer).collect::<Vec<_>>(), &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    let messages = w.ledger.messages(None, None, None, 1000).await.unwrap();
+    assert_eq!(messages.len(), (PEOPLE * EACH) as usize);
+    while w.ledger.counts().await.unwrap().live() > 0 {
+        let mut hints = top_up_both(&w).await;
+        hints.shuffle(&mut rng);
+        for batch in hints.chunks(rng.random_range(1..9)) {
+            for (id, answer) in batch.iter().zip(w.start(batch).await) {
+                let StartAnswer::Started(started) = answer else { continue };
+                let settlement = if rng.random_bool(0.3) { Settlement::GiveBack } else { sent("p") };
+                w.finish(*id, started.attempt_id, settlement).await;
+            }
+        }
+        w.f.advance(TimeDelta::seconds(rng.random_range(1..20))).await;
+    }
+    for person in 0..PEOPLE {
+        let of_person = |subject: &str| invoices.iter().find(|i| i.id.0 == subject && i.customer_id == Some(customer(person).id));
+        let mut claims: Vec<_> = messages
+            .iter()
+            .filter_map(|message| Some((message, of_person(&message.subject)?)))
+            .map(|(message, invoice)| Precedence::new(message.stage, message.due_on, invoice.open_amount, message.id))
+            .collect();
+        claims.sort_unstable();
+        for (place, claim) in claims.iter().enumerate() {
+            let expected = if place < 2 { State::Sent } else { State::Skipped };
+            assert_eq!(w.state(claim.id()).await.0, expected, "person {person}, place {place}");
+        }
+    }
+}
+
+/// Top-up queues the larger amount first where stage and due date are alike.
+async fn of_equal_stages_and_dates_the_larger_amount_is_queued_first(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let amounts = [20_000, 5_000, 90_000];
+    let invoices: Vec<_> = (1..)
+        .zip(amounts)
+        .map(|(n, amount)| Invoice { open_amount: Centavos(amount), ..invoice(n, n, due_for("overdue")) })
+        .collect();
+    w.sync(&[1, 2, 3].map(customer), &invoices).await;
+    w.evaluate().await;
+    w.release().await;
+    for number in [3, 1] {
+        assert_eq!(w.top_up(1).await, [w.message_of(number).await.id]);
+        w.f.execute("UPDATE messages SET queued_at = 1 WHERE state = 'queued'").await;
+    }
+    let paid_in_part = Invoice { open_amount: Centavos(1_000), ..invoices[1].clone() };
+    w.sync(&[], &[paid_in_part]).await;
+    assert_eq!(w.top_up(1).await.len(), 1);
+    assert_eq!(w.f.number("SELECT MIN(amount) FROM messages").await, Some(1_000), "rendered again, it asks for less");
+}
+
+/// Who waited for a place to the end is told from who waited for something else.
+async fn what_waits_for_a_place_to_its_end_is_capped(f: Fixture) {
+    let w = World::new(f, &Setup { per_day: 1, open_windows: 2, max_age: "30d", ..Setup::default() }).await;
+    let ids = one_person(&w, &["overdue", "due_day"]).await;
+    w.top_up(10).await;
+    is_capped(&w.start_one(ids[1]).await);
+    w.f.advance(TimeDelta::days(2)).await;
+    assert_eq!(w.ledger.expire().await.unwrap(), 2);
+    assert_eq!(w.state(ids[1]).await, skipped(SkipReason::Capped));
+    assert_eq!(w.state(ids[0]).await, skipped(SkipReason::Expired));
+}
+
 conformance! {
+    a_lesser_message_leaves_the_last_place_to_a_better_one
+    a_batch_gives_the_places_to_the_best
+    a_better_message_that_cannot_go_keeps_nobody_waiting
+    of_many_messages_exactly_the_best_of_each_person_are_sent
+    of_equal_stages_and_dates_the_larger_amount_is_queued_first
+    what_waits_for_a_place_to_its_end_is_capped
     the_caps_count_over_every_business
     a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits
     a_message_that_ends_before_there_is_a_place_is_capped
