@@ -1,6 +1,7 @@
 //! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
 
 use chrono::NaiveDate;
+use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::MessageId;
 use regua_domain::policy::{PolicyPlan, policy_for};
@@ -104,8 +105,8 @@ impl Evaluation<'_> {
     }
 
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
-        let Candidate { invoice, customer, known } = candidate;
-        let decided = decide(policy, invoice, customer.as_ref(), known, day).ok()?;
+        let Candidate { invoice, customer, known, opted_out } = candidate;
+        let decided = decide(policy, invoice, customer.as_ref(), known, day, &Reach { opted_out }).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

@@ -1,5 +1,6 @@
 //! Which stage an invoice is due for today.
 
+use crate::consent::Reach;
 use crate::ids::MessageId;
 use crate::message::{SkipReason, State};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
@@ -110,6 +111,7 @@ pub fn decide<'a>(
     customer: Option<&Customer>,
     known: &[Known],
     on: Day<'a>,
+    reach: &Reach<'_>,
 ) -> Result<Decided<'a>, NotDue> {
     if !invoice.is_open() {
         return Err(NotDue::NotOwed);
@@ -123,6 +125,7 @@ pub fn decide<'a>(
         return Err(NotDue::Said { stage: known.stage, state: known.state });
     }
     let text = render(&stage.notice, stage.stage, customer, invoice);
+    let text = text.and_then(|text| reach.admit(text, stage.notice.channel_id));
     let revives = match of_this_due_date().find(|known| known.stage == stage.stage) {
         None => None,
         Some(before) => Some(revivable(before, &text).ok_or(NotDue::Ended {

@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod calendar;
 pub mod configuration;
+pub mod consent;
 pub mod decide;
 pub mod events;
 pub mod folding;

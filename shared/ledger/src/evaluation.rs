@@ -4,6 +4,7 @@ use crate::Ledger;
 use crate::database::{Row, Tx, micros};
 use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
+use crate::people::{opted_out, phone_key_of};
 use crate::runs::Cursor;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -17,7 +18,7 @@ use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::variables;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -35,6 +36,8 @@ pub struct Candidate {
     pub customer: Option<Customer>,
     /// The messages that exist for it.
     pub known: Vec<Known>,
+    /// The channels through which its customer asked not to be written to.
+    pub opted_out: BTreeSet<ChannelId>,
 }
 
 /// A message to be written.
@@ -175,7 +178,10 @@ impl Ledger {
             .await?;
         let mut candidates = rows
             .iter()
-            .map(|row| Ok(Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known: Vec::new() }))
+            .map(|row| {
+                let (known, opted_out) = (Vec::new(), BTreeSet::new());
+                Ok(Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known, opted_out })
+            })
             .collect::<Result<Vec<_>, LedgerError>>()?;
         let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let zone = crate::settings::load(&mut tx).await?.window.zone;
@@ -183,6 +189,7 @@ impl Ledger {
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
         }
+        ask_consent(&mut tx, candidates.iter_mut()).await?;
         Ok(candidates)
     }
 
@@ -206,8 +213,10 @@ impl Ledger {
             let source_id = SourceId(row.id("source_id")?);
             let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
             let known = known.remove(&invoice_id.0).unwrap_or_default();
-            found.push((source_id, Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known }));
+            let (invoice, customer) = (row.json("invoice")?, row.opt_json("customer")?);
+            found.push((source_id, Candidate { invoice, customer, known, opted_out: BTreeSet::new() }));
         }
+        ask_consent(&mut tx, found.iter_mut().map(|(_, candidate)| candidate)).await?;
         Ok(found)
     }
 
@@ -224,6 +233,17 @@ impl Ledger {
             })
             .await
     }
+}
+
+/// Finds out who of them asked not to be written to, through which channels.
+async fn ask_consent<'a>(tx: &mut Tx, candidates: impl Iterator<Item = &'a mut Candidate>) -> Result<(), LedgerError> {
+    let of_phone: Vec<_> =
+        candidates.filter_map(|candidate| Some((phone_key_of(candidate.customer.as_ref()?)?, candidate))).collect();
+    let opted_out = opted_out(tx, &of_phone.iter().map(|(phone_key, _)| phone_key.clone()).collect()).await?;
+    for (phone_key, candidate) in of_phone {
+        candidate.opted_out = opted_out.get(&phone_key).cloned().unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {

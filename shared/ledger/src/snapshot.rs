@@ -55,7 +55,8 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
-                        (o.phone_key IS NOT NULL) AS opted_out, (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
+                        EXISTS (SELECT 1 FROM opt_outs o WHERE o.phone_key = m.phone_key AND o.scope IN ('all', CAST(ch.business_id AS TEXT))) AS opted_out,
+                        (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
                         CASE WHEN s.enabled THEN s.complete_at END AS complete_at, i.observed_at
                  FROM messages m
                  JOIN channels ch ON ch.id = m.channel_id
@@ -70,7 +71,6 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                      (SELECT MIN(later.days) FROM policy_stages later WHERE later.policy_id = ps.policy_id AND later.enabled AND later.days > ps.days)
                  LEFT JOIN notices n ON n.id = ps.notice_id
                  LEFT JOIN channels nc ON nc.id = n.channel_id
-                 LEFT JOIN opt_outs o ON o.phone_key = m.phone_key
                  WHERE m.id",
                 (among 1 uuid),
                 " ORDER BY m.id"

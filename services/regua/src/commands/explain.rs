@@ -4,6 +4,7 @@ use crate::commands::lists::cell;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
 use chrono::{NaiveDate, SecondsFormat};
+use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
@@ -88,8 +89,8 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 
 /// What update-collections would make of it, in a sentence.
 fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> String {
-    let Candidate { invoice, customer, known } = candidate;
-    match decide(policy, invoice, customer.as_ref(), known, day) {
+    let Candidate { invoice, customer, known, opted_out } = candidate;
+    match decide(policy, invoice, customer.as_ref(), known, day, &Reach { opted_out }) {
         Ok(decided) => {
             let stage = decided.stage.stage;
             let again = if decided.revives.is_some() { "comes back" } else { "is written" };

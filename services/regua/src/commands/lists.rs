@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
 use regua_ledger::parked::Parked;
+use regua_ledger::people::OptOut;
 use regua_ledger::queries::MessageView;
 use serde_json::json;
 
@@ -162,18 +163,25 @@ impl Session {
     }
 
     pub async fn opt_out_list(&self, format: Format) -> anyhow::Result<Outcome> {
-        let mut after = String::new();
+        let mut after: Option<OptOut> = None;
         loop {
-            let page = self.ledger.opt_outs(&after, PAGE).await?;
+            let page = self.ledger.opt_outs(after.as_ref(), PAGE).await?;
             let lines: Vec<_> = page
                 .iter()
-                .map(|out| json!({ "phone": out.phone_key, "since": out.since_at, "added_by": out.added_by, "why": out.why }))
+                .map(|out| {
+                    let scope = out.business.as_deref().unwrap_or("all");
+                    json!({
+                        "phone": out.phone_key, "scope": scope, "since": out.since_at, "source": out.source, "added_by": out.added_by,
+                        "why": out.why,
+                    })
+                })
                 .collect();
-            output::list(format, &lines, &["phone", "since", "added by", "why"], |out| {
-                ["phone", "since", "added_by", "why"].map(|field| cell(&out[field])).to_vec()
+            let headings = ["phone", "scope", "since", "source", "added by", "why"];
+            output::list(format, &lines, &headings, |out| {
+                headings.map(|heading| cell(&out[heading.replace(' ', "_")])).to_vec()
             })?;
             match page.last() {
-                Some(last) if page.len() == PAGE as usize => after.clone_from(&last.phone_key),
+                Some(last) if page.len() == PAGE as usize => after = Some(last.clone()),
                 _ => return Ok(Outcome::Done),
             }
         }

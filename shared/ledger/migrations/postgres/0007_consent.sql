@@ -24,3 +24,18 @@ CREATE INDEX live_messages_best_first ON messages (state, channel_id, stage_rank
     WHERE state IN ('held', 'scheduled', 'queued', 'sending');
 -- Which messages wait for one phone. Here and not on `messages`: a text is written once, a message's state many times.
 CREATE INDEX texts_by_phone ON message_texts (phone, message_id);
+
+-- Who asked not to be written to, since when, how that became known, and by whom: of everybody, or of one business only.
+ALTER TABLE opt_outs RENAME TO opt_outs_before;
+CREATE TABLE opt_outs (
+    phone_key TEXT COLLATE "C" NOT NULL,
+    scope     TEXT COLLATE "C" NOT NULL, -- 'all', or a business's id
+    since_at  BIGINT  NOT NULL,
+    source    TEXT    NOT NULL CONSTRAINT the_sources_of_an_opt_out_are_closed CHECK (source IN ('command', 'file', 'webhook', 'erp')),
+    added_by  TEXT    NOT NULL,
+    why       TEXT    NOT NULL,
+    PRIMARY KEY (phone_key, scope)
+);
+INSERT INTO opt_outs (phone_key, scope, since_at, source, added_by, why)
+    SELECT phone_key, 'all', since_at, 'command', added_by, why FROM opt_outs_before;
+DROP TABLE opt_outs_before;

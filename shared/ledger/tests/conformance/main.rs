@@ -26,6 +26,7 @@ macro_rules! conformance {
 mod at_random;
 mod clock;
 mod configuration;
+mod consent;
 mod conservation;
 mod constraints;
 mod databases;

@@ -4,6 +4,7 @@ use crate::databases::Fixture;
 use crate::setup::Setup;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::admission::HORIZON;
+use regua_domain::consent::{OptOutScope, OptOutSource, Reach};
 use regua_domain::decide;
 use regua_domain::ids::{
     AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, InvoiceId, MessageId, PolicyId, RunId, SourceId,
@@ -16,6 +17,7 @@ use regua_domain::schedule::TaskKind;
 use regua_domain::settlement::Settlement;
 use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage};
 use regua_ledger::finish::{FinishAnswer, Finished};
+use regua_ledger::people::{NewOptOut, OptOutOrigin};
 use regua_ledger::queries::MessageView;
 use regua_ledger::runs::{Cursor, LeaseAnswer, LeasedRun};
 use regua_ledger::start::{StartAnswer, StartBatch, Started};
@@ -188,7 +190,14 @@ impl World {
                 no_policy += 1;
                 continue;
             };
-            let decided = decide::decide(policy, &candidate.invoice, candidate.customer.as_ref(), &candidate.known, day);
+            let decided = decide::decide(
+                policy,
+                &candidate.invoice,
+                candidate.customer.as_ref(),
+                &candidate.known,
+                day,
+                &Reach { opted_out: &candidate.opted_out },
+            );
             let Ok(decided) = decided else { continue };
             messages.push(NewMessage {
                 id: decided.revives.unwrap_or_else(|| MessageId(new_id())),
@@ -294,6 +303,13 @@ impl World {
 
     pub async fn message(&self, id: MessageId) -> MessageView {
         self.ledger.message(id).await.unwrap().expect("it exists").0
+    }
+
+    /// Notes that customers asked not to be written to by anybody.
+    pub async fn opt_out(&self, customers: &[u32], by: &str) -> u64 {
+        let new = |number: &u32| NewOptOut { phone: phone_key(*number).parse().unwrap(), since_at: None, why: "pediu".into() };
+        let origin = OptOutOrigin { scope: OptOutScope::All, source: OptOutSource::Command, added_by: by.into() };
+        self.ledger.add_opt_outs(customers.iter().map(new).collect(), origin).await.unwrap().new
     }
 
     /// What a customer's phone was sent, or may have been, on the last days.
