@@ -1,7 +1,7 @@
 //! How often a person is written to: so many a day and on seven days, over every business and channel, and never the lesser message first.
 
 use crate::databases::Fixture;
-use crate::setup::Setup;
+use crate::setup::{Setup, stage};
 use crate::world::{World, customer, due_for, invoice, sent, skipped};
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -53,7 +53,7 @@ fn is_capped(answer: &StartAnswer) {
 /// A person has one phone, however many businesses write to it. The spacing is each business's own: WhatsApp's rule is per pair.
 async fn the_caps_count_over_every_business(f: Fixture) {
     let w = World::new(f, &two_businesses(Setup { per_day: 2, open_windows: 2, ..Setup::default() })).await;
-    let ids = one_person(&w, &["pending_query", "overdue", "due_day"]).await;
+    let ids = one_person(&w, &["pending_query", "overdue", "pre_due"]).await;
     top_up_both(&w).await;
     w.send(ids[0]).await;
     w.send(ids[1]).await;
@@ -64,7 +64,9 @@ async fn the_caps_count_over_every_business(f: Fixture) {
 
 /// Two on Monday, two on Tuesday: the next place is on the Monday after, when the first two are seven days back.
 async fn a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits(f: Fixture) {
-    let w = World::new(f, &Setup { open_windows: 9, max_age: "30d", ..Setup::default() }).await;
+    // No later stage takes its place meanwhile.
+    let stages = stage("overdue", 3, "Aviso");
+    let w = World::new(f, &Setup { stages, open_windows: 9, max_age: "30d", ..Setup::default() }).await;
     let ids = one_person(&w, &["overdue"; 5]).await;
     w.top_up(10).await;
     for two in ids[..4].chunks(2) {
@@ -175,7 +177,7 @@ async fn a_raised_cap_frees_places_at_once(f: Fixture) {
 /// The last place of a day is the better message's, though the lesser one's hint comes first and through another channel and business.
 async fn a_lesser_message_leaves_the_last_place_to_a_better_one(f: Fixture) {
     let w = World::new(f, &two_businesses(Setup { per_day: 1, open_windows: 2, max_age: "30d", ..Setup::default() })).await;
-    let ids = one_person(&w, &["pending_query", "overdue", "due_day"]).await;
+    let ids = one_person(&w, &["pending_query", "overdue", "pre_due"]).await;
     top_up_both(&w).await;
     for lesser in &ids[1..] {
         is_capped(&w.start_one(*lesser).await);
@@ -193,7 +195,7 @@ async fn a_lesser_message_leaves_the_last_place_to_a_better_one(f: Fixture) {
 /// In one batch, too, and while the better one only waits for its turn at the phone.
 async fn a_batch_gives_the_places_to_the_best(f: Fixture) {
     let w = World::new(f, &Setup { open_windows: 2, ..Setup::default() }).await;
-    let ids = one_person(&w, &["due_day", "overdue", "pending_query"]).await;
+    let ids = one_person(&w, &["pre_due", "overdue", "pending_query"]).await;
     top_up_both(&w).await;
     let answers = w.start(&ids).await;
     is_capped(&answers[0]);
@@ -207,7 +209,7 @@ async fn a_batch_gives_the_places_to_the_best(f: Fixture) {
 /// Only what could go now competes.
 async fn a_better_message_that_cannot_go_keeps_nobody_waiting(f: Fixture) {
     let w = World::new(f, &two_businesses(Setup { per_day: 1, open_windows: 2, ..Setup::default() })).await;
-    let ids = one_person(&w, &["overdue", "due_day"]).await;
+    let ids = one_person(&w, &["overdue", "pre_due"]).await;
     let queue_again = format!(
         "UPDATE messages SET state = 'queued', queued_at = 1, next_attempt_at = NULL, reason = NULL WHERE id = '{}'",
         ids[1]
@@ -244,7 +246,7 @@ async fn goes_and_is_given_back(w: &World, id: MessageId) {
 
 /// An invoice of a person whose message has some claim: a stage, a due date that stage still catches up, an amount.
 fn some_invoice(number: u32, person: u32, rng: &mut StdRng) -> Invoice {
-    let due_on = due_for(["pending_query", "overdue", "due_day"][rng.random_range(0..3)]) - Days::new(rng.random_range(0..3));
+    let due_on = due_for(["pending_query", "overdue", "pre_due"][rng.random_range(0..3)]) - Days::new(rng.random_range(0..3));
     Invoice { open_amount: Centavos(rng.random_range(1..4) * 10_000), ..invoice(number, person, due_on) }
 }
 
@@ -313,7 +315,7 @@ async fn of_equal_stages_and_dates_the_larger_amount_is_queued_first(f: Fixture)
 /// Who waited for a place to the end is told from who waited for something else.
 async fn what_waits_for_a_place_to_its_end_is_capped(f: Fixture) {
     let w = World::new(f, &Setup { per_day: 1, open_windows: 2, max_age: "30d", ..Setup::default() }).await;
-    let ids = one_person(&w, &["overdue", "due_day"]).await;
+    let ids = one_person(&w, &["overdue", "pre_due"]).await;
     w.top_up(10).await;
     is_capped(&w.start_one(ids[1]).await);
     w.f.advance(TimeDelta::days(2)).await;
