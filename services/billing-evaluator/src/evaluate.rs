@@ -106,7 +106,8 @@ impl Evaluation<'_> {
 
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
         let Candidate { invoice, customer, known, opted_out } = candidate;
-        let decided = decide(policy, invoice, customer.as_ref(), known, day, &Reach { opted_out }).ok()?;
+        let decided =
+            decide(policy, invoice, customer.as_ref(), known, day, &Reach { opted_out, pilot: &self.settings.pilot }).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

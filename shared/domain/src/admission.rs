@@ -6,6 +6,7 @@ use crate::decide::{NextStage, still_called_for};
 use crate::frequency::{Frequency, SentByDay};
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
+use crate::pilot::Pilot;
 use crate::render::{NoticePlan, Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
@@ -152,6 +153,8 @@ pub struct Budget {
 pub struct Rules<'a> {
     /// When messages may be sent.
     pub times: SendingTimes<'a>,
+    /// Whom messages reach while the provider tries Régua out.
+    pub pilot: &'a Pilot,
     /// How often a person may be written to; `None`: nobody counts.
     pub caps: Option<Frequency>,
     /// How far ahead a slot must lie, so that it isn't past when the commit returns.
@@ -219,7 +222,7 @@ pub fn admit(
     if !due {
         return Verdict::NotWaiting;
     }
-    let text = match called_for(snapshot, rules.times, now) {
+    let text = match called_for(snapshot, rules.times, rules.pilot, now) {
         Ok(text) => text,
         Err(why) => return Verdict::Skip { why },
     };
@@ -271,7 +274,12 @@ pub fn admit(
 ///
 /// # Errors
 /// The reason to skip it.
-pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
+pub fn called_for(
+    snapshot: &Snapshot,
+    times: SendingTimes<'_>,
+    pilot: &Pilot,
+    now: DateTime<Utc>,
+) -> Result<Rendered, SkipReason> {
     if snapshot.expires_at <= now {
         return Err(SkipReason::Expired);
     }
@@ -287,7 +295,7 @@ pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Ut
     if snapshot.opted_out {
         return Err(SkipReason::OptedOut);
     }
-    render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice)
+    render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice).and_then(|text| pilot.admit(text))
 }
 
 fn held_back(

@@ -2,6 +2,7 @@
 
 use crate::ids::{BusinessId, ChannelId};
 use crate::message::{SkipReason, names};
+use crate::pilot::Pilot;
 use crate::render::Rendered;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -30,16 +31,18 @@ pub enum OptOutScope {
     Business(BusinessId),
 }
 
-/// Whom messages reach: what their consent leaves of those that are called for.
+/// Whom messages reach: what their consent and a pilot leave of those that are called for.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach<'a> {
     /// The channels through which this customer asked not to be written to.
     pub opted_out: &'a BTreeSet<ChannelId>,
+    /// The pilot.
+    pub pilot: &'a Pilot,
 }
 
 impl Reach<'static> {
-    /// Nobody asked for anything.
-    pub const EVERYBODY: Self = Reach { opted_out: &BTreeSet::new() };
+    /// Nobody asked for anything, and there is no pilot.
+    pub const EVERYBODY: Self = Reach { opted_out: &BTreeSet::new(), pilot: &Pilot::Off };
 }
 
 impl Reach<'_> {
@@ -48,6 +51,6 @@ impl Reach<'_> {
     /// # Errors
     /// Why nothing is sent.
     pub fn admit(&self, text: Rendered, channel: ChannelId) -> Result<Rendered, SkipReason> {
-        if self.opted_out.contains(&channel) { Err(SkipReason::OptedOut) } else { Ok(text) }
+        if self.opted_out.contains(&channel) { Err(SkipReason::OptedOut) } else { self.pilot.admit(text) }
     }
 }

@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod money;
 pub mod payment_codes;
 pub mod phone;
+pub mod pilot;
 pub mod place;
 pub mod policy;
 pub mod render;

@@ -40,6 +40,8 @@ pub struct Rendered {
     pub variables: Vec<String>,
     /// What is owed: it ranks the messages of one person, and is no part of what they read.
     pub amount: Centavos,
+    /// Whether it goes to the pilot's phone in place of the customer's.
+    pub redirected: bool,
 }
 
 impl Rendered {
@@ -79,5 +81,6 @@ pub fn render(notice: &NoticePlan, stage: Stage, customer: Option<&Customer>, in
         template_id: notice.template_id.clone(),
         variables,
         amount: invoice.open_amount,
+        redirected: false,
     })
 }

@@ -10,12 +10,11 @@ use crate::frequency::People;
 use crate::snapshot::{self, Loaded, json_ids};
 use crate::stops::Stops;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use regua_domain::admission::{Verdict, called_for};
-use regua_domain::frequency::{Frequency, Precedence};
+use regua_domain::admission::{Rules, Verdict, called_for};
+use regua_domain::frequency::Precedence;
 use regua_domain::ids::MessageId;
 use regua_domain::message::DeferReason;
 use regua_domain::money::Centavos;
-use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -37,14 +36,16 @@ impl Rivals {
         tx: &mut Tx,
         batch: &[Loaded],
         people: &People,
-        caps: Frequency,
-        times: SendingTimes<'_>,
+        rules: &Rules<'_>,
         stops: &Stops,
         now: DateTime<Utc>,
     ) -> Result<Self, LedgerError> {
+        let Some(caps) = rules.caps else { return Ok(Self::default()) };
         let mut rivals = Self(due_by_phone(tx, batch, now).await?);
-        let today: BTreeMap<&str, NaiveDate> =
-            batch.iter().map(|message| (message.phone_key.as_str(), message.snapshot.window(times).local_date(now))).collect();
+        let today: BTreeMap<&str, NaiveDate> = batch
+            .iter()
+            .map(|message| (message.phone_key.as_str(), message.snapshot.window(rules.times).local_date(now)))
+            .collect();
         let places = |phone_key: &str| {
             let person = people.get(phone_key).zip(today.get(phone_key));
             person.map_or(0, |(person, today)| person.sent.places(*today, caps)) as usize
@@ -62,7 +63,7 @@ impl Rivals {
             BTreeSet::new()
         } else {
             let loaded = snapshot::load(tx, &close, stops).await?;
-            loaded.iter().filter(|message| could_go(message, times, now)).map(|message| message.id).collect()
+            loaded.iter().filter(|message| could_go(message, rules, now)).map(|message| message.id).collect()
         };
         for due in rivals.0.values_mut() {
             due.retain(|claim| own.contains(&claim.id()) || can_go.contains(&claim.id()));
@@ -88,12 +89,12 @@ impl Rivals {
     }
 }
 
-fn could_go(message: &Loaded, times: SendingTimes<'_>, now: DateTime<Utc>) -> bool {
+fn could_go(message: &Loaded, rules: &Rules<'_>, now: DateTime<Utc>) -> bool {
     let snapshot = &message.snapshot;
     !snapshot.stopped
         && snapshot.fresh_until.is_some_and(|until| until > now)
-        && snapshot.window(times).next_open(now) <= now
-        && called_for(snapshot, times, now).is_ok()
+        && snapshot.window(rules.times).next_open(now) <= now
+        && called_for(snapshot, rules.times, rules.pilot, now).is_ok()
 }
 
 /// The waiting messages to the batch's phones that are released and due, or only wait for their turn at the phone, behind no closed gate.

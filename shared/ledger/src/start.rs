@@ -170,14 +170,16 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     if loaded.iter().any(|message| shared.goes_by_others(message)) {
         return Err(LedgerError::Overtaken);
     }
-    let rules =
-        Rules { times: settings.times(), caps: Some(settings.caps.frequency()), lead: batch.lead, horizon: batch.horizon };
+    let rules = Rules {
+        times: settings.times(),
+        pilot: &settings.pilot,
+        caps: (!settings.pilot.redirects()).then_some(settings.caps.frequency()),
+        lead: batch.lead,
+        horizon: batch.horizon,
+    };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
-    let mut rivals = Rivals::default();
-    if let Some(caps) = rules.caps {
-        rivals = Rivals::find(tx, &loaded, &shared.people, caps, rules.times, &stops, now).await?;
-    }
+    let mut rivals = Rivals::find(tx, &loaded, &shared.people, &rules, &stops, now).await?;
     // Best first: then whoever is decided later knows what the better ones got.
     loaded.sort_unstable_by_key(|message| message.precedence);
     for message in &loaded {
@@ -524,6 +526,7 @@ struct StartedRow {
     number: u32,
     slot_at: DateTime<Utc>,
     counted_on: Option<NaiveDate>,
+    redirected: bool,
     before: RecipientBefore,
 }
 
@@ -556,6 +559,7 @@ impl Writes {
                     number,
                     slot_at,
                     counted_on,
+                    redirected: text.redirected,
                     before: before.clone(),
                 });
                 StartAnswer::Started(Box::new(Started {
@@ -615,7 +619,8 @@ impl Writes {
             .map(|row| {
                 json!({
                     "id": row.attempt_id, "message_id": row.message_id, "number": row.number, "channel_id": row.channel_id,
-                    "slot_at": micros(row.slot_at), "counted_on": row.counted_on, "recipient_before": row.before,
+                    "slot_at": micros(row.slot_at), "counted_on": row.counted_on, "redirected": row.redirected,
+                    "recipient_before": row.before,
                 })
             })
             .collect();
@@ -623,9 +628,9 @@ impl Writes {
         tx.execute(
             sql!(
                 "UPDATE messages SET state = 'sending', queued_at = NULL, next_attempt_at = NULL, reason = NULL, phone_slot_at = NULL,
-                        attempts = r.number, attempt_id = r.id, lease_expires_at = $2, updated_at = $3
+                        attempts = r.number, attempt_id = r.id, lease_expires_at = $2, redirected = r.redirected, updated_at = $3
                  FROM ",
-                (rows 1 r id: uuid, message_id: uuid, number: bigint),
+                (rows 1 r id: uuid, message_id: uuid, number: bigint, redirected: boolean),
                 " WHERE messages.id = r.message_id AND messages.state IN ('queued', 'scheduled')"
             ),
             values![&rows, lease, now],

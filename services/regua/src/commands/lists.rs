@@ -86,6 +86,7 @@ impl Session {
         let (counts, stops, now) = (self.ledger.counts().await?, self.ledger.stops().await?, self.ledger.now().await?);
         let sources = self.ledger.sources().await?;
         let runs = self.ledger.runs(2).await?;
+        let pilot = self.ledger.settings().await?.pilot.told();
         let states: serde_json::Map<_, _> =
             counts.by_state.iter().map(|(state, n)| (state.as_str().to_owned(), json!(n))).collect();
         let stopped: Vec<_> = stops
@@ -104,8 +105,8 @@ impl Session {
             say!(
                 "{}",
                 json!({
-                    "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs,
-                    "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json),
+                    "now": now, "pilot": pilot, "messages": states, "redirected": counts.redirected, "skipped": counts.skipped,
+                    "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json),
                 })
             );
             return Ok(Outcome::Done);
@@ -113,12 +114,18 @@ impl Session {
         if self.ledger.configuration().await?.is_none() {
             say!("{NOTHING_CONFIGURED}");
         }
+        if let Some(pilot) = &pilot {
+            say!("PILOT        {pilot}");
+        }
         say!("ledger time  {}", now.to_rfc3339());
         for (state, n) in &states {
             say!("{state:<12} {n}");
         }
         for (reason, n) in &counts.skipped {
             say!("  {reason:<18} {n}");
+        }
+        if counts.redirected > 0 {
+            say!("REDIRECTED   {} of these went to the pilot's phone: no customer has read them", counts.redirected);
         }
         for stop in &stopped {
             say!(
@@ -219,7 +226,7 @@ fn message_cells(message: &MessageView) -> Vec<String> {
         message.subject.clone(),
         message.stage.to_string(),
         message.due_on.map(|day| day.to_string()).unwrap_or_default(),
-        message.state.to_string(),
+        if message.redirected { format!("{} (pilot)", message.state) } else { message.state.to_string() },
         message.reason.clone().unwrap_or_default(),
         message.attempts.to_string(),
     ]

@@ -4,6 +4,7 @@ use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
 use crate::frequency::Frequency;
 use crate::money::UnitPrice;
+use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, PolicyFilters};
 use crate::schedule::{Missed, Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
@@ -43,6 +44,9 @@ pub struct Configuration {
     pub expiry: Expiry,
     /// `[approval]`.
     pub approval: Approval,
+    /// `[pilot]`.
+    #[serde(default)]
+    pub pilot: Pilot,
     /// `[price]`.
     #[serde(default)]
     pub price: Price,

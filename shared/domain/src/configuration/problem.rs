@@ -1,6 +1,7 @@
 //! What is wrong with a configuration file, where, and how to mend it.
 
 use super::url::UrlFault;
+use crate::phone::PhoneRefusal;
 use crate::schedule::{Clash, ScheduleError};
 use crate::stage::Stage;
 use crate::variables::{Variable, VariablesError};
@@ -258,6 +259,9 @@ pub enum Fault {
     /// A day for a stage that follows an event.
     #[error("a {0} stage follows an event and has no day")]
     DayOfEvent(Stage),
+    /// Not a mobile number that can be written to.
+    #[error("is not a mobile number")]
+    NotAPhone(#[source] PhoneRefusal),
     /// A cap of seven days that is smaller than the day's.
     #[error("is less than a single day's {per_day}")]
     BelowPerDay {
@@ -354,6 +358,10 @@ impl Fault {
             }
             Self::StageNotLater { days, .. } => format!("write more than {days}, or enabled = false"),
             Self::DayOfEvent(_) => "leave it out".into(),
+            Self::NotAPhone(refusal) => match refusal.suggestion() {
+                Some(meant) => format!("write {:?}, if that is meant", meant.e164()),
+                None => "write +55, the area code and the nine digits in double quotes, like \"+5511987654321\"".into(),
+            },
             Self::BelowPerDay { per_day } => format!("write {per_day} or more, or a smaller per_day"),
             Self::NotAnAmount => "write reais in double quotes, like \"50,00\", or a whole number of them".into(),
             Self::NotAPrice => "write reais in double quotes, like \"0,0435\"".into(),

@@ -8,6 +8,8 @@ use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
 use crate::money::{Centavos, UnitPrice};
+use crate::phone;
+use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
 use crate::stage::{Stage, StageKind};
 use crate::variables;
@@ -42,6 +44,8 @@ const RECEIPT_TYPES: [&str; 11] = [
     "Transferencia",
     "Pix",
 ];
+/// Phones that take part in a pilot: a provider's own people.
+const PILOT_PHONES_MAX: usize = 200;
 const OPEN_WINDOWS_MAX: u16 = 30;
 
 /// A stage with the places that relations are told at.
@@ -308,6 +312,29 @@ impl Reading<'_, '_> {
         match per_7_days.filter(|cap| cap.value < caps.per_day) {
             Some(cap) => Err(self.report.refuse(&cap, Fault::BelowPerDay { per_day: caps.per_day })),
             None => Ok(caps),
+        }
+    }
+}
+
+impl Reading<'_, '_> {
+    /// The pilot: some phones, or one that gets everything. A section that says neither would let nobody or everybody through.
+    pub fn pilot(&self, section: Option<Section<'_, '_>>) -> Result<Pilot, Reported> {
+        let Some(mut section) = section else { return Ok(Pilot::Off) };
+        let phones = section.texts("phones", PILOT_PHONES_MAX);
+        let redirect_to = section.text("redirect_to");
+        if matches!((&phones, &redirect_to), (Ok(phones), Ok(None)) if phones.is_empty()) {
+            let example = "phones = [\"+5511987654321\"] or redirect_to = \"+5511987654321\", or leave [pilot] out";
+            return Err(section.missing("phones", example));
+        }
+        section.finish();
+        let phone = |text: &Located<String>| {
+            phone::parse(&text.value).map_err(|refusal| self.report.refuse(text, Fault::NotAPhone(refusal)))
+        };
+        let read: Vec<_> = phones?.iter().map(phone).collect();
+        match redirect_to? {
+            Some(text) if !read.is_empty() => Err(self.report.refuse(&text, Fault::Conflict { with: "phones".into() })),
+            Some(text) => phone(&text).map(Pilot::RedirectTo),
+            None => read.into_iter().collect::<Result<_, _>>().map(Pilot::Only),
         }
     }
 }

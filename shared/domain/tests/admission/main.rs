@@ -15,6 +15,7 @@ use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
+use regua_domain::pilot::Pilot;
 use regua_domain::render::{NoticePlan, render};
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
@@ -133,6 +134,7 @@ struct World {
     person: Person,
     budget: Budget,
     caps: Frequency,
+    pilot: Pilot,
     horizon: TimeDelta,
 }
 
@@ -144,12 +146,13 @@ impl World {
             person: Person::default(),
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
             caps: Frequency { per_day: 2, per_7_days: 4 },
+            pilot: Pilot::Off,
             horizon: HORIZON,
         }
     }
 
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
-        let rules = Rules { times: times(), caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
+        let rules = Rules { times: times(), pilot: &self.pilot, caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
         admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.person, &mut self.budget, &rules, now)
     }
 
@@ -206,7 +209,7 @@ fn only_a_queued_or_a_due_scheduled_message_waits_for_its_hint() {
 #[track_caller]
 fn skips(snapshot: &Snapshot, why: SkipReason) {
     assert_eq!(World::new().admit(snapshot), Verdict::Skip { why });
-    assert_eq!(called_for(snapshot, times(), now()), Err(why), "top-up says the same");
+    assert_eq!(called_for(snapshot, times(), &Pilot::Off, now()), Err(why), "top-up says the same");
 }
 
 #[test]
@@ -447,4 +450,32 @@ fn an_unlimited_channel_and_business_hold_nothing_back() {
         (world.recipient, world.person) = (Recipient::default(), Person::default());
         assert!(matches!(world.admit(&ready()), Verdict::Start { .. }));
     }
+}
+
+#[test]
+fn who_takes_no_part_in_a_pilot_is_skipped_and_who_does_is_not() {
+    let phone = |number: &str| regua_domain::phone::parse(number).expect("a mobile number");
+    let only = |number: &str| World { pilot: Pilot::Only(vec![phone("11 98000-0009"), phone(number)]), ..World::new() };
+    assert_eq!(only("11 98000-0002").admit(&ready()), Verdict::Skip { why: SkipReason::Pilot });
+    assert_eq!(
+        called_for(&ready(), times(), &only("11 98000-0002").pilot, now()),
+        Err(SkipReason::Pilot),
+        "top-up says the same"
+    );
+    assert!(matches!(only("11 98000-0001").admit(&ready()), Verdict::Start { .. }));
+    let opted_out = Snapshot { opted_out: true, ..ready() };
+    assert_eq!(only("11 98000-0002").admit(&opted_out), Verdict::Skip { why: SkipReason::OptedOut });
+}
+
+/// Another phone is another text: it is rendered again before it goes, and so is what was rendered for the pilot when that ends.
+#[test]
+fn a_redirected_message_is_another_one() {
+    let phone = regua_domain::phone::parse("11 98000-0009").expect("a mobile number");
+    let mut world = World { pilot: Pilot::RedirectTo(phone.clone()), ..World::new() };
+    assert_eq!(world.admit(&ready()), postpone(now(), DeferReason::FactsChanged));
+    let text = called_for(&ready(), times(), &world.pilot, now()).expect("it can be sent");
+    assert_eq!((text.phone.as_str(), text.phone_key.as_str(), text.redirected), (phone.e164(), phone.key().as_str(), true));
+    let redirected = Snapshot { facts_version: text.facts_version(), ..ready() };
+    assert!(matches!(world.admit(&redirected), Verdict::Start { text, .. } if text.redirected));
+    assert_eq!(World::new().admit(&redirected), postpone(now(), DeferReason::FactsChanged));
 }

@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
 use regua_domain::configuration::{Caps, Release, SecretRef, SourceKind, StatesRule, WindowSettings, export};
 use regua_domain::money::Centavos;
+use regua_domain::pilot::Pilot;
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, PolicyFilters};
 use regua_domain::schedule::{CATCH_UP, CATCH_UP_S, Missed, TaskKind};
@@ -198,4 +199,14 @@ fn the_window_as_an_earlier_version_stored_it_is_read_and_it_reads_this_ones() {
         (&written["from"], &written["to"], written["days"].as_array().map(Vec::len)),
         (&json!("09:00:00"), &json!("20:00:00"), Some(6))
     );
+}
+
+#[test]
+fn a_pilots_phones_are_read_as_the_erps_are() {
+    let pilot = |lines: &str| parse(&format!("[pilot]\n{lines}\n")).expect("nothing is wrong").0.pilot;
+    let phone = |number: &str| regua_domain::phone::parse(number).expect("a mobile number");
+    let two = pilot("phones = [\"(11) 98765-4321\", 21999990000]");
+    assert_eq!(two, Pilot::Only(vec![phone("+5511987654321"), phone("+5521999990000")]));
+    assert_eq!(pilot("redirect_to = \"11987654321\""), Pilot::RedirectTo(phone("+5511987654321")));
+    assert_eq!(parse("").expect("nothing is wrong").0.pilot, Pilot::Off);
 }

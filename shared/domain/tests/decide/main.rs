@@ -14,6 +14,7 @@ use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, MessageId, NoticeId, P
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
+use regua_domain::pilot::Pilot;
 use regua_domain::policy::{ClosedDay, PolicyFilters, PolicyPlan, StagePlan};
 use regua_domain::render::NoticePlan;
 use regua_domain::sending_times::SendingTimes;
@@ -144,9 +145,16 @@ fn decide<'a>(
 fn who_opted_out_of_the_channel_is_skipped_and_not_revived() {
     let (plan, channel) = (usual(), ChannelId(Uuid::nil()));
     let decided = |opted_out: &BTreeSet<ChannelId>, known: &[Known]| {
-        regua_domain::decide::decide(&plan, &invoice(), Some(&customer()), known, run_of(plus(5), 0), &Reach { opted_out })
-            .map(|decided| (decided.stage.stage, decided.text.err(), decided.revives.is_some()))
-            .ok()
+        regua_domain::decide::decide(
+            &plan,
+            &invoice(),
+            Some(&customer()),
+            known,
+            run_of(plus(5), 0),
+            &Reach { opted_out, pilot: &Pilot::Off },
+        )
+        .map(|decided| (decided.stage.stage, decided.text.err(), decided.revives.is_some()))
+        .ok()
     };
     let before = [known(Stage::Overdue, State::Skipped)];
     let other = BTreeSet::from([ChannelId(Uuid::from_u128(1))]);

@@ -39,3 +39,6 @@ CREATE TABLE opt_outs (
 INSERT INTO opt_outs (phone_key, scope, since_at, source, added_by, why)
     SELECT phone_key, 'all', since_at, 'command', added_by, why FROM opt_outs_before;
 DROP TABLE opt_outs_before;
+
+-- Whether the last attempt went to the pilot's phone and not to the customer's: such a message reached nobody whom it is about.
+ALTER TABLE messages ADD COLUMN redirected BOOLEAN NOT NULL DEFAULT false;

@@ -39,6 +39,7 @@ mod limits;
 mod migrations;
 mod mirror;
 mod operators;
+mod pilot;
 mod policies;
 mod release;
 mod restored;

@@ -196,7 +196,7 @@ impl World {
                 candidate.customer.as_ref(),
                 &candidate.known,
                 day,
-                &Reach { opted_out: &candidate.opted_out },
+                &Reach { opted_out: &candidate.opted_out, pilot: &settings.pilot },
             );
             let Ok(decided) = decided else { continue };
             messages.push(NewMessage {
