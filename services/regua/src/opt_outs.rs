@@ -3,7 +3,7 @@
 use crate::operator::{Answer, REMARKS_MAX};
 use crate::opt_out_file::{self, FILE_BYTES_MAX, Line};
 use regua_domain::consent::{OptOutScope, OptOutSource};
-use regua_ledger::people::{NewOptOut, OptOutOrigin};
+use regua_ledger::people::{NewOptOut, OptOutCounts, OptOutOrigin};
 use regua_ledger::{Ledger, LedgerError};
 use serde_json::json;
 use std::fs::File;
@@ -52,16 +52,16 @@ pub async fn import(
     let opt_outs: Vec<NewOptOut> = lines.into_iter().flat_map(new).collect();
     let (given, kept) = (opt_outs.len(), bad.is_empty() || !all_or_nothing);
     let origin = OptOutOrigin { scope, source: OptOutSource::File, added_by: by };
-    let counts = if kept { ledger.add_opt_outs(opt_outs, origin).await? } else { Default::default() };
+    let counts = if kept { ledger.add_opt_outs(opt_outs, origin).await? } else { OptOutCounts::default() };
     let remarks: Vec<String> = bad.iter().take(REMARKS_MAX).map(ToString::to_string).collect();
-    let told: String = remarks.iter().map(|remark| format!("{remark}\n")).collect();
     let not_kept = if kept { "" } else { "; nothing is kept: --all-or-nothing" };
-    let text = format!(
-        "{told}{} of {given} are new, {} have an earlier date now, {} bad lines{not_kept}",
+    let summary = format!(
+        "{} of {given} are new, {} have an earlier date now, {} bad lines{not_kept}",
         counts.new,
         counts.earlier,
         bad.len()
     );
+    let text = remarks.iter().cloned().chain([summary]).collect::<Vec<_>>().join("\n");
     let data = json!({
         "added": counts.new, "earlier": counts.earlier, "given": given, "bad": bad.len(), "kept": kept, "remarks": remarks,
     });

@@ -76,13 +76,13 @@ impl SentByDay {
     /// How many more messages may go on `day`, so that neither that day nor any seven days that it belongs to have more than allowed.
     pub fn places(&self, day: NaiveDate, caps: Frequency) -> u32 {
         let today = caps.per_day.saturating_sub(self.on(day));
-        let last_days = day.iter_days().take(CAP_DAYS as usize);
+        let last_days = (0..CAP_DAYS).filter_map(|later| day.checked_add_days(Days::new(later)));
         last_days.map(|last| caps.per_7_days.saturating_sub(self.up_to(last))).fold(today, u32::min)
     }
 
     /// The first day after `day` on which there is a place, if nothing more is sent before. At most [`CAP_DAYS`] later.
     pub fn first_day_with_a_place(&self, day: NaiveDate, caps: Frequency) -> NaiveDate {
-        let mut later = day.iter_days().skip(1).take(2 * CAP_DAYS as usize);
+        let mut later = (1..=2 * CAP_DAYS).filter_map(|later| day.checked_add_days(Days::new(later)));
         later.find(|later| self.places(*later, caps) > 0).unwrap_or(day + Days::new(CAP_DAYS))
     }
 

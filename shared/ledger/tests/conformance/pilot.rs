@@ -53,7 +53,7 @@ async fn after_a_pilot_only_what_is_still_caught_up_comes_back(f: Fixture) {
     let w = World::new(f, &Setup { more: only().more, ..usual() }).await;
     let numbers = [2_u32, 3];
     let customers: Vec<_> = numbers.map(crate::world::customer).into();
-    let older = invoice(2, 2, due_for("overdue") - TimeDelta::days(2));
+    let older = invoice(2, 2, due_for("overdue") - TimeDelta::days(3));
     w.sync(&customers, &[older, invoice(3, 3, due_for("overdue"))]).await;
     w.evaluate().await;
     assert_eq!(w.ledger.counts().await.unwrap().of(State::Skipped), 2);
