@@ -114,7 +114,10 @@ mod tests {
         "2026-11-25".parse().expect("a date")
     }
 
-    fn read_all(bytes: &[u8]) -> (Vec<(String, Option<String>, Option<String>)>, Vec<(usize, String)>) {
+    /// A line as it was understood: phones, date, reason.
+    type Understood = (String, Option<String>, Option<String>);
+
+    fn read_all(bytes: &[u8]) -> (Vec<Understood>, Vec<(usize, String)>) {
         let (good, bad) = parse(bytes, today());
         let shown = |line: Line| {
             let phones: Vec<_> = line.phones.iter().map(PhoneKey::as_str).collect();
@@ -123,7 +126,7 @@ mod tests {
         (good.into_iter().map(shown).collect(), bad.into_iter().map(|line| (line.line, line.reason)).collect())
     }
 
-    fn line(phones: &str, since: Option<&str>, why: Option<&str>) -> (String, Option<String>, Option<String>) {
+    fn line(phones: &str, since: Option<&str>, why: Option<&str>) -> Understood {
         (phones.to_owned(), since.map(str::to_owned), why.map(str::to_owned))
     }
 
