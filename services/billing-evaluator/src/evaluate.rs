@@ -2,6 +2,7 @@
 
 use crate::events::decide_events;
 use chrono::NaiveDate;
+use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::MessageId;
 use regua_domain::policy::{PolicyPlan, policy_for};
@@ -103,8 +104,9 @@ impl Evaluation<'_> {
     }
 
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
-        let Candidate { invoice, customer, known, held_until } = candidate;
-        let decided = decide(policy, invoice, customer.as_ref(), known, *held_until, day).ok()?;
+        let Candidate { invoice, customer, known, held_until, opted_out } = candidate;
+        let reach = Reach { opted_out, held_until: *held_until, pilot: &self.settings.pilot };
+        let decided = decide(policy, invoice, customer.as_ref(), known, day, &reach).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

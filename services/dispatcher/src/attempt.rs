@@ -104,6 +104,7 @@ impl Events {
             attempt = %order.started.attempt_id,
             channel = %order.started.channel_id,
             number = order.started.number,
+            redirected = order.started.text.redirected,
             outcome = answer.outcome.as_str(),
             reason = answer.outcome.reason(),
             settlement = decision.settlement.outcome(),

@@ -316,22 +316,45 @@ enum OptOutCommand {
         /// Who asked, how
         #[arg(long, default_value = "asked")]
         why: String,
+        #[command(flatten)]
+        scope: OptOutScopeArg,
+        #[command(flatten)]
+        json: JsonArg,
     },
-    /// Remove a number
+    /// Remove a number; messages come back only when they are evaluated again
     Remove {
         /// The phone number
         number: String,
+        /// Only this opt-out: `all`, or a business's name; every one if left out
+        #[arg(long)]
+        scope: Option<String>,
+        #[command(flatten)]
+        json: JsonArg,
     },
     /// All of them
     List(JsonArg),
-    /// Add the numbers of a file, one per line
+    /// Add the numbers of a file: one per line, or phone;date;why
     Import {
         /// The file
         file: PathBuf,
-        /// Who asked, how
+        /// Who asked, how, where the line doesn't say
         #[arg(long, default_value = "imported")]
         why: String,
+        #[command(flatten)]
+        scope: OptOutScopeArg,
+        /// Keep nothing unless every line is good
+        #[arg(long)]
+        all_or_nothing: bool,
+        #[command(flatten)]
+        json: JsonArg,
     },
+}
+
+#[derive(Debug, Args)]
+struct OptOutScopeArg {
+    /// Whose messages end: `all`, or a business's name (or that of a channel that belongs to none)
+    #[arg(long, default_value = "all")]
+    scope: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -436,9 +459,15 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Calendar { place, year } => session.calendar(&place, year).await,
         Command::Window(args) => session.window(&args.place, args.at.map(|at| at.to_utc()), args.policy.zip(args.stage)).await,
         Command::Restored { lost_since } => session.restored(lost_since).await,
-        Command::OptOut(OptOutCommand::Add { numbers, why }) => session.opt_out_add(numbers, why).await,
-        Command::OptOut(OptOutCommand::Import { file, why }) => session.opt_out_import(&file, why).await,
-        Command::OptOut(OptOutCommand::Remove { number }) => session.opt_out_remove(number).await,
+        Command::OptOut(OptOutCommand::Add { numbers, why, scope, json }) => {
+            session.opt_out_add(numbers, why, scope.scope, json.format()).await
+        }
+        Command::OptOut(OptOutCommand::Import { file, why, scope, all_or_nothing, json }) => {
+            session.opt_out_import(&file, why, scope.scope, all_or_nothing, json.format()).await
+        }
+        Command::OptOut(OptOutCommand::Remove { number, scope, json }) => {
+            session.opt_out_remove(number, scope, json.format()).await
+        }
         Command::OptOut(OptOutCommand::List(json)) => session.opt_out_list(json.format()).await,
         Command::Hold(command) => hold::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Phone { .. } | Command::Schedule(_) => unreachable!("done without a ledger"),

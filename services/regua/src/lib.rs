@@ -7,6 +7,8 @@ pub mod demo;
 mod embedded;
 mod lock;
 mod operator;
+mod opt_out_file;
+mod opt_outs;
 mod output;
 mod status_page;
 mod up;

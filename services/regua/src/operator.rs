@@ -2,12 +2,12 @@
 
 pub mod holds;
 
+use crate::opt_outs;
 use crate::output::NOTHING_CONFIGURED;
 use billing_evaluator::import::{Import, ImportKind, Remark, import};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::configuration::Configuration;
 use regua_domain::ids::{MessageId, RunId};
-use regua_domain::phone::{self, PhoneKey};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::StopScope;
 use regua_ledger::approval::ApprovalAnswer;
@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the command line waits for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_mins(10);
 /// Lines of a bad file that are told one by one.
-const REMARKS_MAX: usize = 100;
+pub(crate) const REMARKS_MAX: usize = 100;
 
 /// Something that an operator asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,6 +107,21 @@ pub enum Request {
         phones: Vec<String>,
         /// Why.
         why: String,
+        /// `all`, or a business's name.
+        scope: String,
+        /// Who.
+        by: String,
+    },
+    /// `opt-out import`.
+    OptOutImport {
+        /// The file, absolute.
+        path: PathBuf,
+        /// Why, where the line doesn't say.
+        why: String,
+        /// `all`, or a business's name.
+        scope: String,
+        /// Keep nothing unless every line is good.
+        all_or_nothing: bool,
         /// Who.
         by: String,
     },
@@ -114,6 +129,8 @@ pub enum Request {
     OptOutRemove {
         /// The phone as it was typed.
         phone: String,
+        /// `all`, or a business's name; every one if there is none.
+        scope: Option<String>,
     },
     /// `hold customer|invoice`.
     Hold(holds::HoldRequest),
@@ -133,11 +150,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn done(text: impl Into<String>, data: Value) -> Self {
+    pub(crate) fn done(text: impl Into<String>, data: Value) -> Self {
         Self { done: true, text: text.into(), data }
     }
 
-    fn refused(text: impl Into<String>) -> Self {
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { done: false, data: json!({ "error": text }), text }
     }
@@ -180,14 +197,11 @@ async fn try_execute(ledger: &Ledger, request: Request) -> Result<Answer, Ledger
             let doubtful = ledger.restored(lost_since, by).await?;
             Ok(Answer::done(format!("{doubtful} messages are in doubt now; sending goes on"), json!({ "in_doubt": doubtful })))
         }
-        Request::OptOutAdd { phones, why, by } => opt_out_add(ledger, &phones, why, by).await,
-        Request::OptOutRemove { phone } => match phone_key(&phone) {
-            Ok(key) => {
-                let removed = ledger.remove_opt_out(key).await?;
-                Ok(Answer::done(if removed { "removed" } else { "there was none" }, json!({ "removed": removed })))
-            }
-            Err(why) => Ok(Answer::refused(why)),
-        },
+        Request::OptOutAdd { phones, why, scope, by } => opt_outs::add(ledger, &phones, &why, &scope, by).await,
+        Request::OptOutImport { path, why, scope, all_or_nothing, by } => {
+            opt_outs::import(ledger, &path, &why, &scope, all_or_nothing, by).await
+        }
+        Request::OptOutRemove { phone, scope } => opt_outs::remove(ledger, &phone, scope.as_deref()).await,
         Request::Hold(request) => holds::hold(ledger, request).await,
         Request::LiftHold(request) => holds::lift(ledger, request).await,
     }
@@ -258,28 +272,6 @@ async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Re
 
 fn unknown(scope: StopScope, name: &str) -> Answer {
     Answer::refused(format!("there is no {scope} named {name}: see `regua config export`"))
-}
-
-async fn opt_out_add(ledger: &Ledger, phones: &[String], why: String, by: String) -> Result<Answer, LedgerError> {
-    let keys: Result<Vec<PhoneKey>, String> = phones.iter().map(|phone| phone_key(phone)).collect();
-    let keys = match keys {
-        Ok(keys) => keys,
-        Err(why) => return Ok(Answer::refused(why)),
-    };
-    let given = keys.len();
-    let added = ledger.add_opt_outs(keys, by, why).await?;
-    Ok(Answer::done(format!("{added} of {given} are new"), json!({ "added": added, "given": given })))
-}
-
-/// The canonical form of a typed phone. A number without its ninth digit is who it is, too: opting out errs on the side of silence.
-fn phone_key(typed: &str) -> Result<PhoneKey, String> {
-    match phone::parse(typed) {
-        Ok(phone) => Ok(phone.key()),
-        Err(refusal) => match refusal.suggestion() {
-            Some(meant) => Ok(meant.key()),
-            None => Err(format!("{typed}: {refusal}")),
-        },
-    }
 }
 
 /// Leaves a request for the process that holds the file, and waits for its answer.

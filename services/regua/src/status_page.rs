@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use regua_domain::message::State;
+use regua_domain::pilot::Pilot;
 use regua_ledger::queries::StageCount;
 use regua_ledger::{Ledger, LedgerError};
 use std::collections::BTreeMap;
@@ -69,7 +70,12 @@ async fn body(ledger: &Ledger) -> Result<String, LedgerError> {
     let counts = ledger.counts_by_stage().await?;
     let stops = ledger.stops().await?;
     let runs = ledger.runs(5).await?;
-    let mut html = table(&counts);
+    let mut html = match ledger.settings().await?.pilot {
+        Pilot::Off => String::new(),
+        Pilot::Only(phones) => format!("<p>⚠ PILOTO: só {} telefone(s) recebem mensagens</p>", phones.len()),
+        Pilot::RedirectTo(_) => "<p>⚠ PILOTO: todas as mensagens vão para um único telefone; nenhum cliente as recebe</p>".into(),
+    };
+    html.push_str(&table(&counts));
     for stop in stops {
         write!(html, "<p>⛔ Parado: {} ({})</p>", stop.scope, escape(&stop.why)).expect("a String takes all text");
     }

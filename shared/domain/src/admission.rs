@@ -4,8 +4,10 @@
 
 use crate::decide::{NextStage, still_called_for};
 use crate::events::still_holds;
+use crate::frequency::{Frequency, SentByDay};
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
+use crate::pilot::Pilot;
 use crate::render::{About, NoticePlan, Rendered, render_about};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
@@ -125,19 +127,24 @@ impl Gate {
     }
 }
 
-/// What the ledger knows of a recipient, per business and phone.
+/// What the ledger knows of a recipient, per business and phone: whom one business writes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipient {
     /// The latest instant at which the last attempt began: its slot, and what a channel without a limit may be late.
     pub last_start_at: Option<DateTime<Utc>>,
     /// The last instant that was reserved for a message that waits for its turn.
     pub reserved_at: Option<DateTime<Utc>>,
-    /// The local day that `sent_today` counts.
-    pub day: Option<NaiveDate>,
-    /// Attempts on that day; doubt counts.
-    pub sent_today: u32,
     /// When this recipient last took a place in the business's budget.
     pub counted_at: Option<DateTime<Utc>>,
+}
+
+/// What the ledger knows of a person, per phone: the same for every business and channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// What they were sent in the last days.
+    pub sent: SentByDay,
+    /// Messages to them with a better claim than the one that asks, which could go now and have no place yet.
+    pub ahead: u32,
 }
 
 /// The recipient budget of a business over the moving 24 hours.
@@ -156,8 +163,10 @@ pub struct Budget {
 pub struct Rules<'a> {
     /// When messages may be sent.
     pub times: SendingTimes<'a>,
-    /// Messages per person and day.
-    pub per_day: u32,
+    /// Whom messages reach while the provider tries Régua out.
+    pub pilot: &'a Pilot,
+    /// How often a person may be written to; `None`: nobody counts.
+    pub caps: Option<Frequency>,
     /// How far ahead a slot must lie, so that it isn't past when the commit returns.
     pub lead: TimeDelta,
     /// How far ahead it may lie; at most [`HORIZON`].
@@ -173,6 +182,8 @@ pub enum Verdict {
         slot_at: DateTime<Utc>,
         /// Whether the instant is a slot of a limited channel, not to be used late.
         is_paced: bool,
+        /// The local day on which it counts for the person's caps, if anybody counts.
+        counted_on: Option<NaiveDate>,
         /// What to send.
         text: Rendered,
     },
@@ -201,13 +212,14 @@ pub enum Verdict {
 
 /// Decides one message. Pure: `now` is the ledger's clock, read after the locks.
 ///
-/// On [`Verdict::Start`] gate, recipient and budget have been charged; on [`Verdict::Postpone`] for spacing the recipient's
+/// On [`Verdict::Start`] gate, recipient, person and budget have been charged; on [`Verdict::Postpone`] for spacing the recipient's
 /// reservation has moved, so that each of many messages to one phone gets its own instant (F18); for an exhausted budget the
 /// gate has been paused, so that no further message is queued only to wait (F15).
 pub fn admit(
     snapshot: &Snapshot,
     gate: &mut Gate,
     recipient: &mut Recipient,
+    person: &mut Person,
     budget: &mut Budget,
     rules: &Rules<'_>,
     now: DateTime<Utc>,
@@ -220,7 +232,7 @@ pub fn admit(
     if !due {
         return Verdict::NotWaiting;
     }
-    let text = match called_for(snapshot, rules.times, now) {
+    let text = match called_for(snapshot, rules.times, rules.pilot, now) {
         Ok(text) => text,
         Err(why) => return Verdict::Skip { why },
     };
@@ -245,12 +257,8 @@ pub fn admit(
         return postpone(until, DeferReason::WindowClosed);
     }
     let today = window.local_date(slot_at);
-    let sent_today = if recipient.day == Some(today) { recipient.sent_today } else { 0 };
-    if sent_today >= rules.per_day {
-        return match window.next_open(window.start_of_day(today.succ_opt().unwrap_or(today))) {
-            until if until >= snapshot.expires_at => Verdict::Skip { why: SkipReason::Capped },
-            until => postpone(until, DeferReason::PersonCap),
-        };
+    if let Some(until) = over_cap(person, today, &window, rules, now) {
+        return postpone(until, DeferReason::PersonCap);
     }
     if let Some(verdict) = too_close(snapshot, recipient, slot_at, gate.lateness(), now) {
         return verdict;
@@ -264,10 +272,12 @@ pub fn admit(
     gate.take(slot_at);
     budget.used += u32::from(!counted);
     recipient.last_start_at = Some(latest_at);
-    recipient.day = Some(today);
-    recipient.sent_today = sent_today + 1;
     recipient.counted_at = Some(slot_at);
-    Verdict::Start { slot_at, is_paced: gate.is_limited(), text }
+    let counted_on = rules.caps.map(|_| today);
+    if let Some(today) = counted_on {
+        person.sent.count(today);
+    }
+    Verdict::Start { slot_at, is_paced: gate.is_limited(), counted_on, text }
 }
 
 /// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint. `today` is the
@@ -275,7 +285,12 @@ pub fn admit(
 ///
 /// # Errors
 /// The reason to skip it.
-pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
+pub fn called_for(
+    snapshot: &Snapshot,
+    times: SendingTimes<'_>,
+    pilot: &Pilot,
+    now: DateTime<Utc>,
+) -> Result<Rendered, SkipReason> {
     if snapshot.expires_at <= now {
         return Err(SkipReason::Expired);
     }
@@ -294,7 +309,8 @@ pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Ut
     if snapshot.opted_out {
         return Err(SkipReason::OptedOut);
     }
-    render_about(notice, snapshot.stage, &About { customer, invoice, renegotiated_to: snapshot.renegotiated_to })
+    let about = About { customer, invoice, renegotiated_to: snapshot.renegotiated_to };
+    render_about(notice, snapshot.stage, &about).and_then(|text| pilot.admit(text))
 }
 
 fn held_back(
@@ -314,6 +330,28 @@ fn held_back(
         return Some((now + RECHECK, DeferReason::StaleSource));
     }
     paused_until.map(|until| (until, DeferReason::Gate))
+}
+
+/// Until when a message has to wait because its person has had enough; `None`: there is a place today. One jump to the first window in which
+/// there is one, not a wait for the phone first: nothing is reserved for what won't go today (F18). Where better messages need the places that
+/// are left, they have them, whichever hint comes first: this one is looked at again when they have gone.
+fn over_cap(
+    person: &Person,
+    today: NaiveDate,
+    window: &RecipientWindow<'_>,
+    rules: &Rules<'_>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let caps = rules.caps?;
+    let places = person.sent.places(today, caps);
+    if places > person.ahead {
+        return None;
+    }
+    if places > 0 {
+        return Some(now + RECHECK);
+    }
+    let day = person.sent.first_day_with_a_place(today, caps);
+    Some(window.next_open(window.start_of_day(day)))
 }
 
 /// Six seconds between two messages to one phone; who comes too early reserves the next free instant, once. `None`: it may go.

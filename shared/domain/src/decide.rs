@@ -1,5 +1,6 @@
 //! Which stage an invoice is due for today.
 
+use crate::consent::Reach;
 use crate::ids::MessageId;
 use crate::message::{SkipReason, State};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
@@ -108,7 +109,7 @@ pub struct Day<'a> {
 ///
 /// The stage is the most advanced one that is due and unsent, from dates alone and never by equality of days: due from its day
 /// until [`CATCH_UP_DAYS`] after the first day on which it could be sent ([`DuePeriod`]). A message that is live or may have arrived bars its
-/// own stage and every earlier one. `held_until` is the last day of the longest hold of our own on the invoice or its customer.
+/// own stage and every earlier one.
 ///
 /// # Errors
 /// Why nothing is to be written.
@@ -117,8 +118,8 @@ pub fn decide<'a>(
     invoice: &Invoice,
     customer: Option<&Customer>,
     known: &[Known],
-    held_until: Option<NaiveDate>,
     on: Day<'a>,
+    reach: &Reach<'_>,
 ) -> Result<Decided<'a>, NotDue> {
     still_called_for(invoice, invoice.due_on).map_err(NotDue::NotOwed)?;
     let due = most_advanced_due(policy, invoice, customer, on, |plan| !is_before_collection(plan.days, customer));
@@ -130,8 +131,9 @@ pub fn decide<'a>(
     if let Some(known) = said {
         return Err(NotDue::Said { stage: known.stage, state: known.state });
     }
-    let text = may_speak(invoice, customer, stage.days, held_until, on.today)
-        .and_then(|()| render(&stage.notice, stage.stage, customer, invoice));
+    let text = may_speak(invoice, customer, stage.days, reach.held_until, on.today)
+        .and_then(|()| render(&stage.notice, stage.stage, customer, invoice))
+        .and_then(|text| reach.admit(text, stage.notice.channel_id));
     let revives = match of_this_due_date().find(|known| known.stage == stage.stage) {
         None => None,
         Some(before) => Some(revivable(before, &text).ok_or(NotDue::Ended {

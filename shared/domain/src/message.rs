@@ -212,6 +212,8 @@ names! {
         NoValidPhone = "no_valid_phone",
         /// The invoice names no customer that the ledger knows.
         NoCustomer = "no_customer",
+        /// The provider tries Régua out, and this customer takes no part in it.
+        Pilot = "pilot",
         /// A variable of the notice has no value for this invoice.
         MissingValue = "missing_value",
         /// The stage, its policy or its notice was switched off or removed.
@@ -244,6 +246,7 @@ impl SkipReason {
             | Self::NotInCollection
             | Self::NoValidPhone
             | Self::NoCustomer
+            | Self::Pilot
             | Self::MissingValue
             | Self::StageOff
             | Self::Capped

@@ -3,6 +3,7 @@
 //! A field is read or refused, never guessed. What stands before the area code is decided by total length and not by
 //! prefix: area code 55 exists, so `55987654321` is a mobile number of Rio Grande do Sul and not a country code.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, str::FromStr};
 use thiserror::Error;
 
@@ -40,6 +41,19 @@ impl Phone {
     /// The form by which opt-outs, caps and spacing know this person.
     pub fn key(&self) -> PhoneKey {
         PhoneKey(format!("{}{}", &self.e164[3..5], &self.e164[6..]))
+    }
+}
+
+impl Serialize for Phone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.e164)
+    }
+}
+
+impl<'de> Deserialize<'de> for Phone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map_err(D::Error::custom)
     }
 }
 

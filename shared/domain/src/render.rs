@@ -3,6 +3,7 @@
 use crate::ids::{ChannelId, NoticeId};
 use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
+use crate::money::Centavos;
 use crate::phone;
 use crate::stage::Stage;
 use crate::variables::{self, Entry, Facts};
@@ -38,6 +39,10 @@ pub struct Rendered {
     pub template_id: String,
     /// The values of the template's placeholders, in order of appearance.
     pub variables: Vec<String>,
+    /// What is owed: it ranks the messages of one person, and is no part of what they read.
+    pub amount: Centavos,
+    /// Whether it goes to the pilot's phone in place of the customer's.
+    pub redirected: bool,
 }
 
 impl Rendered {
@@ -100,5 +105,7 @@ pub fn render_about(notice: &NoticePlan, stage: Stage, about: &About<'_>) -> Res
         provider_channel_id: notice.provider_channel_id.clone(),
         template_id: notice.template_id.clone(),
         variables,
+        amount: invoice.map_or(Centavos(0), |invoice| invoice.open_amount),
+        redirected: false,
     })
 }

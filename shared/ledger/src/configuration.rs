@@ -84,6 +84,7 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         caps: configuration.caps,
         expiry: configuration.expiry,
         approval: configuration.approval,
+        pilot: configuration.pilot.clone(),
         price: configuration.price,
     };
     let today = settings.times().date_at(now);
@@ -432,6 +433,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         caps: settings.caps,
         expiry: settings.expiry,
         approval: settings.approval,
+        pilot: settings.pilot,
         price: settings.price,
     })
 }

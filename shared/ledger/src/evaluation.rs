@@ -5,6 +5,7 @@ use crate::database::{Row, Tx, micros};
 use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
 use crate::events::EventDecision;
+use crate::people::{opted_out, phone_key_of};
 use crate::runs::Cursor;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -12,12 +13,13 @@ use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, NoticeId, PolicyId, RunId, SourceId};
 use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
+use regua_domain::money::Centavos;
 use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::Stage;
 use regua_domain::variables;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -37,6 +39,8 @@ pub struct Candidate {
     pub known: Vec<Known>,
     /// The last day of the longest hold on it or its customer; it may be over.
     pub held_until: Option<NaiveDate>,
+    /// The channels through which its customer asked not to be written to.
+    pub opted_out: BTreeSet<ChannelId>,
 }
 
 /// What tells a message from the others of its subject and stage.
@@ -229,6 +233,7 @@ impl Ledger {
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
         }
+        ask_consent(&mut tx, candidates.iter_mut()).await?;
         Ok(candidates)
     }
 
@@ -258,6 +263,7 @@ impl Ledger {
             let known = known.remove(&invoice_id.0).unwrap_or_default();
             found.push((source_id, read_candidate(row, known)?));
         }
+        ask_consent(&mut tx, found.iter_mut().map(|(_, candidate)| candidate)).await?;
         Ok(found)
     }
 
@@ -282,7 +288,19 @@ fn read_candidate(row: &Row, known: Vec<Known>) -> Result<Candidate, LedgerError
         customer: row.opt_json("customer")?,
         known,
         held_until: crate::holds::held_until(row)?,
+        opted_out: BTreeSet::new(),
     })
+}
+
+/// Finds out who of them asked not to be written to, through which channels.
+async fn ask_consent<'a>(tx: &mut Tx, candidates: impl Iterator<Item = &'a mut Candidate>) -> Result<(), LedgerError> {
+    let of_phone: Vec<_> =
+        candidates.filter_map(|candidate| Some((phone_key_of(candidate.customer.as_ref()?)?, candidate))).collect();
+    let opted_out = opted_out(tx, &of_phone.iter().map(|(phone_key, _)| phone_key.clone()).collect()).await?;
+    for (phone_key, candidate) in of_phone {
+        candidate.opted_out = opted_out.get(&phone_key).cloned().unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
@@ -551,11 +569,11 @@ async fn revive(
         .execute(
             sql!(
                 "UPDATE messages SET subject = r.subject, state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
-                        phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, run_id = $2, run_planned_at = $3,
+                        phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, amount = r.amount, run_id = $2, run_planned_at = $3,
                         next_attempt_at = r.next_attempt_at, phone_slot_at = NULL, updated_at = $4
                  FROM ",
                 (rows 1 r id: uuid, subject: text, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid,
-                 phone_key: text, facts_version: text, expires_at: bigint, next_attempt_at: bigint),
+                 phone_key: text, facts_version: text, expires_at: bigint, next_attempt_at: bigint, amount: bigint),
                 " WHERE messages.id = r.id AND messages.state = 'skipped'"
             ),
             values![json!(rows).to_string(), batch.run_id, batch.planned_at, now],
@@ -587,13 +605,13 @@ async fn insert(
         .execute(
             sql!(
                 "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, reason, policy_id, notice_id,
-                        channel_id, phone_key, run_id, run_planned_at, next_attempt_at, expires_at, facts_version, created_at, updated_at)
+                        channel_id, phone_key, run_id, run_planned_at, next_attempt_at, expires_at, facts_version, amount, created_at, updated_at)
                  SELECT r.id, $2, r.subject, r.stage, r.stage_rank, r.occasion, r.due_on, r.state, r.reason, r.policy_id, r.notice_id,
-                        r.channel_id, r.phone_key, $3, $4, r.next_attempt_at, r.expires_at, r.facts_version, $5, $5
+                        r.channel_id, r.phone_key, $3, $4, r.next_attempt_at, r.expires_at, r.facts_version, r.amount, $5, $5
                  FROM ",
                 (rows 1 r id: uuid, subject: text, stage: text, stage_rank: bigint, occasion: text, due_on: text, state: text, reason: text,
                  policy_id: uuid, notice_id: uuid, channel_id: uuid, phone_key: text, next_attempt_at: bigint, expires_at: bigint,
-                 facts_version: text),
+                 facts_version: text, amount: bigint),
                 " WHERE true ON CONFLICT DO NOTHING"
             ),
             values![json!(rows).to_string(), batch.source_id, batch.run_id, batch.planned_at, now],
@@ -637,7 +655,7 @@ fn insert_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc
         "occasion": message.occasion.text(), "due_on": message.occasion.due_on(),
         "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.map(|text| &text.phone_key), "next_attempt_at": first_try_at(message, state, now), "expires_at": micros(message.expires_at),
-        "facts_version": text.map(Rendered::facts_version).unwrap_or_default(),
+        "facts_version": text.map(Rendered::facts_version).unwrap_or_default(), "amount": text.map_or(Centavos(0), |text| text.amount),
     })
 }
 
@@ -662,7 +680,7 @@ fn revive_json(message: &NewMessage, lost: Option<LostPeriod>, now: DateTime<Utc
     Some(json!({
         "id": message.id, "subject": message.subject, "state": state, "reason": reason, "policy_id": message.policy_id, "notice_id": message.notice_id, "channel_id": message.channel_id,
         "phone_key": text.phone_key, "facts_version": text.facts_version(), "expires_at": micros(message.expires_at),
-        "next_attempt_at": first_try_at(message, state, now),
+        "next_attempt_at": first_try_at(message, state, now), "amount": text.amount,
     }))
 }
 

@@ -3,6 +3,7 @@
 use crate::Ledger;
 use crate::database::{Tx, from_micros, micros};
 use crate::error::LedgerError;
+use crate::frequency::People;
 use crate::snapshot::json_ids;
 use crate::start::{BucketChanges, RecipientBefore};
 use chrono::{DateTime, Utc};
@@ -90,8 +91,10 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
     let attempts = json_ids(batch.iter().map(|finished| finished.attempt_id.0));
     // What was sent, or may have been, stays counted as its start counted it.
     let unsent: Vec<AttemptId> = batch.iter().filter(|f| f.settlement.proves_unsent()).map(|f| f.attempt_id).collect();
+    let mut people = People::default();
     if !unsent.is_empty() {
         lock_what_is_counted(tx, &json_ids(unsent.iter().map(|id| id.0))).await?;
+        people = People::lock_of_attempts(tx, &unsent).await?;
     }
     let ids = json_ids(batch.iter().map(|finished| finished.message_id.0));
     tx.lock(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![ids]).await?;
@@ -105,6 +108,7 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
     record_attempts(tx, &batch, now).await?;
     let put_back: Vec<AttemptId> = unsent.into_iter().filter(|attempt| settled.contains(attempt)).collect();
     put_recipients_back(tx, &put_back).await?;
+    people.take_back(tx, &put_back).await?;
     let answer = |finished: &&Finished| {
         let id = finished.attempt_id;
         let answer = match outcomes.get(&id) {
@@ -297,7 +301,7 @@ async fn put_recipients_back(tx: &mut Tx, attempts: &[AttemptId]) -> Result<(), 
         let (business, before) = (BusinessId(row.id("business_id")?), row.json::<RecipientBefore>("recipient_before")?);
         rows.push(json!({
             "business_id": business, "phone_key": row.text("phone_key")?, "attempt_id": row.id("id")?,
-            "last_start_at": before.last_start_at, "day": before.day, "sent_today": before.sent_today, "counted_at": before.counted_at,
+            "last_start_at": before.last_start_at, "counted_at": before.counted_at,
         }));
         buckets.move_recipient(business, row.opt_instant("counted_at")?, before.counted_at.map(from_micros));
         businesses.insert(business);
@@ -307,9 +311,8 @@ async fn put_recipients_back(tx: &mut Tx, attempts: &[AttemptId]) -> Result<(), 
     }
     tx.execute(
         sql!(
-            "UPDATE recipients SET last_start_at = r.last_start_at, day = r.day, sent_today = r.sent_today, counted_at = r.counted_at,
-                    last_attempt_id = NULL FROM ",
-            (rows 1 r business_id: uuid, phone_key: text, attempt_id: uuid, last_start_at: bigint, day: text, sent_today: bigint, counted_at: bigint),
+            "UPDATE recipients SET last_start_at = r.last_start_at, counted_at = r.counted_at, last_attempt_id = NULL FROM ",
+            (rows 1 r business_id: uuid, phone_key: text, attempt_id: uuid, last_start_at: bigint, counted_at: bigint),
             " WHERE recipients.business_id = r.business_id AND recipients.phone_key = r.phone_key AND recipients.last_attempt_id = r.attempt_id"
         ),
         values![json!(rows).to_string()],

@@ -1,7 +1,7 @@
 //! The ledger: the only truth, over PostgreSQL and SQLite.
 //!
-//! One function per intent; only this crate holds SQL. Every transaction locks businesses → gates → recipients → messages →
-//! attempts, each sorted by id, and reads the ledger's clock after its locks. No transaction is open across HTTP or a
+//! One function per intent; only this crate holds SQL. Every transaction locks businesses → gates → recipients → people →
+//! messages → attempts, each sorted by id, and reads the ledger's clock after its locks. No transaction is open across HTTP or a
 //! publish, none is longer than [`database::TRANSACTION_TIMEOUT`].
 
 #[macro_use]
@@ -16,6 +16,7 @@ mod error;
 pub mod evaluation;
 pub mod events;
 pub mod finish;
+mod frequency;
 pub mod holds;
 mod migrations;
 pub mod mirror;
@@ -23,6 +24,7 @@ pub mod parked;
 pub mod people;
 pub mod queries;
 pub mod release;
+mod rivals;
 pub mod runs;
 pub mod settings;
 mod snapshot;

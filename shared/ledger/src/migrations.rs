@@ -36,6 +36,10 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0004_events.sql"),
         sqlite: include_str!("../migrations/sqlite/0004_events.sql"),
     },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0007_consent.sql"),
+        sqlite: include_str!("../migrations/sqlite/0007_consent.sql"),
+    },
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

@@ -17,6 +17,8 @@ pub struct Counts {
     pub evaluated: u64,
     /// Messages by state; every state is present.
     pub by_state: BTreeMap<State, u64>,
+    /// Messages whose last attempt went to the pilot's phone and not to their customer's; each is in its state, too.
+    pub redirected: u64,
     /// Skipped messages by reason.
     pub skipped: BTreeMap<String, u64>,
 }
@@ -74,6 +76,8 @@ pub struct MessageView {
     pub expires_at: DateTime<Utc>,
     /// The run that wrote it.
     pub run_id: RunId,
+    /// Whether its last attempt went to the pilot's phone and not to its customer's: then nobody whom it is about has read it.
+    pub redirected: bool,
     /// The provider's id.
     pub provider_id: Option<String>,
     /// When it last changed.
@@ -115,6 +119,7 @@ fn read_message(row: &Row) -> Result<MessageView, LedgerError> {
         next_attempt_at: row.opt_instant("next_attempt_at")?,
         expires_at: row.instant("expires_at")?,
         run_id: RunId(row.id("run_id")?),
+        redirected: row.flag("redirected")?,
         provider_id: row.opt_text("provider_id")?,
         updated_at: row.instant("updated_at")?,
     })
@@ -129,7 +134,8 @@ impl Ledger {
                 sql!(
                     "SELECT state, CASE WHEN state = 'skipped' THEN reason END AS reason, count(*) AS n FROM messages
                      GROUP BY state, CASE WHEN state = 'skipped' THEN reason END
-                     UNION ALL SELECT 'runs', NULL, CAST(COALESCE(SUM(evaluated), 0) AS BIGINT) FROM runs"
+                     UNION ALL SELECT 'runs', NULL, CAST(COALESCE(SUM(evaluated), 0) AS BIGINT) FROM runs
+                     UNION ALL SELECT 'redirected', NULL, count(*) FROM messages WHERE redirected"
                 ),
                 vec![],
             )
@@ -137,11 +143,11 @@ impl Ledger {
         let mut counts = Counts { by_state: State::ALL.iter().map(|state| (*state, 0)).collect(), ..Counts::default() };
         for row in &rows {
             let n = row.count("n")?;
-            if row.text("state")? == "runs" {
-                counts.evaluated = n;
-                continue;
+            match row.text("state")?.as_str() {
+                "runs" => counts.evaluated = n,
+                "redirected" => counts.redirected = n,
+                _ => *counts.by_state.entry(row.named("state", State::parse)?).or_default() += n,
             }
-            *counts.by_state.entry(row.named("state", State::parse)?).or_default() += n;
             if let Some(reason) = row.opt_text("reason")? {
                 counts.skipped.insert(reason, n);
             }

@@ -11,6 +11,7 @@ use regua_domain::admission::{RECHECK, called_for};
 use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::pilot::Pilot;
 use regua_domain::render::Rendered;
 use regua_domain::sending_times::SendingTimes;
 use serde_json::json;
@@ -158,7 +159,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     if !settings.times().any_open(&settings.own_hours, now) {
         return Ok(TopUp::default());
     }
-    let look = Look { times: settings.times(), stops: &stops, now };
+    let look = Look { times: settings.times(), pilot: &settings.pilot, stops: &stops, now };
     if channel.paused_until.is_some_and(|until| until > now)
         || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
     {
@@ -229,7 +230,7 @@ async fn candidates(
                  fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3),
                  unapproved AS (SELECT id FROM runs WHERE approval = 'waiting'),
                  best AS (
-                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'held' AND ",
+                   SELECT * FROM (SELECT id, stage_rank, due_on, amount FROM messages m WHERE channel_id = $1 AND state = 'held' AND ",
                 live,
                 "      AND ($4 = 1 OR run_planned_at <= $5) AND (next_attempt_at IS NULL OR next_attempt_at <= $3) AND source_id IN (SELECT id FROM fresh)
                        AND run_id NOT IN (SELECT id FROM unapproved)
@@ -237,9 +238,9 @@ async fn candidates(
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
                                                WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
-                       ORDER BY stage_rank DESC, due_on, id LIMIT $2) h
+                       ORDER BY stage_rank DESC, due_on, amount DESC, id LIMIT $2) h
                    UNION ALL
-                   SELECT * FROM (SELECT id, stage_rank, due_on FROM messages m WHERE channel_id = $1 AND state = 'scheduled' AND ",
+                   SELECT * FROM (SELECT id, stage_rank, due_on, amount FROM messages m WHERE channel_id = $1 AND state = 'scheduled' AND ",
                 live,
                 "      AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
                        AND run_id NOT IN (SELECT id FROM unapproved)
@@ -247,8 +248,8 @@ async fn candidates(
                                        OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
                                        OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
                                                WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
-                       ORDER BY stage_rank DESC, due_on, id LIMIT $2) d)
-                 SELECT id FROM best ORDER BY stage_rank DESC, due_on, id LIMIT $2"
+                       ORDER BY stage_rank DESC, due_on, amount DESC, id LIMIT $2) d)
+                 SELECT id FROM best ORDER BY stage_rank DESC, due_on, amount DESC, id LIMIT $2"
             ),
             values![channel_id, room, now, i64::from(channel.immediate), channel.released_through_at],
         )
@@ -286,6 +287,7 @@ async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId
 #[derive(Clone, Copy)]
 struct Look<'a> {
     times: SendingTimes<'a>,
+    pilot: &'a Pilot,
     stops: &'a Stops,
     now: DateTime<Utc>,
 }
@@ -293,7 +295,7 @@ struct Look<'a> {
 /// Looks at each message once more: not called for → skipped; its recipient's window closed → waits for that; says something else →
 /// rendered again; then queued.
 async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look<'_>) -> Result<TopUp, LedgerError> {
-    let Look { times, stops, now } = look;
+    let Look { times, pilot, stops, now } = look;
     if ids.is_empty() {
         return Ok(TopUp::default());
     }
@@ -304,7 +306,7 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     let mut queued = std::collections::HashSet::new();
     for message in &loaded {
         let opens_at = message.snapshot.window(times).next_open(now);
-        match called_for(&message.snapshot, times, now) {
+        match called_for(&message.snapshot, times, pilot, now) {
             Err(why) => skipped.push(json!({"id": message.id, "reason": why})),
             Ok(_) if opens_at >= message.snapshot.expires_at => {
                 skipped.push(json!({"id": message.id, "reason": SkipReason::Expired}));
@@ -370,7 +372,7 @@ async fn render_again(tx: &mut Tx, changed: &[(&Loaded, Rendered)], now: DateTim
             let notice = message.snapshot.notice.as_ref()?;
             Some(json!({
                 "id": message.id, "phone_key": text.phone_key, "facts_version": text.facts_version(), "notice_id": notice.id,
-                "channel_id": notice.channel_id,
+                "channel_id": notice.channel_id, "amount": text.amount,
             }))
         })
         .collect();
@@ -380,8 +382,8 @@ async fn render_again(tx: &mut Tx, changed: &[(&Loaded, Rendered)], now: DateTim
     tx.execute(
         sql!(
             "UPDATE messages SET phone_key = r.phone_key, facts_version = r.facts_version, notice_id = r.notice_id, channel_id = r.channel_id,
-                    phone_slot_at = NULL, updated_at = $2 FROM ",
-            (rows 1 r id: uuid, phone_key: text, facts_version: text, notice_id: uuid, channel_id: uuid),
+                    amount = r.amount, phone_slot_at = NULL, updated_at = $2 FROM ",
+            (rows 1 r id: uuid, phone_key: text, facts_version: text, notice_id: uuid, channel_id: uuid, amount: bigint),
             " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled')"
         ),
         values![json!(rows).to_string(), now],

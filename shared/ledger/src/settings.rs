@@ -6,6 +6,7 @@ use crate::stops::Stops;
 use chrono::{DateTime, Utc};
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{Approval, Caps, Expiry, Price, WindowSettings};
+use regua_domain::pilot::Pilot;
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::window::WeekHours;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Settings {
     /// How large a run may be before a person must agree to it.
     #[serde(default)]
     pub approval: Approval,
+    /// Whom messages reach while the provider tries Régua out.
+    #[serde(default)]
+    pub pilot: Pilot,
     /// What sending costs.
     #[serde(default)]
     pub price: Price,
@@ -43,6 +47,7 @@ impl Settings {
             caps: Caps::default(),
             expiry: Expiry::default(),
             approval: Approval::default(),
+            pilot: Pilot::Off,
             price: Price::default(),
         }
     }

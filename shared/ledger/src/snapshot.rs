@@ -6,8 +6,10 @@ use crate::stops::{Belongs, Stops};
 use chrono::TimeDelta;
 use regua_domain::admission::Snapshot;
 use regua_domain::decide::NextStage;
+use regua_domain::frequency::Precedence;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId, NoticeId, PolicyId};
 use regua_domain::message::State;
+use regua_domain::money::Centavos;
 use regua_domain::policy::ClosedDay;
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::Stage;
@@ -25,6 +27,7 @@ pub(crate) struct Loaded {
     pub business_id: BusinessId,
     pub integration_id: IntegrationId,
     pub limits: Limits,
+    pub precedence: Precedence,
 }
 
 /// The limits of a message's channel and business; `None` is unlimited.
@@ -47,13 +50,14 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
         .fetch(
             sql!(
                 "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
-                        m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
+                        m.amount, m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
-                        (o.phone_key IS NOT NULL) AS opted_out, (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
+                        EXISTS (SELECT 1 FROM opt_outs o WHERE o.phone_key = m.phone_key AND o.scope IN ('all', CAST(ch.business_id AS TEXT))) AS opted_out,
+                        (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
                         CASE WHEN s.enabled THEN s.complete_at END AS complete_at,
                         CASE WHEN m.stage = 'bureau_removed' THEN c.observed_at ELSE i.observed_at END AS observed_at,
                         CASE WHEN m.stage = 'renegotiated' THEN
@@ -75,7 +79,6 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
                      (SELECT MIN(later.days) FROM policy_stages later WHERE later.policy_id = ps.policy_id AND later.enabled AND later.days > ps.days)
                  LEFT JOIN notices n ON n.id = ps.notice_id
                  LEFT JOIN channels nc ON nc.id = n.channel_id
-                 LEFT JOIN opt_outs o ON o.phone_key = m.phone_key
                  WHERE m.id",
                 (among 1 uuid),
                 " ORDER BY m.id"
@@ -112,6 +115,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         business_id: belongs.business,
         integration_id: belongs.integration,
         limits: Limits::read(row)?,
+        precedence: Precedence::new(stage, row.opt_date("due_on")?, Centavos(row.int("amount")?), MessageId(row.id("id")?)),
         snapshot: Snapshot {
             stage,
             days: row.opt_int("days")?,

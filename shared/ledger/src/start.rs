@@ -2,9 +2,11 @@
 
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
+use crate::frequency::People;
+use crate::rivals::Rivals;
 use crate::snapshot::{self, Limits, Loaded, json_ids};
 use crate::{Ledger, settings};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::admission::{self, BUDGET_PERIOD, Budget, Gate, Recipient, Rules, Verdict};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::{DeferReason, SkipReason};
@@ -98,19 +100,12 @@ pub struct StartReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RecipientBefore {
     pub last_start_at: Option<i64>,
-    pub day: Option<String>,
-    pub sent_today: u32,
     pub counted_at: Option<i64>,
 }
 
 impl RecipientBefore {
     fn of(recipient: &Recipient) -> Self {
-        Self {
-            last_start_at: recipient.last_start_at.map(micros),
-            day: recipient.day.map(|day| day.to_string()),
-            sent_today: recipient.sent_today,
-            counted_at: recipient.counted_at.map(micros),
-        }
+        Self { last_start_at: recipient.last_start_at.map(micros), counted_at: recipient.counted_at.map(micros) }
     }
 }
 
@@ -171,16 +166,25 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     let mut shared = Shared::lock(tx, &ids).await?;
     let (now, settings, stops) = settings::now_in_force(tx).await?;
     shared.load_budgets(tx, now).await?;
-    let loaded = snapshot::load(tx, &ids, &stops).await?;
+    let mut loaded = snapshot::load(tx, &ids, &stops).await?;
     if loaded.iter().any(|message| shared.goes_by_others(message)) {
         return Err(LedgerError::Overtaken);
     }
-    let rules =
-        Rules { times: settings.times(), per_day: u32::from(settings.caps.per_day), lead: batch.lead, horizon: batch.horizon };
+    let rules = Rules {
+        times: settings.times(),
+        pilot: &settings.pilot,
+        caps: (!settings.pilot.redirects()).then_some(settings.caps.frequency()),
+        lead: batch.lead,
+        horizon: batch.horizon,
+    };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
+    let mut rivals = Rivals::find(tx, &loaded, &shared.people, &rules, &stops, now).await?;
+    // Best first: then whoever is decided later knows what the better ones got.
+    loaded.sort_unstable_by_key(|message| message.precedence);
     for message in &loaded {
-        let (verdict, before) = shared.admit(message, &rules, now);
+        let (verdict, before) = shared.admit(message, rivals.ahead_of(message), &rules, now);
+        rivals.note(message, &verdict);
         let attempt = attempts[&message.id];
         answers.push((message.id, writes.note(message, attempt, verdict, &before, batch, now)));
     }
@@ -198,18 +202,21 @@ struct Shared {
     gates_before: BTreeMap<ChannelId, Gate>,
     recipients: BTreeMap<(BusinessId, String), Recipient>,
     before: BTreeMap<(BusinessId, String), Recipient>,
+    people: People,
     budgets: BTreeMap<BusinessId, Budget>,
 }
 
 impl Shared {
-    /// Locks businesses → gates → recipients → messages, each sorted.
+    /// Locks businesses → gates → recipients → people → messages, each sorted.
     async fn lock(tx: &mut Tx, ids: &[MessageId]) -> Result<Self, LedgerError> {
         let json = json_ids(ids.iter().map(|id| id.0));
         let mut shared = Self::default();
         let keys = shared.look(tx, &json).await?;
         shared.lock_limited_businesses(tx).await?;
         shared.lock_gates(tx).await?;
+        let phone_keys = keys.iter().map(|(_, phone_key)| phone_key.clone()).collect();
         shared.lock_recipients(tx, keys).await?;
+        shared.people = People::lock(tx, phone_keys).await?;
         tx.lock(sql!("SELECT id FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update), values![&json]).await?;
         Ok(shared)
     }
@@ -277,7 +284,7 @@ impl Shared {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT t.business_id, t.phone_key, t.last_start_at, t.reserved_at, t.day, t.sent_today, t.counted_at FROM ",
+                    "SELECT t.business_id, t.phone_key, t.last_start_at, t.reserved_at, t.counted_at FROM ",
                     (rows 1 r business_id: uuid, phone_key: text),
                     " JOIN recipients t ON t.business_id = r.business_id AND t.phone_key = r.phone_key ORDER BY t.business_id, t.phone_key",
                     { postgres: " FOR NO KEY UPDATE OF t", sqlite: "" }
@@ -289,8 +296,6 @@ impl Shared {
             let recipient = Recipient {
                 last_start_at: row.opt_instant("last_start_at")?,
                 reserved_at: row.opt_instant("reserved_at")?,
-                day: row.opt_date("day")?,
-                sent_today: row.small("sent_today")?,
                 counted_at: row.opt_instant("counted_at")?,
             };
             self.before.insert((BusinessId(row.id("business_id")?), row.text("phone_key")?), recipient);
@@ -328,14 +333,16 @@ impl Shared {
         })
     }
 
-    /// The verdict on one message, and its recipient as the message found it.
-    fn admit(&mut self, message: &Loaded, rules: &Rules<'_>, now: DateTime<Utc>) -> (Verdict, RecipientBefore) {
+    /// The verdict on one message that `ahead` others to its person are better than, and its recipient as it found it.
+    fn admit(&mut self, message: &Loaded, ahead: u32, rules: &Rules<'_>, now: DateTime<Utc>) -> (Verdict, RecipientBefore) {
         let gate = self.gates.get_mut(&message.channel_id);
         let recipient = self.recipients.get_mut(&(message.business_id, message.phone_key.clone()));
+        let person = self.people.get_mut(&message.phone_key);
         let budget = self.budgets.get_mut(&message.business_id);
-        if let (Some(gate), Some(recipient), Some(budget)) = (gate, recipient, budget) {
+        if let (Some(gate), Some(recipient), Some(person), Some(budget)) = (gate, recipient, person, budget) {
             let before = RecipientBefore::of(recipient);
-            return (admission::admit(&message.snapshot, gate, recipient, budget, rules, now), before);
+            person.ahead = ahead;
+            return (admission::admit(&message.snapshot, gate, recipient, person, budget, rules, now), before);
         }
         // It got another channel or phone between the first look and its lock, so that nobody has locked what it would count
         // on: ask again. Without a phone it isn't live.
@@ -374,6 +381,7 @@ impl Shared {
     async fn store(&self, tx: &mut Tx, writes: &Writes) -> Result<(), LedgerError> {
         self.store_gates(tx).await?;
         self.store_recipients(tx, writes).await?;
+        self.people.store(tx).await?;
         let mut buckets = BucketChanges::default();
         for (key, recipient) in &self.recipients {
             let before = self.before.get(key).and_then(|before| before.counted_at);
@@ -395,12 +403,11 @@ impl Shared {
         if !known.is_empty() {
             tx.execute(
                 sql!(
-                    "UPDATE recipients SET last_start_at = r.last_start_at, reserved_at = r.reserved_at, day = r.day,
-                            sent_today = r.sent_today, counted_at = r.counted_at,
+                    "UPDATE recipients SET last_start_at = r.last_start_at, reserved_at = r.reserved_at, counted_at = r.counted_at,
                             last_attempt_id = COALESCE(r.last_attempt_id, recipients.last_attempt_id)
                      FROM ",
-                    (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, day: text,
-                     sent_today: bigint, counted_at: bigint, last_attempt_id: uuid),
+                    (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, counted_at: bigint,
+                     last_attempt_id: uuid),
                     " WHERE recipients.business_id = r.business_id AND recipients.phone_key = r.phone_key"
                 ),
                 values![json(known)],
@@ -412,10 +419,10 @@ impl Shared {
             let inserted = tx
                 .execute(
                     sql!(
-                        "INSERT INTO recipients (business_id, phone_key, last_start_at, reserved_at, day, sent_today, counted_at, last_attempt_id)
-                         SELECT r.business_id, r.phone_key, r.last_start_at, r.reserved_at, r.day, r.sent_today, r.counted_at, r.last_attempt_id FROM ",
-                        (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, day: text,
-                         sent_today: bigint, counted_at: bigint, last_attempt_id: uuid),
+                        "INSERT INTO recipients (business_id, phone_key, last_start_at, reserved_at, counted_at, last_attempt_id)
+                         SELECT r.business_id, r.phone_key, r.last_start_at, r.reserved_at, r.counted_at, r.last_attempt_id FROM ",
+                        (rows 1 r business_id: uuid, phone_key: text, last_start_at: bigint, reserved_at: bigint, counted_at: bigint,
+                         last_attempt_id: uuid),
                         " WHERE true ORDER BY 1, 2 ON CONFLICT DO NOTHING"
                     ),
                     values![json(new)],
@@ -506,8 +513,6 @@ fn recipient_json(key: &(BusinessId, String), recipient: &Recipient, last: Optio
         "phone_key": key.1,
         "last_start_at": recipient.last_start_at.map(micros),
         "reserved_at": recipient.reserved_at.map(micros),
-        "day": recipient.day,
-        "sent_today": recipient.sent_today,
         "counted_at": recipient.counted_at.map(micros),
         "last_attempt_id": last,
     })
@@ -520,6 +525,8 @@ struct StartedRow {
     recipient: (BusinessId, String),
     number: u32,
     slot_at: DateTime<Utc>,
+    counted_on: Option<NaiveDate>,
+    redirected: bool,
     before: RecipientBefore,
 }
 
@@ -542,7 +549,7 @@ impl Writes {
         now: DateTime<Utc>,
     ) -> StartAnswer {
         match verdict {
-            Verdict::Start { slot_at, is_paced, text } => {
+            Verdict::Start { slot_at, is_paced, counted_on, text } => {
                 let number = message.attempts + 1;
                 self.started.push(StartedRow {
                     message_id: message.id,
@@ -551,6 +558,8 @@ impl Writes {
                     recipient: (message.business_id, message.phone_key.clone()),
                     number,
                     slot_at,
+                    counted_on,
+                    redirected: text.redirected,
                     before: before.clone(),
                 });
                 StartAnswer::Started(Box::new(Started {
@@ -610,7 +619,8 @@ impl Writes {
             .map(|row| {
                 json!({
                     "id": row.attempt_id, "message_id": row.message_id, "number": row.number, "channel_id": row.channel_id,
-                    "slot_at": micros(row.slot_at), "recipient_before": row.before,
+                    "slot_at": micros(row.slot_at), "counted_on": row.counted_on, "redirected": row.redirected,
+                    "recipient_before": row.before,
                 })
             })
             .collect();
@@ -618,9 +628,9 @@ impl Writes {
         tx.execute(
             sql!(
                 "UPDATE messages SET state = 'sending', queued_at = NULL, next_attempt_at = NULL, reason = NULL, phone_slot_at = NULL,
-                        attempts = r.number, attempt_id = r.id, lease_expires_at = $2, updated_at = $3
+                        attempts = r.number, attempt_id = r.id, lease_expires_at = $2, redirected = r.redirected, updated_at = $3
                  FROM ",
-                (rows 1 r id: uuid, message_id: uuid, number: bigint),
+                (rows 1 r id: uuid, message_id: uuid, number: bigint, redirected: boolean),
                 " WHERE messages.id = r.message_id AND messages.state IN ('queued', 'scheduled')"
             ),
             values![&rows, lease, now],
@@ -628,9 +638,10 @@ impl Writes {
         .await?;
         tx.execute(
             sql!(
-                "INSERT INTO attempts (id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before)
-                 SELECT r.id, r.message_id, r.number, r.channel_id, $2, r.slot_at, $3, r.recipient_before FROM ",
-                (rows 1 r id: uuid, message_id: uuid, number: bigint, channel_id: uuid, slot_at: bigint, recipient_before: text),
+                "INSERT INTO attempts (id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, counted_on, recipient_before)
+                 SELECT r.id, r.message_id, r.number, r.channel_id, $2, r.slot_at, $3, r.counted_on, r.recipient_before FROM ",
+                (rows 1 r id: uuid, message_id: uuid, number: bigint, channel_id: uuid, slot_at: bigint, counted_on: text,
+                 recipient_before: text),
                 " WHERE true"
             ),
             values![rows, &batch.dispatcher, lease],

@@ -61,7 +61,8 @@ impl Ledger {
                     let now = tx.now().await?;
                     tx.execute(
                         sql!(
-                            "UPDATE messages SET state = 'skipped', reason = 'expired', queued_at = NULL, next_attempt_at = NULL, updated_at = $1
+                            "UPDATE messages SET state = 'skipped', queued_at = NULL, next_attempt_at = NULL, updated_at = $1,
+                                    reason = CASE WHEN reason = 'person_cap' THEN 'capped' ELSE 'expired' END
                              WHERE id IN (SELECT id FROM messages WHERE ",
                             live,
                             " AND state <> 'sending' AND expires_at <= $1 ORDER BY id LIMIT $2",

@@ -76,8 +76,13 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     if let Some(path) = &config.config_file {
         apply_file(&ledger, path, config, &process.environment).await.map_err(Failure::configuration)?;
     }
-    if ledger.configuration().await.map_err(Failure::fault)?.is_none() {
-        tracing::info!("{NOTHING_CONFIGURED}");
+    match ledger.configuration().await.map_err(Failure::fault)? {
+        None => tracing::info!("{NOTHING_CONFIGURED}"),
+        Some(configuration) => {
+            if let Some(pilot) = configuration.pilot.told() {
+                tracing::warn!("pilot.on: {pilot}");
+            }
+        }
     }
     let url = SecretString::from(config.broker_url.expose().to_owned());
     let broker = regua_broker::connect(&url, ledger_id).map_err(Failure::configuration)?;

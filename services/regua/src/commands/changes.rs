@@ -116,18 +116,24 @@ impl Session {
         self.submit_and_tell(Request::Restored { lost_since, by: who() }, Format::Human).await
     }
 
-    pub async fn opt_out_add(&self, phones: Vec<String>, why: String) -> anyhow::Result<Outcome> {
-        self.submit_and_tell(Request::OptOutAdd { phones, why, by: who() }, Format::Human).await
+    pub async fn opt_out_add(&self, phones: Vec<String>, why: String, scope: String, format: Format) -> anyhow::Result<Outcome> {
+        self.submit_and_tell(Request::OptOutAdd { phones, why, scope, by: who() }, format).await
     }
 
-    pub async fn opt_out_import(&self, file: &Path, why: String) -> anyhow::Result<Outcome> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display()))?;
-        let phones = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        self.opt_out_add(phones, why).await
+    pub async fn opt_out_import(
+        &self,
+        file: &Path,
+        why: String,
+        scope: String,
+        all_or_nothing: bool,
+        format: Format,
+    ) -> anyhow::Result<Outcome> {
+        let path = std::path::absolute(file)?;
+        self.submit_and_tell(Request::OptOutImport { path, why, scope, all_or_nothing, by: who() }, format).await
     }
 
-    pub async fn opt_out_remove(&self, phone: String) -> anyhow::Result<Outcome> {
-        self.submit_and_tell(Request::OptOutRemove { phone }, Format::Human).await
+    pub async fn opt_out_remove(&self, phone: String, scope: Option<String>, format: Format) -> anyhow::Result<Outcome> {
+        self.submit_and_tell(Request::OptOutRemove { phone, scope }, format).await
     }
 }
 

@@ -37,6 +37,9 @@ impl Session {
             Err(outcome) => return Ok(outcome),
         };
         self.tell_changes(&configuration).await?;
+        if let Some(pilot) = configuration.pilot.told() {
+            eprintln!("PILOT: {pilot}");
+        }
         if dry_run {
             return Ok(Outcome::Done);
         }

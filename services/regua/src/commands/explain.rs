@@ -5,10 +5,12 @@ use crate::commands::lists::cell;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
 use chrono::{NaiveDate, SecondsFormat};
+use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
 use regua_domain::mirror::{Customer, Invoice};
+use regua_domain::pilot::Pilot;
 use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, measured, policy_for, value_of};
 use regua_ledger::evaluation::Candidate;
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ impl Session {
         let (sources, policies) = (self.ledger.sources().await?, self.ledger.policies().await?);
         for (source_id, candidate) in &found {
             let source = sources.iter().find(|source| source.id == *source_id).map_or("", |source| source.name.as_str());
-            let mut told = told(source, candidate, &policies, day);
+            let mut told = told(source, candidate, &policies, day, &settings.pilot);
             let invoice = &candidate.invoice;
             let holds = self.ledger.holds_on(*source_id, &invoice.id, invoice.customer_id.as_ref()).await?;
             told["holds"] = holds.iter().map(hold_json).collect();
@@ -47,7 +49,7 @@ impl Session {
     }
 }
 
-fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'_>) -> Value {
+fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'_>, pilot: &Pilot) -> Value {
     let Candidate { invoice, customer, .. } = candidate;
     let customer = customer.as_ref();
     let chosen = policy_for(policies, invoice, customer);
@@ -67,7 +69,7 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
         "switches": switches(invoice, customer, day.today), "policy": chosen.map(|policy| &policy.name), "considered": considered,
         "stages": chosen.map(|policy| stages(policy, candidate)),
         "decision": chosen.map_or_else(|| "no policy lets it through: it is counted as no_policy and nothing is sent".to_owned(), |policy| {
-            decision(policy, candidate, day)
+            decision(policy, candidate, day, pilot)
         }),
     })
 }
@@ -117,9 +119,9 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 }
 
 /// What update-collections would make of it, in a sentence.
-fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> String {
-    let Candidate { invoice, customer, known, held_until } = candidate;
-    match decide(policy, invoice, customer.as_ref(), known, *held_until, day) {
+fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>, pilot: &Pilot) -> String {
+    let Candidate { invoice, customer, known, held_until, opted_out } = candidate;
+    match decide(policy, invoice, customer.as_ref(), known, day, &Reach { opted_out, held_until: *held_until, pilot }) {
         Ok(decided) => {
             let stage = decided.stage.stage;
             let again = if decided.revives.is_some() { "comes back" } else { "is written" };

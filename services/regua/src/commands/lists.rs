@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
 use regua_ledger::parked::Parked;
+use regua_ledger::people::OptOut;
 use regua_ledger::queries::MessageView;
 use serde_json::json;
 
@@ -85,6 +86,7 @@ impl Session {
         let (counts, stops, now) = (self.ledger.counts().await?, self.ledger.stops().await?, self.ledger.now().await?);
         let (sources, holds) = (self.ledger.sources().await?, self.ledger.holds_in_force().await?);
         let runs = self.ledger.runs(2).await?;
+        let pilot = self.ledger.settings().await?.pilot.told();
         let states: serde_json::Map<_, _> =
             counts.by_state.iter().map(|(state, n)| (state.as_str().to_owned(), json!(n))).collect();
         let stopped: Vec<_> = stops
@@ -103,8 +105,8 @@ impl Session {
             say!(
                 "{}",
                 json!({
-                    "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs,
-                    "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json), "holds": holds,
+                    "now": now, "pilot": pilot, "messages": states, "redirected": counts.redirected, "skipped": counts.skipped,
+                    "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json), "holds": holds,
                 })
             );
             return Ok(Outcome::Done);
@@ -112,12 +114,18 @@ impl Session {
         if self.ledger.configuration().await?.is_none() {
             say!("{NOTHING_CONFIGURED}");
         }
+        if let Some(pilot) = &pilot {
+            say!("PILOT        {pilot}");
+        }
         say!("ledger time  {}", now.to_rfc3339());
         for (state, n) in &states {
             say!("{state:<12} {n}");
         }
         for (reason, n) in &counts.skipped {
             say!("  {reason:<18} {n}");
+        }
+        if counts.redirected > 0 {
+            say!("REDIRECTED   {} of these went to the pilot's phone: no customer has read them", counts.redirected);
         }
         for stop in &stopped {
             say!(
@@ -165,18 +173,25 @@ impl Session {
     }
 
     pub async fn opt_out_list(&self, format: Format) -> anyhow::Result<Outcome> {
-        let mut after = String::new();
+        let mut after: Option<OptOut> = None;
         loop {
-            let page = self.ledger.opt_outs(&after, PAGE).await?;
+            let page = self.ledger.opt_outs(after.as_ref(), PAGE).await?;
             let lines: Vec<_> = page
                 .iter()
-                .map(|out| json!({ "phone": out.phone_key, "since": out.since_at, "added_by": out.added_by, "why": out.why }))
+                .map(|out| {
+                    let scope = out.business.as_deref().unwrap_or("all");
+                    json!({
+                        "phone": out.phone_key, "scope": scope, "since": out.since_at, "source": out.source, "added_by": out.added_by,
+                        "why": out.why,
+                    })
+                })
                 .collect();
-            output::list(format, &lines, &["phone", "since", "added by", "why"], |out| {
-                ["phone", "since", "added_by", "why"].map(|field| cell(&out[field])).to_vec()
+            let headings = ["phone", "scope", "since", "source", "added by", "why"];
+            output::list(format, &lines, &headings, |out| {
+                headings.map(|heading| cell(&out[heading.replace(' ', "_")])).to_vec()
             })?;
             match page.last() {
-                Some(last) if page.len() == PAGE as usize => after.clone_from(&last.phone_key),
+                Some(last) if page.len() == PAGE as usize => after = Some(last.clone()),
                 _ => return Ok(Outcome::Done),
             }
         }
@@ -214,7 +229,7 @@ fn message_cells(message: &MessageView) -> Vec<String> {
         message.subject.clone(),
         message.stage.to_string(),
         message.due_on.map(|day| day.to_string()).unwrap_or_default(),
-        message.state.to_string(),
+        if message.redirected { format!("{} (pilot)", message.state) } else { message.state.to_string() },
         message.reason.clone().unwrap_or_default(),
         message.attempts.to_string(),
     ]

@@ -3,10 +3,12 @@
 use crate::demo::Demo;
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::RunId;
 use regua_domain::message::State;
 use regua_domain::phone;
 use regua_domain::schedule::TaskKind;
+use regua_ledger::people::{NewOptOut, OptOutOrigin};
 use regua_simulators::ixc::Payment;
 use std::time::Duration;
 
@@ -42,9 +44,10 @@ async fn opt_some_out(demo: &Demo, narrator: &Narrator) -> anyhow::Result<()> {
     let provider = demo.provider();
     let numbers = (1..=u64::from(demo.options.customers)).step_by(usize::try_from(OPTED_OUT_EVERY)?);
     let phones = numbers.filter_map(|id| provider.mobile_of(id)).filter_map(|number| phone::parse(&number).ok());
-    let keys: Vec<_> = phones.map(|phone| phone.key()).collect();
-    let added = demo.pipeline.ledger.add_opt_outs(keys, "demo".into(), "asked".into()).await?;
-    narrator.say(&format!("{added} people have opted out"));
+    let opt_outs = phones.map(|phone| NewOptOut { phone: phone.key(), since_at: None, why: "asked".into() }).collect();
+    let origin = OptOutOrigin { scope: OptOutScope::All, source: OptOutSource::Command, added_by: "demo".into() };
+    let added = demo.pipeline.ledger.add_opt_outs(opt_outs, origin).await?;
+    narrator.say(&format!("{} people have opted out", added.new));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::model::{Configuration, Policy, PolicyStage, SecretRef, Source, SourceKind};
 use super::window_settings::WindowSettings;
 use crate::calendar::{MunicipalDay, MunicipalHoliday};
+use crate::pilot::Pilot;
 use crate::policy::Filter;
 use crate::window::WeekHours;
 
@@ -175,13 +176,22 @@ fn settings(configuration: &Configuration) -> Vec<Entry> {
             "[caps]",
             vec![
                 ("per_day", configuration.caps.per_day.to_string()),
+                ("per_7_days", configuration.caps.per_7_days.to_string()),
                 ("days_between_stages", configuration.caps.days_between_stages.to_string()),
             ],
         ),
         entry("[expiry]", vec![("open_windows", configuration.expiry.open_windows.to_string())]),
         entry("[approval]", vec![("above", limit(configuration.approval.above))]),
     ];
-    always.into_iter().chain(price).collect()
+    let pilot = match &configuration.pilot {
+        Pilot::Off => None,
+        Pilot::Only(phones) => {
+            let phones: Vec<String> = phones.iter().map(|phone| phone.e164().to_owned()).collect();
+            Some(entry("[pilot]", vec![("phones", list(&phones))]))
+        }
+        Pilot::RedirectTo(phone) => Some(entry("[pilot]", vec![("redirect_to", text(phone.e164()))])),
+    };
+    always.into_iter().chain(price).chain(pilot).collect()
 }
 
 fn secret(token: &SecretRef) -> (&'static str, String) {

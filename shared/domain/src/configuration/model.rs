@@ -2,7 +2,9 @@
 
 use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
+use crate::frequency::Frequency;
 use crate::money::UnitPrice;
+use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, PolicyFilters};
 use crate::schedule::{Missed, Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
@@ -42,6 +44,9 @@ pub struct Configuration {
     pub expiry: Expiry,
     /// `[approval]`.
     pub approval: Approval,
+    /// `[pilot]`.
+    #[serde(default)]
+    pub pilot: Pilot,
     /// `[price]`.
     #[serde(default)]
     pub price: Price,
@@ -300,17 +305,46 @@ impl SourceKind {
 
 /// How much one person may receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "StatedCaps")]
 pub struct Caps {
-    /// Messages to one phone on one local day, 1 to 50.
+    /// Messages to one phone on one local day, over every business and channel; 1 to 50.
     pub per_day: u16,
+    /// Messages to one phone on seven local days in a row, today included; from `per_day` to 350. Not stated: 4, or `per_day` if that is more.
+    pub per_7_days: u16,
     /// Days that lie at least between two messages about one invoice, 0 to 30.
     pub days_between_stages: u16,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { per_day: 2, days_between_stages: 3 }
+        Self::from(StatedCaps::default())
+    }
+}
+
+impl Caps {
+    /// How often a person may be written to.
+    pub const fn frequency(self) -> Frequency {
+        Frequency { per_day: self.per_day as u32, per_7_days: self.per_7_days as u32 }
+    }
+}
+
+/// What a file, or a ledger of before a key, says of the caps.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StatedCaps {
+    pub per_day: Option<u16>,
+    pub per_7_days: Option<u16>,
+    pub days_between_stages: Option<u16>,
+}
+
+impl From<StatedCaps> for Caps {
+    fn from(stated: StatedCaps) -> Self {
+        let per_day = stated.per_day.unwrap_or(2);
+        Self {
+            per_day,
+            per_7_days: stated.per_7_days.unwrap_or(4).max(per_day),
+            days_between_stages: stated.days_between_stages.unwrap_or(3),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::model::{Configuration, Notice, Policy, Source, SourceKind};
 use super::problem::{ConfigurationErrors, Fault, Note};
 use super::reader::{Report, Reported, Section};
-use super::rules::{ReadStage, approval, caps, expiry};
+use super::rules::{ReadStage, approval, expiry};
 use crate::stage::Stage;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -80,9 +80,10 @@ impl Reading<'_, '_> {
         let sources = self.sources(root.tables("source", "[[source]], with two brackets"));
         let window = self.window(root.table("window", "[window]"));
         let holidays = self.holidays(root.tables("holiday", "[[holiday]], with two brackets"));
-        let read_caps = caps(root.table("caps", "[caps]"));
+        let read_caps = self.caps(root.table("caps", "[caps]"));
         let read_expiry = expiry(root.table("expiry", "[expiry]"));
         let read_approval = approval(root.table("approval", "[approval]"));
+        let read_pilot = self.pilot(root.table("pilot", "[pilot]"));
         let price = self.price(root.table("price", "[price]"));
         root.finish();
         self.reminders_are_listed(&policies, &sources);
@@ -90,7 +91,7 @@ impl Reading<'_, '_> {
         let policies: Vec<Policy> = policies.into_iter().map(|(policy, _)| policy).collect();
         self.queue_moves(&known.holding, &integrations_in_use(&policies, &notices), &tasks);
         let (window, holidays) = (window?, holidays?);
-        let (caps, expiry, approval) = (read_caps?, read_expiry?, read_approval?);
+        let (caps, expiry, approval, pilot) = (read_caps?, read_expiry?, read_approval?, read_pilot?);
         Ok(Configuration {
             integrations,
             businesses,
@@ -104,6 +105,7 @@ impl Reading<'_, '_> {
             caps,
             expiry,
             approval,
+            pilot,
             price: price?,
         })
     }

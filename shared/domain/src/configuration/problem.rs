@@ -1,6 +1,7 @@
 //! What is wrong with a configuration file, where, and how to mend it.
 
 use super::url::UrlFault;
+use crate::phone::PhoneRefusal;
 use crate::schedule::{Clash, ScheduleError};
 use crate::stage::Stage;
 use crate::variables::{Variable, VariablesError};
@@ -269,6 +270,15 @@ pub enum Fault {
         /// The stage.
         stage: Stage,
     },
+    /// Not a mobile number that can be written to.
+    #[error("is not a mobile number")]
+    NotAPhone(#[source] PhoneRefusal),
+    /// A cap of seven days that is smaller than the day's.
+    #[error("is less than a single day's {per_day}")]
+    BelowPerDay {
+        /// The day's cap.
+        per_day: u16,
+    },
     /// Not an amount of money, or nothing.
     #[error("is not an amount of money above zero")]
     NotAnAmount,
@@ -361,6 +371,11 @@ impl Fault {
             Self::DayOfEvent(_) => "leave it out".into(),
             Self::NoticeOfDate(_) => "leave it out; it is for settled, cancelled, renegotiated and bureau_removed".into(),
             Self::UnknownAtStage { variable, .. } => format!("write a notice without {variable}"),
+            Self::NotAPhone(refusal) => match refusal.suggestion() {
+                Some(meant) => format!("write {:?}, if that is meant", meant.e164()),
+                None => "write +55, the area code and the nine digits in double quotes, like \"+5511987654321\"".into(),
+            },
+            Self::BelowPerDay { per_day } => format!("write {per_day} or more, or a smaller per_day"),
             Self::NotAnAmount => "write reais in double quotes, like \"50,00\", or a whole number of them".into(),
             Self::NotAPrice => "write reais in double quotes, like \"0,0435\"".into(),
             Self::NotADate => "write year, month and day, like 2026-11-30".into(),

@@ -1,13 +1,15 @@
 //! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
 
 use super::connections::{Integrations, is_object_id};
-use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage, Price};
+use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage, Price, StatedCaps};
 use super::names::Names;
 use super::nearest::nearest;
 use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
 use crate::money::{Centavos, UnitPrice};
+use crate::phone;
+use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
 use crate::stage::{Stage, StageKind};
 use crate::variables::{self, Variable};
@@ -21,6 +23,7 @@ const REMINDER_DAYS_MAX: i16 = 365;
 /// Days after the due date of the latest stage: five years, after which the debt is barred (contracts §4, CC art. 206 §5 I).
 const OVERDUE_DAYS_MAX: i16 = 1825;
 const PER_DAY_MAX: u16 = 50;
+const PER_7_DAYS_MAX: u16 = 7 * PER_DAY_MAX;
 const DAYS_BETWEEN_MAX: u16 = 30;
 /// Values of one filter: every city of a state.
 const FILTER_VALUES_MAX: usize = 1000;
@@ -41,6 +44,8 @@ const RECEIPT_TYPES: [&str; 11] = [
     "Transferencia",
     "Pix",
 ];
+/// Phones that take part in a pilot: a provider's own people.
+const PILOT_PHONES_MAX: usize = 200;
 const OPEN_WINDOWS_MAX: u16 = 30;
 
 /// A stage with the places that relations are told at.
@@ -311,16 +316,48 @@ impl Reading<'_, '_> {
     }
 }
 
-pub(super) fn caps(section: Option<Section<'_, '_>>) -> Result<Caps, Reported> {
-    let Some(mut section) = section else { return Ok(Caps::default()) };
-    let per_day = section.whole("per_day", 1, PER_DAY_MAX);
-    let days_between_stages = section.whole("days_between_stages", 0, DAYS_BETWEEN_MAX);
-    section.finish();
-    let default = Caps::default();
-    Ok(Caps {
-        per_day: per_day?.map_or(default.per_day, |cap| cap.value),
-        days_between_stages: days_between_stages?.map_or(default.days_between_stages, |days| days.value),
-    })
+impl Reading<'_, '_> {
+    pub fn caps(&self, section: Option<Section<'_, '_>>) -> Result<Caps, Reported> {
+        let Some(mut section) = section else { return Ok(Caps::default()) };
+        let per_day = section.whole("per_day", 1, PER_DAY_MAX);
+        let per_7_days = section.whole("per_7_days", 1, PER_7_DAYS_MAX);
+        let days_between_stages = section.whole("days_between_stages", 0, DAYS_BETWEEN_MAX);
+        section.finish();
+        let (per_day, per_7_days) = (per_day?, per_7_days?);
+        let caps = Caps::from(StatedCaps {
+            per_day: per_day.map(|cap| cap.value),
+            per_7_days: per_7_days.as_ref().map(|cap| cap.value),
+            days_between_stages: days_between_stages?.map(|days| days.value),
+        });
+        // A week's cap below the day's would be another day's cap under a name that says something else.
+        match per_7_days.filter(|cap| cap.value < caps.per_day) {
+            Some(cap) => Err(self.report.refuse(&cap, Fault::BelowPerDay { per_day: caps.per_day })),
+            None => Ok(caps),
+        }
+    }
+}
+
+impl Reading<'_, '_> {
+    /// The pilot: some phones, or one that gets everything. A section that says neither would let nobody or everybody through.
+    pub fn pilot(&self, section: Option<Section<'_, '_>>) -> Result<Pilot, Reported> {
+        let Some(mut section) = section else { return Ok(Pilot::Off) };
+        let phones = section.texts("phones", PILOT_PHONES_MAX);
+        let redirect_to = section.text("redirect_to");
+        if matches!((&phones, &redirect_to), (Ok(phones), Ok(None)) if phones.is_empty()) {
+            let example = "phones = [\"+5511987654321\"] or redirect_to = \"+5511987654321\", or leave [pilot] out";
+            return Err(section.missing("phones", example));
+        }
+        section.finish();
+        let phone = |text: &Located<String>| {
+            phone::parse(&text.value).map_err(|refusal| self.report.refuse(text, Fault::NotAPhone(refusal)))
+        };
+        let read: Vec<_> = phones?.iter().map(phone).collect();
+        match redirect_to? {
+            Some(text) if !read.is_empty() => Err(self.report.refuse(&text, Fault::Conflict { with: "phones".into() })),
+            Some(text) => phone(&text).map(Pilot::RedirectTo),
+            None => read.into_iter().collect::<Result<_, _>>().map(Pilot::Only),
+        }
+    }
 }
 
 pub(super) fn expiry(section: Option<Section<'_, '_>>) -> Result<Expiry, Reported> {

@@ -5,15 +5,17 @@ mod over_time;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::America::Sao_Paulo;
 use regua_domain::admission::{
-    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, RECHECK, Recipient, Rules, Snapshot, Verdict, admit,
-    called_for,
+    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Verdict,
+    admit, called_for,
 };
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::WindowSettings;
+use regua_domain::frequency::Frequency;
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
+use regua_domain::pilot::Pilot;
 use regua_domain::render::{NoticePlan, render};
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
@@ -137,8 +139,10 @@ fn ready() -> Snapshot {
 struct World {
     gate: Gate,
     recipient: Recipient,
+    person: Person,
     budget: Budget,
-    per_day: u32,
+    caps: Frequency,
+    pilot: Pilot,
     horizon: TimeDelta,
 }
 
@@ -147,15 +151,17 @@ impl World {
         Self {
             gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), paused_until: None },
             recipient: Recipient::default(),
+            person: Person::default(),
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
-            per_day: 2,
+            caps: Frequency { per_day: 2, per_7_days: 4 },
+            pilot: Pilot::Off,
             horizon: HORIZON,
         }
     }
 
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
-        let rules = Rules { times: times(), per_day: self.per_day, lead: LEAD, horizon: self.horizon };
-        admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.budget, &rules, now)
+        let rules = Rules { times: times(), pilot: &self.pilot, caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
+        admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.person, &mut self.budget, &rules, now)
     }
 
     fn admit(&mut self, snapshot: &Snapshot) -> Verdict {
@@ -168,25 +174,20 @@ fn postpone(until: DateTime<Utc>, why: DeferReason) -> Verdict {
 }
 
 #[test]
-fn a_start_charges_gate_recipient_and_budget() {
+fn a_start_charges_gate_recipient_person_and_budget() {
     let mut world = World::new();
-    let Verdict::Start { slot_at, text, .. } = world.admit(&ready()) else { panic!("it may go") };
+    let Verdict::Start { slot_at, text, counted_on, .. } = world.admit(&ready()) else { panic!("it may go") };
+    assert_eq!((counted_on, world.person.sent.on(day("2026-03-09"))), (Some(day("2026-03-09")), 1));
     assert_eq!((slot_at, text.variables), (now() + LEAD, vec!["Maria".to_owned(), "R$100,00".to_owned()]));
     assert_eq!(world.gate.next_free_at, slot_at + world.gate.interval());
-    let charged = Recipient {
-        last_start_at: Some(slot_at),
-        reserved_at: None,
-        day: Some(day("2026-03-09")),
-        sent_today: 1,
-        counted_at: Some(slot_at),
-    };
+    let charged = Recipient { last_start_at: Some(slot_at), reserved_at: None, counted_at: Some(slot_at) };
     assert_eq!((world.recipient, world.budget.used), (charged, 1));
 }
 
 #[test]
 fn whatever_does_not_start_charges_nothing() {
     let mut world = World::new();
-    let (gate, recipient) = (world.gate.clone(), world.recipient.clone());
+    let (gate, recipient, person) = (world.gate.clone(), world.recipient.clone(), world.person.clone());
     for snapshot in [
         Snapshot { state: State::Held, ..ready() },
         Snapshot { opted_out: true, ..ready() },
@@ -194,7 +195,7 @@ fn whatever_does_not_start_charges_nothing() {
         Snapshot { facts_version: "old".into(), ..ready() },
     ] {
         world.admit(&snapshot);
-        assert_eq!((&world.gate, &world.recipient, world.budget.used), (&gate, &recipient, 0));
+        assert_eq!((&world.gate, &world.recipient, &world.person, world.budget.used), (&gate, &recipient, &person, 0));
     }
 }
 
@@ -216,7 +217,7 @@ fn only_a_queued_or_a_due_scheduled_message_waits_for_its_hint() {
 #[track_caller]
 fn skips(snapshot: &Snapshot, why: SkipReason) {
     assert_eq!(World::new().admit(snapshot), Verdict::Skip { why });
-    assert_eq!(called_for(snapshot, times(), now()), Err(why), "top-up says the same");
+    assert_eq!(called_for(snapshot, times(), &Pilot::Off, now()), Err(why), "top-up says the same");
 }
 
 #[test]
@@ -372,27 +373,68 @@ fn a_slot_is_at_least_the_lead_and_at_most_the_horizon_away() {
     }
 }
 
+/// A person who was sent so many on each of these days.
+fn heard(days: &[(&str, u32)]) -> Person {
+    let mut person = Person::default();
+    for (on, times) in days {
+        (0..*times).for_each(|_| person.sent.count(day(on)));
+    }
+    person
+}
+
 #[test]
 fn a_person_over_the_cap_waits_for_the_next_open_day_or_not_at_all() {
     let mut world = World::new();
-    world.recipient =
-        Recipient { day: Some(day("2026-03-09")), sent_today: 2, last_start_at: Some(now()), ..Recipient::default() };
+    world.person = heard(&[("2026-03-09", 2)]);
+    world.recipient.last_start_at = Some(now());
     let tomorrow = at("2026-03-10T12:00:00Z");
     assert_eq!(world.admit(&ready()), postpone(tomorrow, DeferReason::PersonCap), "not spaced first");
     assert_eq!(world.recipient.reserved_at, None);
     let ends_today = Snapshot { expires_at: closes(), ..ready() };
     assert_eq!(world.admit(&ends_today), Verdict::Skip { why: SkipReason::Capped });
-    world.recipient.day = Some(day("2026-03-08"));
+    let ends_then = Snapshot { expires_at: tomorrow, ..ready() };
+    assert_eq!(world.admit(&ends_then), Verdict::Skip { why: SkipReason::Capped }, "its end is no time to send");
+    world.person = heard(&[("2026-03-08", 2)]);
     world.recipient.last_start_at = None;
-    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "yesterday's messages don't count");
-    assert_eq!(world.recipient.sent_today, 1);
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "yesterday's messages don't count for the day");
+    assert_eq!(world.person.sent.on(day("2026-03-09")), 1);
+}
+
+/// Four on Thursday, Friday: the next Thursday is the first day whose seven days don't have all of them.
+#[test]
+fn a_person_over_the_weeks_cap_waits_for_the_first_window_that_fits() {
+    let mut world = World::new();
+    world.person = heard(&[("2026-03-05", 2), ("2026-03-06", 2)]);
+    assert_eq!(world.admit(&ready()), postpone(at("2026-03-12T12:00:00Z"), DeferReason::PersonCap));
+    let ends_before = Snapshot { expires_at: at("2026-03-11T21:00:00Z"), ..ready() };
+    assert_eq!(world.admit(&ends_before), Verdict::Skip { why: SkipReason::Capped });
+    world.person = heard(&[("2026-03-03", 2), ("2026-03-06", 2)]);
+    assert_eq!(world.admit(&ready()), postpone(at("2026-03-10T12:00:00Z"), DeferReason::PersonCap), "sooner than the day's end");
+    world.person = heard(&[("2026-03-02", 2), ("2026-03-06", 2)]);
+    assert!(matches!(world.admit(&ready()), Verdict::Start { .. }), "the seventh day back doesn't count");
+}
+
+#[test]
+fn a_message_leaves_the_places_to_as_many_better_ones() {
+    for (sent_today, ahead, goes) in [(0, 0, true), (0, 1, true), (0, 2, false), (1, 0, true), (1, 1, false), (1, 9, false)] {
+        let mut world = World::new();
+        world.person = Person { ahead, ..heard(&[("2026-03-09", sent_today)]) };
+        let expected = postpone(now() + RECHECK, DeferReason::PersonCap);
+        let verdict = world.admit(&ready());
+        assert_eq!(matches!(verdict, Verdict::Start { .. }), goes, "{sent_today} sent, {ahead} ahead: {verdict:?}");
+        assert_eq!(verdict == expected, !goes, "{sent_today} sent, {ahead} ahead: {verdict:?}");
+    }
+    let mut world = World::new();
+    world.person.ahead = 2;
+    let ends_soon = Snapshot { expires_at: now() + RECHECK, ..ready() };
+    assert_eq!(world.admit(&ends_soon), Verdict::Skip { why: SkipReason::Capped });
 }
 
 #[test]
 fn a_friday_over_the_cap_waits_for_monday() {
     let friday = at("2026-03-13T14:00:00Z");
     let mut world = World::new();
-    world.recipient = Recipient { day: Some(day("2026-03-13")), sent_today: 2, ..Recipient::default() };
+    world.person = heard(&[("2026-03-13", 2)]);
     let snapshot = Snapshot { fresh_until: Some(friday + TimeDelta::hours(1)), ..ready() };
     assert_eq!(world.admit_at(&snapshot, friday), postpone(at("2026-03-16T12:00:00Z"), DeferReason::PersonCap));
 }
@@ -438,7 +480,35 @@ fn an_unlimited_channel_and_business_hold_nothing_back() {
     world.gate.per_second = None;
     world.budget = Budget { limit: None, used: u32::MAX - 1000, frees_at: None };
     for _ in 0..1000 {
-        world.recipient = Recipient::default();
+        (world.recipient, world.person) = (Recipient::default(), Person::default());
         assert!(matches!(world.admit(&ready()), Verdict::Start { .. }));
     }
+}
+
+#[test]
+fn who_takes_no_part_in_a_pilot_is_skipped_and_who_does_is_not() {
+    let phone = |number: &str| regua_domain::phone::parse(number).expect("a mobile number");
+    let only = |number: &str| World { pilot: Pilot::Only(vec![phone("11 98000-0009"), phone(number)]), ..World::new() };
+    assert_eq!(only("11 98000-0002").admit(&ready()), Verdict::Skip { why: SkipReason::Pilot });
+    assert_eq!(
+        called_for(&ready(), times(), &only("11 98000-0002").pilot, now()),
+        Err(SkipReason::Pilot),
+        "top-up says the same"
+    );
+    assert!(matches!(only("11 98000-0001").admit(&ready()), Verdict::Start { .. }));
+    let opted_out = Snapshot { opted_out: true, ..ready() };
+    assert_eq!(only("11 98000-0002").admit(&opted_out), Verdict::Skip { why: SkipReason::OptedOut });
+}
+
+/// Another phone is another text: it is rendered again before it goes, and so is what was rendered for the pilot when that ends.
+#[test]
+fn a_redirected_message_is_another_one() {
+    let phone = regua_domain::phone::parse("11 98000-0009").expect("a mobile number");
+    let mut world = World { pilot: Pilot::RedirectTo(phone.clone()), ..World::new() };
+    assert_eq!(world.admit(&ready()), postpone(now(), DeferReason::FactsChanged));
+    let text = called_for(&ready(), times(), &world.pilot, now()).expect("it can be sent");
+    assert_eq!((text.phone.as_str(), text.phone_key.as_str(), text.redirected), (phone.e164(), phone.key().as_str(), true));
+    let redirected = Snapshot { facts_version: text.facts_version(), ..ready() };
+    assert!(matches!(world.admit(&redirected), Verdict::Start { text, .. } if text.redirected));
+    assert_eq!(World::new().admit(&redirected), postpone(now(), DeferReason::FactsChanged));
 }

@@ -3,7 +3,8 @@
 use crate::{LEAD, World, now, ready};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use regua_domain::admission::{BUDGET_PERIOD, Budget, HORIZON, PHONE_SPACING, Recipient, Snapshot, Verdict};
+use regua_domain::admission::{BUDGET_PERIOD, Budget, HORIZON, PHONE_SPACING, Person, Recipient, Snapshot, Verdict};
+use regua_domain::frequency::Frequency;
 use regua_domain::message::{DeferReason, State};
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ proptest! {
         let (mut asked, mut slots) = (now(), Vec::new());
         for wait in waits {
             asked += TimeDelta::microseconds(wait);
-            world.recipient = Recipient::default();
+            (world.recipient, world.person) = (Recipient::default(), Person::default());
             world.budget.used = 0;
             if let Verdict::Start { slot_at, .. } = world.admit_at(&ready(), asked) {
                 prop_assert!(slot_at >= asked + LEAD && slot_at <= asked + HORIZON);
@@ -41,7 +42,7 @@ proptest! {
         let (mut asked, mut started) = (now(), 0_u32);
         while asked < now() + TimeDelta::seconds(10) {
             loop {
-                world.recipient = Recipient::default();
+                (world.recipient, world.person) = (Recipient::default(), Person::default());
                 world.budget.used = 0;
                 match world.admit_at(&ready(), asked) {
                     Verdict::Start { .. } => started += 1,
@@ -73,7 +74,7 @@ struct Mix {
     limit: u32,
     /// Of each message: its phone, its snapshot, how often it was put off for the spacing.
     waiting: Vec<(usize, Snapshot, u32)>,
-    recipients: BTreeMap<usize, Recipient>,
+    recipients: BTreeMap<usize, (Recipient, Person)>,
     started: Vec<(usize, DateTime<Utc>)>,
     put_off_most: u32,
 }
@@ -85,13 +86,13 @@ impl Mix {
     }
 
     fn go(&mut self, step: TimeDelta) {
-        let mut world = World { per_day: self.per_day, ..World::new() };
+        let mut world = World { caps: Frequency { per_day: self.per_day, per_7_days: self.per_day }, ..World::new() };
         let mut asked = now();
         while asked < now() + TimeDelta::minutes(5) {
             let due =
                 |snapshot: &Snapshot| snapshot.state != State::Sent && snapshot.next_attempt_at.is_none_or(|at| at <= asked);
             for (phone, snapshot, put_off) in self.waiting.iter_mut().filter(|(_, snapshot, _)| due(snapshot)) {
-                world.recipient = self.recipients.get(phone).cloned().unwrap_or_default();
+                (world.recipient, world.person) = self.recipients.get(phone).cloned().unwrap_or_default();
                 world.budget = Budget { limit: Some(self.limit), used: used(&self.recipients, asked), frees_at: None };
                 world.gate.paused_until = None;
                 match world.admit_at(snapshot, asked) {
@@ -108,7 +109,7 @@ impl Mix {
                     }
                     Verdict::NoSlot { .. } | Verdict::Skip { .. } | Verdict::NotWaiting => {}
                 }
-                self.recipients.insert(*phone, world.recipient.clone());
+                self.recipients.insert(*phone, (world.recipient.clone(), world.person.clone()));
             }
             asked += step;
         }
@@ -130,7 +131,7 @@ impl Mix {
     }
 }
 
-fn used(recipients: &BTreeMap<usize, Recipient>, now: DateTime<Utc>) -> u32 {
-    let counted = recipients.values().filter(|recipient| recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > now));
+fn used(recipients: &BTreeMap<usize, (Recipient, Person)>, now: DateTime<Utc>) -> u32 {
+    let counted = recipients.values().filter(|(recipient, _)| recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > now));
     u32::try_from(counted.count()).expect("a few")
 }

@@ -107,6 +107,7 @@ date = 2027-02-08
 
 [caps]
 per_day = 3
+per_7_days = 6
 days_between_stages = 2
 
 [approval]

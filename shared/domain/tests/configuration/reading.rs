@@ -4,8 +4,9 @@ use crate::{VALID, parse, valid};
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
-use regua_domain::configuration::{Release, SecretRef, SourceKind, StatesRule, WindowSettings, export};
+use regua_domain::configuration::{Caps, Release, SecretRef, SourceKind, StatesRule, WindowSettings, export};
 use regua_domain::money::Centavos;
+use regua_domain::pilot::Pilot;
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, PolicyFilters};
 use regua_domain::schedule::{CATCH_UP, CATCH_UP_S, Missed, TaskKind};
@@ -47,7 +48,7 @@ fn every_section_is_read() {
     assert_eq!(file.holidays, [birthday, MunicipalHoliday::new(Uf::Sc, "", day_off, "Ponto facultativo")]);
     let closed: Vec<_> = file.policies[0].stages.iter().map(|stage| (stage.closed_day, stage.hours)).collect();
     assert_eq!(closed, [(Some(ClosedDay::Next), None), (Some(ClosedDay::Next), None), (None, None)]);
-    assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (3, 2, 2));
+    assert_eq!((file.caps, file.expiry.open_windows), (Caps { per_day: 3, per_7_days: 6, days_between_stages: 2 }, 2));
     assert_eq!(file.policies[0].activated_on, "2026-11-30".parse().ok());
     assert_eq!(file.price.per_message.map(|price| price.to_string()).as_deref(), Some("0,0435"));
     assert_eq!((file.policies[0].filters.clone(), file.approval.above), (PolicyFilters::default(), None));
@@ -59,8 +60,17 @@ fn an_empty_file_has_the_fixed_defaults() {
     assert_eq!((file.integrations.len(), file.tasks.len(), notes.len()), (0, 0, 0));
     assert_eq!(file.window, WindowSettings::business_hours(Tz::America__Sao_Paulo));
     assert_eq!(file.window.hours.to_string(), "1-5 09:00-18:00");
-    assert_eq!((file.caps.per_day, file.caps.days_between_stages, file.expiry.open_windows), (2, 3, 1));
+    assert_eq!((file.caps, file.expiry.open_windows), (Caps { per_day: 2, per_7_days: 4, days_between_stages: 3 }, 1));
     assert_eq!(file.approval.above.map(std::num::NonZeroU32::get), Some(1000));
+}
+
+/// Who allows more a day than the week's default has said so.
+#[test]
+fn a_weeks_cap_that_is_not_stated_is_never_below_the_days() {
+    let caps = |lines: &str| parse(&format!("[caps]\n{lines}")).expect("nothing is wrong").0.caps;
+    assert_eq!((caps("per_day = 1").per_7_days, caps("per_day = 9").per_7_days, caps("per_7_days = 2").per_day), (4, 9, 2));
+    let stored: Caps = serde_json::from_str(r#"{"per_day": 9, "days_between_stages": 3}"#).expect("of before the key");
+    assert_eq!(stored, Caps { per_day: 9, per_7_days: 9, days_between_stages: 3 });
 }
 
 #[test]
@@ -189,4 +199,14 @@ fn the_window_as_an_earlier_version_stored_it_is_read_and_it_reads_this_ones() {
         (&written["from"], &written["to"], written["days"].as_array().map(Vec::len)),
         (&json!("09:00:00"), &json!("20:00:00"), Some(6))
     );
+}
+
+#[test]
+fn a_pilots_phones_are_read_as_the_erps_are() {
+    let pilot = |lines: &str| parse(&format!("[pilot]\n{lines}\n")).expect("nothing is wrong").0.pilot;
+    let phone = |number: &str| regua_domain::phone::parse(number).expect("a mobile number");
+    let two = pilot("phones = [\"(11) 98765-4321\", 21999990000]");
+    assert_eq!(two, Pilot::Only(vec![phone("+5511987654321"), phone("+5521999990000")]));
+    assert_eq!(pilot("redirect_to = \"11987654321\""), Pilot::RedirectTo(phone("+5511987654321")));
+    assert_eq!(parse("").expect("nothing is wrong").0.pilot, Pilot::Off);
 }

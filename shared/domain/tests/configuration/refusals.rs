@@ -513,5 +513,37 @@ fn sources_and_settings_are_checked() {
         refused("per_message = \"0,0435\"", &line, &line, "price.per_message", &format!("\"{wrong}\""), "like \"0,0435\"");
     }
     refused("per_day = 3", "per_day = 0", "per_day = 0", "caps.per_day", "0", "from 1 to 50");
+    refused("per_7_days = 6", "per_7_days = 351", "per_7_days = 351", "caps.per_7_days", "351", "from 1 to 350");
+    refused(
+        "per_7_days = 6",
+        "per_7_days = 2",
+        "per_7_days = 2",
+        "caps.per_7_days",
+        "2",
+        "write 3 or more, or a smaller per_day",
+    );
     refused("open_windows = 2", "open_windows = 31", "open_windows = 31", "expiry.open_windows", "31", "from 1 to 30");
+}
+
+#[test]
+fn a_pilot_names_phones_or_one_phone_that_can_be_written_to() {
+    let pilot = |lines: &str| format!("{VALID}\n[pilot]\n{lines}\n");
+    let only = "phones = [\"+5511987654321\", \"11 8765-4321\"]";
+    let fault =
+        refused_text(&pilot(only), only, "pilot.phones[2]", "\"11 8765-4321\"", "write \"+5511987654321\", if that is meant");
+    assert!(matches!(fault, Fault::NotAPhone(_)), "{fault:?}");
+    let landline = "redirect_to = \"1133334444\"";
+    refused_text(&pilot(landline), landline, "pilot.redirect_to", "\"1133334444\"", "the nine digits");
+    let both = "phones = [\"+5511987654321\"]\nredirect_to = \"+5511987654321\"";
+    refused_text(&pilot(both), "redirect_to", "pilot.redirect_to", "\"+5511987654321\"", "leave out this or phones");
+    for nobody in ["", "phones = []"] {
+        refused_text(&pilot(nobody), "[pilot]", "pilot.phones", "", "or leave [pilot] out");
+    }
+    refused_text(
+        &pilot("redirect = \"+5511987654321\"\nphones = [\"+5511987654321\"]"),
+        "redirect =",
+        "pilot.redirect",
+        "",
+        "redirect_to",
+    );
 }

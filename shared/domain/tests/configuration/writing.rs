@@ -10,6 +10,8 @@ use regua_domain::configuration::{
     Price, Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, WindowSettings, diff, export,
 };
 use regua_domain::money::{Centavos, UnitPrice};
+use regua_domain::phone::Phone;
+use regua_domain::pilot::Pilot;
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, Filter, PolicyFilters};
 use regua_domain::schedule::{Missed, TaskKind};
@@ -247,6 +249,15 @@ fn filters() -> impl Strategy<Value = PolicyFilters> {
     )
 }
 
+fn phone() -> impl Strategy<Value = Phone> {
+    "119[0-9]{8}".prop_map(|number| regua_domain::phone::parse(&number).expect("a mobile number"))
+}
+
+fn pilot() -> impl Strategy<Value = Pilot> {
+    let only = proptest::collection::vec(phone(), 1..4).prop_map(Pilot::Only);
+    prop_oneof![Just(Pilot::Off), only, phone().prop_map(Pilot::RedirectTo)]
+}
+
 prop_compose! {
     fn configuration()(
         (main, other) in (integration("a", true), integration("b", false)),
@@ -257,10 +268,10 @@ prop_compose! {
     )(
         stages in stages(notice.clone()), tasks in tasks(), sources in sources(), policy in name("policy"),
         (window, holidays, own_hours) in (window(), holidays(), proptest::option::of(hours())),
-        priority in 0u16..=9999, enabled in any::<bool>(), per_day in 1u16..=50, open_windows in 1u16..=30,
+        priority in 0u16..=9999, enabled in any::<bool>(), (per_day, per_7_days) in (1u16..=50).prop_flat_map(|cap| (Just(cap), cap..=350)), open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
         (filters, activated_on) in (filters(), proptest::option::of(0u64..20_000)),
-        (days_between_stages, above) in (0u16..=30, proptest::option::of(1u32..=10_000_000)),
+        (days_between_stages, above, pilot) in (0u16..=30, proptest::option::of(1u32..=10_000_000), pilot()),
         id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
     ) -> Configuration {
         let of_customers = stages.iter().any(|stage| stage.stage == Stage::BureauRemoved);
@@ -275,8 +286,8 @@ prop_compose! {
             channels: vec![Channel { name: channel.clone(), integration: integration.clone(), id, per_second, business: owner }],
             notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
             policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
-            tasks, sources, window, holidays, caps: Caps { per_day, days_between_stages },
-            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) },
+            tasks, sources, window, holidays, caps: Caps { per_day, per_7_days, days_between_stages },
+            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) }, pilot,
             price: Price { per_message: UnitPrice::parse(&format!("0,{priority:04}")) },
         }
     }
@@ -294,7 +305,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..13) {
+    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..14) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -309,7 +320,8 @@ proptest! {
             9 => changed.expiry = other.expiry,
             10 => changed.holidays = other.holidays,
             11 => changed.price = other.price,
-            _ => changed.approval = other.approval,
+            12 => changed.approval = other.approval,
+            _ => changed.pilot = other.pilot,
         }
         prop_assert_eq!(diff(&one, &changed).is_empty(), one == changed);
     }

@@ -3,6 +3,7 @@
 use super::{BUSINESS, at_ten, customer, day, invoice, policy, times};
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use proptest::prelude::*;
+use regua_domain::consent::Reach;
 use regua_domain::decide::{CATCH_UP_DAYS, Day, DuePeriod, decide, due_dates, expires_at};
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::policy::{ClosedDay, PolicyPlan};
@@ -14,7 +15,7 @@ fn leaves(plan: &PolicyPlan, due_on: &str, today: &str, state: &str) -> Option<(
     let customer = Customer { state: state.into(), ..customer() };
     let today = day(today);
     let run = Day { today, now: at_ten(today), times: times(&BUSINESS), days_between_stages: 0 };
-    let decided = decide(plan, &invoice, Some(&customer), &[], None, run).ok()?;
+    let decided = decide(plan, &invoice, Some(&customer), &[], run, &Reach::EVERYBODY).ok()?;
     let expires_at = expires_at(&decided.window, decided.opens_at, decided.last_day, 3);
     assert!(expires_at > decided.opens_at, "it has time to leave");
     Some((decided.opens_at.with_timezone(&chrono_tz::America::Sao_Paulo).date_naive(), expires_at))
@@ -87,7 +88,7 @@ fn after_closing_time_neither_the_due_day_nor_a_reminder_of_it_is_decided() {
         let now = "2026-03-12T21:30:00Z".parse().expect("an instant");
         let invoice = Invoice { due_on: today, ..invoice() };
         let run = Day { today, now, times: times(&BUSINESS), days_between_stages };
-        decide(plan, &invoice, Some(&customer()), &[], None, run).is_ok()
+        decide(plan, &invoice, Some(&customer()), &[], run, &Reach::EVERYBODY).is_ok()
     };
     assert!(!evening(&one(Stage::DueDay, 0, ClosedDay::Skip), 0));
     assert!(!evening(&one(Stage::PreDue, -1, ClosedDay::Next), 0), "it would come after the due date");

@@ -10,6 +10,7 @@ use chrono_tz::America::Sao_Paulo;
 use proptest::prelude::*;
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{StatesRule, WindowSettings};
+use regua_domain::consent::Reach;
 use regua_domain::decide::{CATCH_UP_DAYS, Day, Decided, Known, day_of, due_dates, expires_at, still_called_for};
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, MessageId, NoticeId, PolicyId};
 use regua_domain::message::{SkipReason, State};
@@ -20,7 +21,7 @@ use regua_domain::render::NoticePlan;
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::window::WeekHours;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -142,7 +143,31 @@ fn decide<'a>(
     known: &[Known],
     today: NaiveDate,
 ) -> Option<Decided<'a>> {
-    regua_domain::decide::decide(policy, invoice, customer, known, None, run_of(today, 0)).ok()
+    regua_domain::decide::decide(policy, invoice, customer, known, run_of(today, 0), &Reach::EVERYBODY).ok()
+}
+
+/// The stage is decided all the same: who opted out gets no earlier stage in its place.
+#[test]
+fn who_opted_out_of_the_channel_is_skipped_and_not_revived() {
+    let (plan, channel) = (usual(), ChannelId(Uuid::nil()));
+    let decided = |opted_out: &BTreeSet<ChannelId>, known: &[Known]| {
+        regua_domain::decide::decide(
+            &plan,
+            &invoice(),
+            Some(&customer()),
+            known,
+            run_of(plus(5), 0),
+            &Reach { opted_out, ..Reach::EVERYBODY },
+        )
+        .map(|decided| (decided.stage.stage, decided.text.err(), decided.revives.is_some()))
+        .ok()
+    };
+    let before = [known(Stage::Overdue, State::Skipped)];
+    let other = BTreeSet::from([ChannelId(Uuid::from_u128(1))]);
+    assert_eq!(decided(&BTreeSet::from([channel]), &[]), Some((Stage::Overdue, Some(SkipReason::OptedOut), false)));
+    assert_eq!(decided(&BTreeSet::from([channel]), &before), None);
+    assert_eq!(decided(&other, &[]), Some((Stage::Overdue, None, false)), "another business's channel");
+    assert_eq!(decided(&BTreeSet::new(), &before), Some((Stage::Overdue, None, true)));
 }
 
 /// Reminder, due day, two stages of which the second comes within the catch-up of the first, a late one, and an event.

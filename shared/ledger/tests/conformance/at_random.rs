@@ -162,6 +162,14 @@ async fn counters_add_up(w: &World) {
     let in_buckets = w.f.number("SELECT CAST(COALESCE(SUM(recipients), 0) AS BIGINT) FROM budget_buckets").await;
     assert_eq!(in_buckets, Some(counted), "each recipient has one place in one bucket");
     assert!(counted <= 20, "the budget held: {counted}");
+    let mut by_people = 0;
+    for customer in 0..CUSTOMERS {
+        by_people += w.sent_to(customer).await;
+    }
+    let by_attempts = w.f.count("attempts WHERE counted_on IS NOT NULL").await;
+    assert_eq!(by_people, by_attempts, "each attempt that may have sent something counts once for its person");
+    let unsent = w.f.count("attempts WHERE counted_on IS NOT NULL AND outcome IN ('retry', 'defer', 'given_back')").await;
+    assert_eq!(unsent, 0, "what certainly sent nothing counts for nobody");
     let used = w.f.count("messages m WHERE state <> 'in_doubt' AND attempts <> (SELECT count(*) FROM attempts a WHERE a.message_id = m.id AND (outcome IS NULL OR outcome NOT IN ('defer', 'given_back')))");
     assert_eq!(used.await, 0, "attempts used are attempts made, but for those that use none");
     let sending = w.f.count("messages m WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.id = m.attempt_id AND finished_at IS NULL)");

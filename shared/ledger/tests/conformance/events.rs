@@ -324,8 +324,7 @@ async fn caps_and_opt_outs_hold_for_events_too(f: Fixture) {
     w.sync(&[], &[paid_on(1, today())]).await;
     w.evaluate().await;
     let id = the_one(&w).await;
-    let phone = regua_domain::phone::parse("(11) 980000001").unwrap().key();
-    w.ledger.add_opt_outs(vec![phone], "test".into(), "asked".into()).await.unwrap();
+    w.opt_out(&[1], "test").await;
     w.release().await;
     assert_eq!(w.top_up(10).await, []);
     assert_eq!(w.state(id).await, skipped(SkipReason::OptedOut));

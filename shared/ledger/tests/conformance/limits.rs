@@ -196,7 +196,8 @@ async fn a_given_back_attempt_counts_for_no_cap(f: Fixture) {
     let ids = one_phone(&w, 2).await;
     let attempt = w.started(ids[0]).await.attempt_id;
     w.finish(ids[0], attempt, Settlement::GiveBack).await;
-    w.started(ids[1]).await;
+    assert_eq!(w.top_up(10).await, [ids[0]]);
+    w.started(ids[0]).await;
 }
 
 fn budget(recipients: &'static str) -> Setup {

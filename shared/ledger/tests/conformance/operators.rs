@@ -2,10 +2,9 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{World, due_for, paid, phone_key};
+use crate::world::{World, due_for, paid};
 use regua_domain::ids::RunId;
 use regua_domain::message::State;
-use regua_domain::phone::PhoneKey;
 use regua_ledger::new_id;
 
 async fn world(f: Fixture) -> World {
@@ -24,16 +23,12 @@ async fn counts_know_every_state_and_every_reason_to_skip(f: Fixture) {
         &[paid(&crate::world::invoice(2, 2, due_for("overdue"))), paid(&crate::world::invoice(3, 3, due_for("overdue")))],
     )
     .await;
-    w.ledger.add_opt_outs(vec![key(4)], "ana".into(), "pediu".into()).await.unwrap();
+    w.opt_out(&[4], "ana").await;
     w.start(&ids[1..4]).await;
     let counts = w.ledger.counts().await.unwrap();
     assert_eq!([State::Sent, State::Skipped, State::Queued].map(|state| counts.of(state)), [1, 3, 1]);
     assert_eq!((counts.total(), counts.evaluated, counts.live()), (5, 5, 1));
     assert_eq!(counts.skipped.into_iter().collect::<Vec<_>>(), [("opted_out".into(), 1), ("paid".into(), 2)]);
-}
-
-fn key(number: u32) -> PhoneKey {
-    phone_key(number).parse().unwrap()
 }
 
 async fn a_days_table_is_by_stage_state_and_reason(f: Fixture) {
@@ -42,7 +37,7 @@ async fn a_days_table_is_by_stage_state_and_reason(f: Fixture) {
     let ids = w.queued(3).await;
     w.released(11, 2, "pre_due").await;
     w.send(ids[0]).await;
-    w.ledger.add_opt_outs(vec![key(2)], "ana".into(), "pediu".into()).await.unwrap();
+    w.opt_out(&[2], "ana").await;
     w.start_one(ids[1]).await;
     let table = w.ledger.counts_by_stage().await.unwrap();
     let rows: Vec<_> =
@@ -101,25 +96,6 @@ async fn a_message_shown_to_people_holds_no_personal_data(f: Fixture) {
     }
 }
 
-async fn an_opt_out_holds_once_and_until_it_is_removed(f: Fixture) {
-    let w = world(f).await;
-    let add = |numbers: &[u32], by: &str| {
-        let phones = numbers.iter().map(|number| key(*number)).collect();
-        w.ledger.add_opt_outs(phones, by.to_owned(), "pediu".into())
-    };
-    assert_eq!(add(&[3, 1, 3], "ana").await.unwrap(), 2);
-    assert_eq!(add(&[1, 2], "bia").await.unwrap(), 1);
-    let page = w.ledger.opt_outs("", 2).await.unwrap();
-    let shown: Vec<_> = page.iter().map(|out| (out.phone_key.clone(), out.added_by.as_str(), out.why.as_str())).collect();
-    assert_eq!(shown, [(phone_key(1), "ana", "pediu"), (phone_key(2), "bia", "pediu")], "the first to say so is kept");
-    assert!(page[0].since_at <= w.now().await);
-    let rest = w.ledger.opt_outs(&page[1].phone_key, 2).await.unwrap();
-    assert_eq!(rest.iter().map(|out| out.phone_key.clone()).collect::<Vec<_>>(), [phone_key(3)]);
-    assert!(w.ledger.remove_opt_out(key(1)).await.unwrap());
-    assert!(!w.ledger.remove_opt_out(key(1)).await.unwrap());
-    assert_eq!(w.ledger.opt_outs("", 10).await.unwrap().len(), 2);
-}
-
 async fn commands_are_done_oldest_first_and_answered_once(f: Fixture) {
     let w = world(f).await;
     assert!(w.ledger.next_command().await.unwrap().is_none());
@@ -143,6 +119,5 @@ conformance! {
     a_ledger_is_busy_while_anything_is_on_its_way
     messages_are_listed_by_state_and_run_page_by_page
     a_message_shown_to_people_holds_no_personal_data
-    an_opt_out_holds_once_and_until_it_is_removed
     commands_are_done_oldest_first_and_answered_once
 }

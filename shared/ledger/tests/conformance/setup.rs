@@ -14,6 +14,8 @@ pub struct Setup {
     /// 0 is unlimited.
     pub per_second: u32,
     pub per_day: u32,
+    /// `None`: the default, 4 or `per_day` if that is more.
+    pub per_7_days: Option<u32>,
     pub recipients_per_24h: &'static str,
     pub release: &'static str,
     pub max_age: &'static str,
@@ -38,6 +40,7 @@ impl Default for Setup {
         Self {
             per_second: 80,
             per_day: 2,
+            per_7_days: None,
             recipients_per_24h: "\"unlimited\"",
             release: "on-task",
             max_age: "6h",
@@ -69,6 +72,7 @@ impl Setup {
     pub fn text(&self) -> String {
         let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, .. } = self;
         let Self { days_between_stages, approval_above, policy, stages, template, channel, more, .. } = self;
+        let per_7_days = self.per_7_days.map_or_else(String::new, |cap| format!("per_7_days = {cap}"));
         let mut text = format!(
             r#"
             [[integration]]
@@ -128,6 +132,7 @@ impl Setup {
             max_age = "{max_age}"
             [caps]
             per_day = {per_day}
+            {per_7_days}
             days_between_stages = {days_between_stages}
             [approval]
             above = {approval_above}

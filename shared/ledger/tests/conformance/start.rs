@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{Setup, TEMPLATE};
-use crate::world::{LEAD, LEASE, World, customer, due_for, invoice, paid, phone_key, skipped, start_batch};
+use crate::world::{LEAD, LEASE, World, customer, due_for, invoice, paid, skipped, start_batch};
 use chrono::TimeDelta;
 use regua_domain::admission::{HORIZON, RECHECK};
 use regua_domain::ids::{AttemptId, MessageId};
@@ -106,7 +106,7 @@ async fn a_message_that_is_not_called_for_any_more_ends_unsent(f: Fixture) {
         Invoice { due_on: due_for("due_day"), ..open(5) },
     ];
     w.sync(&[Customer { mobile_phone: String::new(), ..customer(6) }], &changed).await;
-    w.ledger.add_opt_outs(vec![phone_key(7).parse().unwrap()], "ana".into(), "pediu".into()).await.unwrap();
+    w.opt_out(&[7], "ana").await;
     let reasons = [
         SkipReason::Paid,
         SkipReason::Cancelled,

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{OTHER_TEMPLATE, Setup, TEMPLATE};
-use crate::world::{World, customer, due_for, invoice, paid, phone_key, skipped};
+use crate::world::{World, customer, due_for, invoice, paid, skipped};
 use chrono::TimeDelta;
 use regua_domain::admission::RECHECK;
 use regua_domain::ids::ChannelId;
@@ -207,7 +207,7 @@ async fn what_is_not_called_for_any_more_is_skipped(f: Fixture) {
     w.release().await;
     let moved = Invoice { due_on: "2026-03-20".parse().unwrap(), ..open[2].clone() };
     w.sync(&[Customer { takes_part_in_collection: false, ..customer(4) }], &[paid(&open[1]), moved]).await;
-    w.ledger.add_opt_outs(vec![phone_key(5).parse().unwrap()], "ana".into(), "pediu".into()).await.unwrap();
+    w.opt_out(&[5], "ana").await;
     let result = w.ledger.top_up(w.channel, None).await.unwrap();
     assert_eq!((result.queued.len(), result.skipped, result.rendered_again), (1, 4, 0));
     let reasons = [SkipReason::Paid, SkipReason::DueDateMoved, SkipReason::NotInCollection, SkipReason::OptedOut];

@@ -45,7 +45,7 @@ impl Subject {
         let lease = now + 60_000_000;
         w.f.execute(format!(
             "INSERT INTO attempts (id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before)
-             VALUES ('{attempt}', '{id}', 1, '{}', 'd', {now}, {now}, '{{\"last_start_at\":null,\"day\":null,\"sent_today\":0,\"counted_at\":null}}')",
+             VALUES ('{attempt}', '{id}', 1, '{}', 'd', {now}, {now}, '{{\"last_start_at\":null,\"counted_at\":null}}')",
             w.channel
         ))
         .await;
@@ -62,7 +62,8 @@ impl Subject {
             ),
         ];
         assert_eq!(w.f.execute(format!("UPDATE messages SET {} WHERE id = '{id}'", sets.join(", "))).await, 1);
-        w.f.execute("UPDATE recipients SET last_start_at = NULL, reserved_at = NULL, sent_today = 0").await;
+        w.f.execute("UPDATE recipients SET last_start_at = NULL, reserved_at = NULL").await;
+        w.f.execute("DELETE FROM people").await;
         attempt
     }
 

@@ -4,6 +4,7 @@ use crate::databases::Fixture;
 use crate::setup::Setup;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::admission::HORIZON;
+use regua_domain::consent::{OptOutScope, OptOutSource, Reach};
 use regua_domain::ids::{
     AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, InvoiceId, MessageId, PolicyId, RunId, SourceId,
 };
@@ -17,6 +18,7 @@ use regua_domain::{decide, events};
 use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
 use regua_ledger::events::{EventCursor, decide_page};
 use regua_ledger::finish::{FinishAnswer, Finished};
+use regua_ledger::people::{NewOptOut, OptOutOrigin};
 use regua_ledger::queries::MessageView;
 use regua_ledger::runs::{Cursor, LeaseAnswer, LeasedRun};
 use regua_ledger::start::{StartAnswer, StartBatch, Started};
@@ -198,8 +200,8 @@ impl World {
                 &candidate.invoice,
                 candidate.customer.as_ref(),
                 &candidate.known,
-                candidate.held_until,
                 day,
+                &Reach { opted_out: &candidate.opted_out, held_until: candidate.held_until, pilot: &settings.pilot },
             );
             let Ok(decided) = decided else { continue };
             messages.push(NewMessage {
@@ -335,6 +337,20 @@ impl World {
 
     pub async fn message(&self, id: MessageId) -> MessageView {
         self.ledger.message(id).await.unwrap().expect("it exists").0
+    }
+
+    /// Notes that customers asked not to be written to by anybody.
+    pub async fn opt_out(&self, customers: &[u32], by: &str) -> u64 {
+        let new = |number: &u32| NewOptOut { phone: phone_key(*number).parse().unwrap(), since_at: None, why: "pediu".into() };
+        let origin = OptOutOrigin { scope: OptOutScope::All, source: OptOutSource::Command, added_by: by.into() };
+        self.ledger.add_opt_outs(customers.iter().map(new).collect(), origin).await.unwrap().new
+    }
+
+    /// What a customer's phone was sent, or may have been, on the last days.
+    pub async fn sent_to(&self, customer: u32) -> i64 {
+        let days = self.f.texts(format!("SELECT days FROM people WHERE phone_key = '{}'", phone_key(customer))).await;
+        let days = days.into_iter().next().flatten().unwrap_or_else(|| "{}".into());
+        serde_json::from_str::<std::collections::BTreeMap<NaiveDate, i64>>(&days).unwrap().values().sum()
     }
 
     /// Where a message is and why.

@@ -30,7 +30,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use world::{World, finished, invoice, sent, today};
 
 /// Tables that grow with the provider's age or size.
-const LARGE: [&str; 8] = ["messages", "message_texts", "attempts", "recipients", "invoices", "customers", "events", "holds"];
+const LARGE: [&str; 9] =
+    ["messages", "message_texts", "attempts", "recipients", "people", "invoices", "customers", "events", "holds"];
 /// An index that holds only what is on its way: reading all of it is reading all that waits.
 const LIVE: &str = "live_messages_best_first";
 /// What a provider of a few years has, enough for PostgreSQL to plan for it.
@@ -212,6 +213,13 @@ async fn fill_history(w: &World) {
     .await;
     let business = w.business;
     w.f.execute(copy("recipients", "business_id, phone_key", &format!("'{business}', 'p' || n"))).await;
+    w.f.execute(copy("people", "phone_key, days, version", "'p' || n, '{}', 1")).await;
+    w.f.execute(copy(
+        "message_texts",
+        "message_id, phone, provider_channel_id, template_id, variables",
+        "md5('m' || n)::uuid, '+55' || n, 'c', 't', '[]'",
+    ))
+    .await;
     w.f.execute(copy("customers", "source_id, id, record, observed_at", &format!("'{source}', 'h' || n, '{{}}', 1"))).await;
     w.f.execute(copy(
         "invoices",
