@@ -149,3 +149,21 @@ fn the_switches_of_a_file_are_those_of_the_erp() {
     check_problem::<Invoice>(&with(invoice_columns(), "previsao", json!("X")), Origin::Webservice, "previsao", "`a`");
     check_problem::<Invoice>(&with(invoice_columns(), "aviso_atraso", json!("?")), Origin::File, "aviso_atraso", "`?`");
 }
+
+#[test]
+fn a_listing_is_active_at_1_alone_and_unknown_without_its_column() {
+    let listed = |columns: &Value| read::<Customer>(columns, Origin::File).expect("a customer").negatively_listed;
+    assert_eq!(listed(&customer_columns()), None);
+    for (text, expected) in [("1", true), (" 1 ", true), ("2", false), ("0", false), ("", false)] {
+        assert_eq!(listed(&with(customer_columns(), "ativo_serasa", json!(text))), Some(expected), "{text:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_title_names_first_what_replaced_it_and_an_open_one_what_it_came_from() {
+    let both = with(with(invoice_columns(), "id_renegociacao", json!("88")), "id_renegociacao_novo", json!("77"));
+    let named = |columns: &Value| read::<Invoice>(columns, Origin::Webservice).expect("a title").renegotiation_id;
+    assert_eq!((named(&both), named(&with(both.clone(), "status", json!("C")))), ("77".to_owned(), "88".to_owned()));
+    let one = with(with(invoice_columns(), "id_renegociacao_novo", json!("77")), "status", json!("C"));
+    assert_eq!(named(&one), "77");
+}

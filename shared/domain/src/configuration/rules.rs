@@ -80,8 +80,8 @@ impl Reading<'_, '_> {
         let channel = section.required_text("channel", "channel = \"Cobrança\"");
         let template = self.template_id(&mut section);
         let variables = self.variables(&mut section);
-        let named = variables.as_ref().map_or_else(|_| Vec::new(), |(_, named)| named.clone());
-        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, named));
+        let known = variables.as_ref().map_or_else(|_| Vec::new(), |(_, known)| known.clone());
+        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, known));
         section.finish();
         let (channel, integration) = (channel?, integration);
         let channels_integration = channels.resolve(self.report, &channel)?;

@@ -362,8 +362,8 @@ impl Books {
             };
             let Ok(called) = decide(std::slice::from_ref(plan), &facts, on) else { continue };
             assert_eq!(still_holds(stage, &event.occasion, Some(row), None), Ok(()), "what is said holds");
-            let state = if called.text.is_ok() { State::Sent } else { State::Skipped };
-            let known = Known { due_on: None, ..known(stage, state) };
+            let reached = if called.text.is_ok() { State::Sent } else { State::Skipped };
+            let known = Known { due_on: None, ..known(stage, reached) };
             match message {
                 None => self.messages.push((key, known)),
                 Some(message) => {

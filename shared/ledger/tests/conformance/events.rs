@@ -333,7 +333,8 @@ async fn caps_and_opt_outs_hold_for_events_too(f: Fixture) {
 async fn two_evaluators_at_once_write_one_message(f: Fixture) {
     let w = noticed(f, 2).await;
     w.sync(&[], &[paid_on(1, today()), cancelled_on(2, today())]).await;
-    let (one, _) = (w.leased_run().await, w.f.advance(TimeDelta::seconds(1)).await);
+    let one = w.leased_run().await;
+    w.f.advance(TimeDelta::seconds(1)).await;
     let two = w.leased_run().await;
     let start = EventCursor::default();
     let (first, second) = (w.decide_events(&one, &start).await.0, w.decide_events(&two, &start).await.0);
