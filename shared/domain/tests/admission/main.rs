@@ -262,7 +262,11 @@ fn a_switch_or_a_hold_that_came_after_the_decision_stops_the_message() {
     skips(&Snapshot { customer: Some(patient), ..ready() }, SkipReason::BeforeCollection);
     // What is over, or speaks of another kind of stage, stops nothing.
     let reminder = Snapshot { days: Some(0), ..with(|i| i.notifies_overdue = false) };
-    let event = Snapshot { due_on: None, days: None, held_until: today, ..with(|i| i.protested = true) };
+    let event = with(|i| {
+        i.status = InvoiceStatus::Received;
+        i.protested = true;
+    });
+    let event = Snapshot { stage: Stage::Settled, due_on: None, days: None, held_until: today, ..event };
     let over = Snapshot { held_until: yesterday, ..with(|i| i.no_notice_until = Some(day("2026-03-08"))) };
     for snapshot in [reminder, event, over] {
         assert!(matches!(World::new().admit(&snapshot), Verdict::Start { .. }), "{snapshot:?}");
