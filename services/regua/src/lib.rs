@@ -8,5 +8,6 @@ mod embedded;
 mod lock;
 mod operator;
 mod output;
+pub mod simulate;
 mod status_page;
 mod up;

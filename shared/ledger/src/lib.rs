@@ -23,6 +23,7 @@ pub mod queries;
 pub mod release;
 pub mod runs;
 pub mod settings;
+pub mod simulation;
 mod snapshot;
 pub mod start;
 pub mod stops;
