@@ -145,7 +145,7 @@ struct SimulateArgs {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3660))]
     days: u32,
     /// Customers of the simulated provider
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     customers: u32,
     /// The same seed gives the same days
     #[arg(long, default_value_t = 1)]

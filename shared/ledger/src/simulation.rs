@@ -13,17 +13,17 @@ pub(crate) enum HostClock {
     /// The host.
     Host,
     /// The simulation: it read `began_at` at `since`, and goes on with tokio's clock, which is paused.
-    Simulated {
-        began_at: DateTime<Utc>,
-        since: Instant,
-    },
+    Simulated { began_at: DateTime<Utc>, since: Instant },
 }
 
 impl HostClock {
     pub(crate) fn now(self) -> DateTime<Utc> {
         match self {
             Self::Host => Utc::now(),
-            Self::Simulated { began_at, since } => began_at + TimeDelta::from_std(since.elapsed()).unwrap_or(TimeDelta::MAX),
+            Self::Simulated { began_at, since } => {
+                let elapsed = TimeDelta::from_std(since.elapsed()).unwrap_or(TimeDelta::MAX);
+                began_at.checked_add_signed(elapsed).unwrap_or(DateTime::<Utc>::MAX_UTC)
+            }
         }
     }
 
@@ -31,22 +31,22 @@ impl HostClock {
     ///
     /// SQLite works on threads of its own, of which a paused clock knows nothing: without this it would move to the next timer meanwhile, and
     /// the simulation would depend on how fast the host is.
-    pub(crate) fn hold(self) -> Option<Hold> {
+    pub(crate) fn stand_still(self) -> Option<StandStill> {
         match self {
             Self::Host => None,
-            Self::Simulated { .. } => Some(Hold::take()),
+            Self::Simulated { .. } => Some(StandStill::begin()),
         }
     }
 }
 
 /// While it lives, a blocking task runs, which is what tokio lets a paused clock wait for.
-pub(crate) struct Hold(#[allow(dead_code, reason = "held, not used")] mpsc::Sender<()>);
+pub(crate) struct StandStill(#[allow(dead_code, reason = "held, not used")] mpsc::Sender<()>);
 
-impl Hold {
-    fn take() -> Self {
-        let (held, released) = mpsc::channel();
-        tokio::task::spawn_blocking(move || released.recv());
-        Self(held)
+impl StandStill {
+    fn begin() -> Self {
+        let (lives, ended) = mpsc::channel();
+        tokio::task::spawn_blocking(move || ended.recv());
+        Self(lives)
     }
 }
 

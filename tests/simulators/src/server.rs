@@ -94,13 +94,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept<A: App>(
-    listener: TcpListener,
-    app: Arc<A>,
-    idle_close: Option<Duration>,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+async fn accept<A: App>(listener: TcpListener, app: Arc<A>, idle_close: Option<Duration>, clock: Clock, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -121,13 +115,7 @@ async fn accept<A: App>(
     connections.wait().await;
 }
 
-async fn converse<A: App>(
-    stream: TcpStream,
-    app: Arc<A>,
-    idle_close: Option<Duration>,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+async fn converse<A: App>(stream: TcpStream, app: Arc<A>, idle_close: Option<Duration>, clock: Clock, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the connection ended before it began");
         return;

@@ -19,7 +19,7 @@ use chrono::NaiveDate;
 use indicatif::ProgressBar;
 use regua_domain::configuration::ConfigurationErrors;
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
-use regua_telemetry::environment::Environment;
+use regua_telemetry::environment::{Environment, Problems};
 use regua_telemetry::logging;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,8 +27,8 @@ use std::time::Instant;
 use thiserror::Error;
 
 /// What isn't simulated, for whoever reads the table.
-pub const LEFT_OUT: &str = "left out: answers come at once and never fail, nobody is in service or opts out, what changes in the ERP changes at midnight, \
-     and every date of the ERP is of its own simulator";
+pub const LEFT_OUT: &str =
+    "left out: answers come at once and never fail, nobody is in service or opts out, and the ERP changes at midnight only";
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -61,6 +61,9 @@ pub enum SimulationError {
     /// What it says is wrong.
     #[error("{0}")]
     Wrong(ConfigurationErrors),
+    /// The environment is wrong.
+    #[error(transparent)]
+    Environment(#[from] Problems),
     /// There is nothing to simulate with.
     #[error("{0}: a simulation needs an integration and a source")]
     Incomplete(String),
@@ -89,7 +92,8 @@ fn play(options: &SimulateOptions) -> anyhow::Result<bool> {
         ("REGUA_LOG", environment.get("REGUA_LOG").unwrap_or_else(|| "error".into())),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()),
     ]);
-    let _logs = logging::init(Service::Regua.name(), &ServiceConfig::load(Service::Regua, Hosting::Embedded, &quiet)?)?;
+    let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &quiet).map_err(SimulationError::from)?;
+    let _logs = logging::init(Service::Regua.name(), &config)?;
     // One thread: only such a runtime's clock can be paused.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
     let report = runtime.block_on(days(options, began))?;

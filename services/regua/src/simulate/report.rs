@@ -64,7 +64,10 @@ impl Report {
         headings.extend(stages.iter().map(|stage| stage.erp_label().to_owned()));
         headings.push("sent".into());
         headings.extend(reasons.iter().map(|reason| format!("skipped: {reason}")));
-        headings.extend(["skipped: other", "failed", "in doubt", "waiting"].map(str::to_owned));
+        // What has no column is left out where there is nothing of it.
+        let has_other = total.skipped.len() > reasons.len();
+        headings.extend(has_other.then(|| "skipped: other".to_owned()));
+        headings.extend(["failed", "in doubt", "waiting"].map(str::to_owned));
         let cells = |tally: &Tally| -> Vec<i64> {
             let skipped = |reason: &&str| tally.skipped.get(*reason).copied().unwrap_or(0);
             let named: Vec<i64> = reasons.iter().map(skipped).collect();
@@ -72,7 +75,8 @@ impl Report {
             let mut cells: Vec<i64> = stages.iter().map(|stage| tally.sent.get(stage).copied().unwrap_or(0)).collect();
             cells.push(tally.sent.values().sum());
             cells.extend(named);
-            cells.extend([other, tally.failed.values().sum(), tally.in_doubt, tally.waiting]);
+            cells.extend(has_other.then_some(other));
+            cells.extend([tally.failed.values().sum(), tally.in_doubt, tally.waiting]);
             cells
         };
         let row = |names: [String; 2], tally: &Tally| names.into_iter().chain(cells(tally).iter().map(i64::to_string)).collect();

@@ -11,7 +11,7 @@ use regua_ledger::Ledger;
 use regua_ledger::conservation::compare;
 use regua_pipeline::Pipeline;
 use regua_simulators::opa::Sent;
-use regua_simulators::{IxcOptions, IxcSimulator, OpaOptions, OpaSimulator, OpaStats};
+use regua_simulators::{IxcOptions, IxcSimulator, OpaOptions, OpaSimulator};
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
 use regua_telemetry::health::Health;
@@ -56,14 +56,15 @@ impl Simulation {
     pub async fn set(options: &SimulateOptions) -> anyhow::Result<Self> {
         regua_telemetry::install_tls_provider();
         let environment = environment(Environment::process().get("REGUA_TIMEZONE"));
-        let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment)?;
+        let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment).map_err(SimulationError::from)?;
         let (mut configuration, mut notes) = configuration(options, &config, &environment)?;
         let zone = configuration.window.zone;
         let clock = Window::business_hours(zone);
         let begins_at = clock.start_of_day(options.from);
         let opa = opa(options, &configuration, begins_at).await?;
         let customers = options.customers.into();
-        let ixc = IxcOptions { seed: options.seed, customers, today: options.from, due_offsets: Vec::new(), ..IxcOptions::default() };
+        let ixc =
+            IxcOptions { seed: options.seed, customers, today: options.from, due_offsets: Vec::new(), ..IxcOptions::default() };
         let ixc = IxcSimulator::start(ixc).await?;
         notes.extend(connect(&mut configuration, &opa, &ixc)?);
         let environment = Environment::with([
@@ -128,14 +129,9 @@ impl Simulation {
         self.opa.log()?.collect()
     }
 
-    /// What the provider counted.
-    pub fn provider_stats(&self) -> OpaStats {
-        self.opa.stats()
-    }
-
-    /// The ledger, for who wants to look, or to break something and see it judged.
-    pub const fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// The provider, for who wants to look, or to break something and see it judged.
+    pub const fn provider(&self) -> &OpaSimulator {
+        &self.opa
     }
 
     /// Ends services and simulators.
@@ -191,11 +187,17 @@ fn configuration(
     if configuration.integrations.is_empty() || configuration.sources.is_empty() {
         return Err(SimulationError::Incomplete(name));
     }
-    Ok((configuration, notes.iter().map(|note| format!("{name}:{}: {}: {}", note.line, note.field, note.text)).collect()))
+    // Addresses are replaced anyway.
+    let notes = notes.iter().filter(|note| !note.field.contains("url"));
+    Ok((configuration, notes.map(|note| format!("{name}:{}: {}: {}", note.line, note.field, note.text)).collect()))
 }
 
 /// The provider's platform: it refuses what is faster than the channels' limits, or than two messages to one phone may follow on each other.
-async fn opa(options: &SimulateOptions, configuration: &Configuration, begins_at: DateTime<Utc>) -> std::io::Result<OpaSimulator> {
+async fn opa(
+    options: &SimulateOptions,
+    configuration: &Configuration,
+    begins_at: DateTime<Utc>,
+) -> std::io::Result<OpaSimulator> {
     let limits = configuration.channels.iter().map(|channel| channel.per_second.map(|limit| u32::from(limit.get())));
     OpaSimulator::start(OpaOptions {
         seed: options.seed,

@@ -60,7 +60,8 @@ async fn next_instant(
     let mut next = end.min(activity.next_at.filter(|at| *at > now).unwrap_or(end));
     for task in ledger.tasks().await? {
         let [minute, hour, day_of_month, month, day_of_week] = &task.fields;
-        let fire = Schedule::parse(minute, hour, day_of_month, month, day_of_week).ok().and_then(|it| it.next_after(task.zone, now));
+        let fire =
+            Schedule::parse(minute, hour, day_of_month, month, day_of_week).ok().and_then(|it| it.next_after(task.zone, now));
         next = next.min(fire.unwrap_or(end));
     }
     if activity.due > 0 {

@@ -6,7 +6,7 @@
 
 use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
 use crate::error::LedgerError;
-use crate::simulation::{Hold, HostClock};
+use crate::simulation::{HostClock, StandStill};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
@@ -42,7 +42,7 @@ pub struct Sqlite {
 pub struct Connection {
     role: Role,
     clock: HostClock,
-    _hold: Option<Hold>,
+    _time_stands: Option<StandStill>,
 }
 
 enum Role {
@@ -79,24 +79,24 @@ impl Sqlite {
             .statement_cache_capacity(STATEMENTS_CACHED)
             .row_buffer_size(ROWS_BUFFERED)
             .disable_statement_logging();
-        let hold = clock.hold();
+        let time_stands = clock.stand_still();
         let writer = SqliteConnection::connect_with(&options).await?;
-        drop(hold);
+        drop(time_stands);
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.clone());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let writer = Connection { role: Role::Writer(Box::new(writer)), clock, _hold: None };
+        let writer = Connection { role: Role::Writer(Box::new(writer)), clock, _time_stands: None };
         tokio::spawn(Actor { tx: Tx::Sqlite(writer), waiting }.run());
         Ok(Self { jobs, readers, clock })
     }
 
     pub(super) async fn read(&self) -> Result<Tx, LedgerError> {
-        let hold = self.clock.hold();
+        let time_stands = self.clock.stand_still();
         let role = Role::Reader(self.readers.acquire().await?);
-        Ok(Tx::Sqlite(Connection { role, clock: self.clock, _hold: hold }))
+        Ok(Tx::Sqlite(Connection { role, clock: self.clock, _time_stands: time_stands }))
     }
 
     pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>) -> Result<T, LedgerError> {
-        let _hold = self.clock.hold();
+        let _time_stands = self.clock.stand_still();
         let (reply, answer) = oneshot::channel();
         let job = Transaction { body, result: None, reply };
         self.jobs.send(Box::new(job)).await.map_err(|_| LedgerError::Closed)?;
