@@ -1,5 +1,6 @@
 //! `regua simulate`: the same days for the same seed, every rule kept on the clock that is moved, and nothing lost.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Timelike as _, Utc, Weekday};
 use chrono_tz::America::Sao_Paulo;
 use regua::demo::Verdict;

@@ -43,6 +43,7 @@ impl Tally {
     }
 
     /// What came since `before`; what is still on its way is not a difference.
+    #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
             decided: self.decided - before.decided,
