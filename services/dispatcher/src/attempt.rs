@@ -21,8 +21,8 @@ use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::{Counter, Metrics};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 /// An open attempt, with all that its message needs.
 pub struct Order {
@@ -124,7 +124,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     tokio::select! {
         biased;
         () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown"),
-        () = tokio::time::sleep_until(slot.into()) => {}
+        () = tokio::time::sleep_until(slot) => {}
     }
     if order.started.is_paced && Instant::now().saturating_duration_since(slot) > LATE_MAX {
         return give_back(&dispatcher, order, &finisher, "late");

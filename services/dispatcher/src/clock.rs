@@ -4,7 +4,8 @@ use crate::Dispatcher;
 use chrono::{DateTime, Utc};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// How long a sample counts: long enough to hold a fast answer, short enough to follow a drifting clock.
 const SAMPLE_AGE_MAX: Duration = Duration::from_mins(1);
@@ -117,6 +118,7 @@ impl Latencies {
 /// Asks the ledger for the time again and again, so that the offset follows both clocks.
 pub async fn keep_sampling(dispatcher: Arc<Dispatcher>) {
     let mut every = tokio::time::interval(SAMPLE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         if let Ok(now) = dispatcher.pipeline.ledger.now().await {

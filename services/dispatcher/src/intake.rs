@@ -8,9 +8,10 @@ use regua_domain::ids::{ChannelId, MessageId};
 use regua_telemetry::logging::Chain;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 /// Hints that are looked up at once.
 const BATCH_MAX: usize = 256;

@@ -19,9 +19,10 @@ use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// The shortest wait between two starts that got no slot.
 const NAP_MIN: Duration = Duration::from_millis(1);

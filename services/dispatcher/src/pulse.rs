@@ -3,7 +3,7 @@
 use crate::config::{BRAKE_AFTER, BRAKE_FROM, FAILURES_IN_A_ROW_MAX};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// How the provider answers on one channel.
 pub struct Pulse {

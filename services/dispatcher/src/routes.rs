@@ -42,6 +42,7 @@ impl Routes {
 /// Reads the routes again and again. An integration whose token is missing stops alone: its channels have no way, and `/readyz` says why.
 pub async fn keep_fresh(dispatcher: Arc<Dispatcher>) {
     let mut every = tokio::time::interval(FRESH_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         match look(&dispatcher).await {

@@ -6,6 +6,7 @@ use crate::check::Part;
 use crate::commands::{self, Outcome, PlaceArgs};
 use crate::demo::{self, DemoOptions};
 use crate::output::Format;
+use crate::simulate::{self, SimulateOptions};
 use crate::up;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -29,6 +30,8 @@ enum Command {
     Up,
     /// A whole day on simulators: customers, invoices, notices, and a table that adds up
     Demo(DemoArgs),
+    /// Many days in seconds, on simulators and a clock of its own: what would be sent each day, by stage, and what not, and why
+    Simulate(SimulateArgs),
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -136,6 +139,32 @@ struct DemoArgs {
     /// Keep the ledger and the configuration file in this folder
     #[arg(long)]
     keep: Option<PathBuf>,
+}
+
+/// Runs the services themselves with a ledger in memory, over simulators of Opa! Suite and IXC, on one clock that is moved: every limit, window,
+/// schedule, budget and expiry holds as it would. Left out: answers come at once and never fail, nobody is in service or opts out, and what
+/// changes in the ERP changes at midnight. The exit status is 1 if runs, messages and provider don't add up.
+#[derive(Debug, Args)]
+struct SimulateArgs {
+    /// How many days, at most ten years
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3660))]
+    days: u32,
+    /// Customers of the simulated provider
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    customers: u32,
+    /// The same seed gives the same days
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The first day; a Tuesday in November 2026 if left out
+    #[arg(long)]
+    from: Option<NaiveDate>,
+    /// Another configuration than ops/examples/demo.toml. Its addresses and tokens give way to the simulators', which take any channel and
+    /// template; of its sources the first is simulated
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// One JSON object per day, then one for all of them
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -387,6 +416,14 @@ pub fn main() -> ExitCode {
             json: args.json,
             keep: args.keep,
         }),
+        Command::Simulate(args) => simulate::main(&SimulateOptions {
+            days: args.days,
+            customers: args.customers,
+            seed: args.seed,
+            from: args.from.unwrap_or_else(demo::business_tuesday),
+            config: args.config,
+            json: args.json,
+        }),
         Command::Phone { numbers } => report(commands::phone(&numbers)),
         Command::Schedule(ScheduleCommand::Next { schedule, zone, from, count }) => {
             report(Ok(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count)))
@@ -470,7 +507,9 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         }
         Command::OptOut(OptOutCommand::List(json)) => session.opt_out_list(json.format()).await,
         Command::Hold(command) => hold::run(session, command).await,
-        Command::Up | Command::Demo(_) | Command::Phone { .. } | Command::Schedule(_) => unreachable!("done without a ledger"),
+        Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
+            unreachable!("done without a ledger")
+        }
     }
 }
 

@@ -10,5 +10,6 @@ mod operator;
 mod opt_out_file;
 mod opt_outs;
 mod output;
+pub mod simulate;
 mod status_page;
 mod up;

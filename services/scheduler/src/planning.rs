@@ -9,7 +9,8 @@ use regua_ledger::tasks::Task;
 use regua_pipeline::Pipeline;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A run that nobody took gets its tick again after this.
 const TICK_AGAIN: Duration = Duration::from_secs(5);

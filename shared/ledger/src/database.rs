@@ -56,6 +56,11 @@ impl Database {
         }
     }
 
+    /// A new SQLite database in memory whose clock is the simulation's.
+    pub(crate) async fn in_memory(clock: crate::simulation::HostClock) -> Result<Self, LedgerError> {
+        sqlite::Sqlite::in_memory(clock).await.map(Self::Sqlite)
+    }
+
     /// Runs `body` in one write transaction: repeated after deadlocks and busy databases, committed, then returned.
     ///
     /// # Errors
@@ -169,7 +174,10 @@ impl Tx {
 
     /// The parameter of `(clock …)`: what this host adds to the ledger's clock. Nothing but on SQLite, whose clock is the one process's.
     pub(crate) fn host_clock(&self) -> Value {
-        Value::Int(if matches!(self, Self::Sqlite(_)) { Utc::now().timestamp_micros() } else { 0 })
+        Value::Int(match self {
+            Self::Postgres(_) => 0,
+            Self::Sqlite(connection) => connection.clock().now().timestamp_micros(),
+        })
     }
 }
 

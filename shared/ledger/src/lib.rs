@@ -27,6 +27,7 @@ pub mod release;
 mod rivals;
 pub mod runs;
 pub mod settings;
+pub mod simulation;
 mod snapshot;
 pub mod start;
 pub mod stops;

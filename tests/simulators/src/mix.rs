@@ -2,6 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The finaliser of SplitMix64: a bijection, so different inputs never meet.
@@ -38,5 +41,22 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Microseconds since 1970, of this host's clock.
 pub(crate) fn now_us() -> i64 {
-    chrono::Utc::now().timestamp_micros()
+    Utc::now().timestamp_micros()
+}
+
+/// What a simulator takes the time from: the host, or tokio's clock, from an instant on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Option<(DateTime<Utc>, Instant)>);
+
+impl Clock {
+    /// The host's if there is no instant to begin with.
+    pub fn new(begins_at: Option<DateTime<Utc>>) -> Self {
+        Self(begins_at.map(|at| (at, Instant::now())))
+    }
+
+    /// Microseconds since 1970.
+    pub fn now_us(&self) -> i64 {
+        let Some((began_at, since)) = self.0 else { return now_us() };
+        began_at.timestamp_micros().saturating_add(i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX))
+    }
 }

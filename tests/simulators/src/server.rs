@@ -25,7 +25,7 @@ use crate::body::{Abort, Body};
 use crate::connection::{Connection, ConnectionState};
 use crate::exchange::{Answer, Payload, Request, admin_json};
 use crate::faults::{Fault, Faults, Strike};
-use crate::mix::now_us;
+use crate::mix::Clock;
 use crate::spill::LogBytes;
 use crate::tally::Tally;
 
@@ -66,12 +66,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds and serves. `idle_close` ends keep-alive connections that idle so long.
-    pub async fn start<A: App>(listen: SocketAddr, app: Arc<A>, idle_close: Option<Duration>) -> io::Result<Self> {
+    /// Binds and serves. `idle_close` ends keep-alive connections that idle so long; `clock` says when requests came.
+    pub async fn start<A: App>(listen: SocketAddr, app: Arc<A>, idle_close: Option<Duration>, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let accepting = tokio::spawn(accept(listener, app, idle_close, stop.clone()));
+        let accepting = tokio::spawn(accept(listener, app, idle_close, clock, stop.clone()));
         Ok(Self { address, stop, accepting })
     }
 
@@ -94,7 +94,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept<A: App>(listener: TcpListener, app: Arc<A>, idle_close: Option<Duration>, stop: CancellationToken) {
+async fn accept<A: App>(listener: TcpListener, app: Arc<A>, idle_close: Option<Duration>, clock: Clock, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -103,7 +103,7 @@ async fn accept<A: App>(listener: TcpListener, app: Arc<A>, idle_close: Option<D
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(converse(stream, Arc::clone(&app), idle_close, stop.clone()));
+                connections.spawn(converse(stream, Arc::clone(&app), idle_close, clock, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -115,14 +115,14 @@ async fn accept<A: App>(listener: TcpListener, app: Arc<A>, idle_close: Option<D
     connections.wait().await;
 }
 
-async fn converse<A: App>(stream: TcpStream, app: Arc<A>, idle_close: Option<Duration>, stop: CancellationToken) {
+async fn converse<A: App>(stream: TcpStream, app: Arc<A>, idle_close: Option<Duration>, clock: Clock, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the connection ended before it began");
         return;
     }
     let state = Arc::new(ConnectionState::new());
     let io = Connection::new(stream, Arc::clone(&state), Arc::clone(app.faults()), idle_close);
-    let service = service_fn(move |request| serve(Arc::clone(&app), Arc::clone(&state), request));
+    let service = service_fn(move |request| serve(Arc::clone(&app), Arc::clone(&state), clock, request));
     let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -142,6 +142,7 @@ async fn converse<A: App>(stream: TcpStream, app: Arc<A>, idle_close: Option<Dur
 async fn serve<A: App>(
     app: Arc<A>,
     connection: Arc<ConnectionState>,
+    clock: Clock,
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Body>, Abort> {
     let (head, body) = request.into_parts();
@@ -151,7 +152,7 @@ async fn serve<A: App>(
         path: head.uri.path().to_owned(),
         headers: head.headers,
         body,
-        received_at_us: now_us(),
+        received_at_us: clock.now_us(),
         replaced_by: None,
     };
     if request.path.starts_with(ADMIN) {

@@ -5,6 +5,7 @@ mod report;
 mod stage_set;
 
 pub use report::{Report, Verdict};
+pub(crate) use stage_set::{CONFIGURATION, messages_taken};
 pub use stage_set::{Demo, DemoError};
 
 use crate::output::Format;

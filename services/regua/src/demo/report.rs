@@ -25,6 +25,16 @@ impl Verdict {
     pub fn conserved(&self) -> bool {
         self.violations.is_empty() && self.unfinished == 0
     }
+
+    /// Says on standard error what doesn't hold.
+    pub fn tell(&self) {
+        for violation in self.violations.iter().take(VIOLATIONS_TOLD) {
+            eprintln!("NOT CONSERVED: {violation}");
+        }
+        if self.unfinished > 0 {
+            eprintln!("NOT FINISHED: {} messages are still on their way", self.unfinished);
+        }
+    }
 }
 
 /// The day in numbers.
@@ -51,12 +61,7 @@ impl Report {
             Format::Json => output::line(self.json()),
             Format::Human => output::line(self.text().trim_end()),
         }
-        for violation in self.verdict.violations.iter().take(VIOLATIONS_TOLD) {
-            eprintln!("NOT CONSERVED: {violation}");
-        }
-        if self.verdict.unfinished > 0 {
-            eprintln!("NOT FINISHED: {} messages are still on their way", self.verdict.unfinished);
-        }
+        self.verdict.tell();
     }
 
     /// The object of `--json`, as interface.md names its members.

@@ -25,8 +25,8 @@ use tempfile::TempDir;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
-/// The file that a demo applies, and that compose's demo profile mounts.
-const CONFIGURATION: &str = include_str!("../../../../ops/examples/demo.toml");
+/// The file that a demo applies, that compose's demo profile mounts, and that a simulation goes by.
+pub(crate) const CONFIGURATION: &str = include_str!("../../../../ops/examples/demo.toml");
 /// The hour at which a demo begins.
 const TEN: NaiveTime = NaiveTime::from_hms_opt(10, 0, 0).expect("an hour of the day");
 /// The stages of the demo's file, as days that the simulated provider's titles are due around.
@@ -117,13 +117,8 @@ impl Demo {
     /// Compares what the runs say, what the messages are, and what the provider took (invariant 2).
     pub async fn judge(&self) -> anyhow::Result<Report> {
         let ledger = self.pipeline.ledger.conservation().await?;
-        let mut unreadable = 0;
-        let log = self.opa.log()?.filter_map(|entry| entry.map_err(|_| unreadable += 1).ok());
-        let ids: Vec<Option<MessageId>> =
-            log.map(|sent| sent.metadata.get("message").and_then(|id| id.as_str()).and_then(|id| id.parse().ok())).collect();
-        anyhow::ensure!(unreadable == 0, "the simulator's log has {unreadable} unreadable lines");
         let stats = self.opa.stats();
-        let violations = compare(&ledger, ids.into_iter());
+        let violations = compare(&ledger, messages_taken(&self.opa)?.into_iter());
         let live = ledger.counts.live();
         Ok(Report {
             counts: ledger.counts,
@@ -158,6 +153,18 @@ impl Demo {
         self.ixc.shutdown().await;
         Ok(())
     }
+}
+
+/// The messages that the provider took, one per request; `None` for a request that names none.
+///
+/// # Errors
+/// The simulator's log can't be read.
+pub fn messages_taken(opa: &OpaSimulator) -> anyhow::Result<Vec<Option<MessageId>>> {
+    let mut unreadable = 0;
+    let log = opa.log()?.filter_map(|entry| entry.map_err(|_| unreadable += 1).ok());
+    let ids = log.map(|sent| sent.metadata.get("message").and_then(|id| id.as_str()).and_then(|id| id.parse().ok())).collect();
+    anyhow::ensure!(unreadable == 0, "the simulator's log has {unreadable} unreadable lines");
+    Ok(ids)
 }
 
 /// The demo's folder: a temporary one, or the one to keep, which must not hold another ledger.

@@ -6,6 +6,7 @@
 
 use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
 use crate::error::LedgerError;
+use crate::simulation::{HostClock, StandStill};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
@@ -34,13 +35,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Sqlite {
     jobs: mpsc::Sender<Box<dyn Job>>,
     readers: SqlitePool,
+    clock: HostClock,
 }
 
-/// The write connection, or a reader's.
-pub enum Connection {
-    /// The one that writes.
+/// A connection, with the clock that its statements go by.
+pub struct Connection {
+    role: Role,
+    clock: HostClock,
+    _time_stands: Option<StandStill>,
+}
+
+enum Role {
     Writer(Box<SqliteConnection>),
-    /// One that only reads.
     Reader(PoolConnection<sqlx::Sqlite>),
 }
 
@@ -51,24 +57,46 @@ impl Sqlite {
             .map_err(|_| LedgerError::Url { expected: "sqlite://path/to/regua.db" })?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(SqliteSynchronous::Full);
+        Self::connect(options, HostClock::Host).await
+    }
+
+    /// A new database in memory, for a simulation: SQLite's own memory file system lets the writer and the readers share it.
+    pub(super) async fn in_memory(clock: HostClock) -> Result<Self, LedgerError> {
+        let options = SqliteConnectOptions::new()
+            .filename(format!("/regua-{}", crate::new_id()))
+            .vfs("memdb")
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Memory)
+            .synchronous(SqliteSynchronous::Off);
+        Self::connect(options, clock).await
+    }
+
+    async fn connect(options: SqliteConnectOptions, clock: HostClock) -> Result<Self, LedgerError> {
+        let options = options
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(STATEMENTS_CACHED)
             .row_buffer_size(ROWS_BUFFERED)
             .disable_statement_logging();
+        let time_stands = clock.stand_still();
         let writer = SqliteConnection::connect_with(&options).await?;
+        drop(time_stands);
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.clone());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(Actor { tx: Tx::Sqlite(Connection::Writer(Box::new(writer))), waiting }.run());
-        Ok(Self { jobs, readers })
+        let writer = Connection { role: Role::Writer(Box::new(writer)), clock, _time_stands: None };
+        tokio::spawn(Actor { tx: Tx::Sqlite(writer), waiting }.run());
+        Ok(Self { jobs, readers, clock })
     }
 
     pub(super) async fn read(&self) -> Result<Tx, LedgerError> {
-        Ok(Tx::Sqlite(Connection::Reader(self.readers.acquire().await?)))
+        let time_stands = self.clock.stand_still();
+        let role = Role::Reader(self.readers.acquire().await?);
+        Ok(Tx::Sqlite(Connection { role, clock: self.clock, _time_stands: time_stands }))
     }
 
     pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>) -> Result<T, LedgerError> {
+        let _time_stands = self.clock.stand_still();
         let (reply, answer) = oneshot::channel();
         let job = Transaction { body, result: None, reply };
         self.jobs.send(Box::new(job)).await.map_err(|_| LedgerError::Closed)?;
@@ -216,10 +244,15 @@ impl Actor {
 
 impl Connection {
     fn inner(&mut self) -> &mut SqliteConnection {
-        match self {
-            Self::Writer(connection) => connection,
-            Self::Reader(connection) => connection,
+        match &mut self.role {
+            Role::Writer(connection) => connection,
+            Role::Reader(connection) => connection,
         }
+    }
+
+    /// The clock of the one process.
+    pub(super) const fn clock(&self) -> HostClock {
+        self.clock
     }
 
     pub(super) async fn fetch(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {

@@ -13,4 +13,5 @@ mod import;
 mod policies;
 mod separate;
 mod shutdown;
+mod simulate;
 mod trouble;

@@ -60,6 +60,7 @@ async fn main() -> anyhow::Result<()> {
         in_service_share: arguments.in_service,
         daily_limit: arguments.daily_limit,
         idle_close: arguments.idle_close_ms.map(Duration::from_millis),
+        ..OpaOptions::default()
     })
     .await?;
     run_until_terminated(&simulator.url()).await?;

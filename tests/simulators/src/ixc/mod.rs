@@ -26,6 +26,7 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{Fault, InvalidFault};
+use crate::mix::Clock;
 use crate::server::Server;
 use crate::spill::LogReader;
 use app::IxcApp;
@@ -141,7 +142,7 @@ impl IxcSimulator {
         }
         let (listen, idle_close) = (options.listen, options.idle_close);
         let app = Arc::new(IxcApp::new(options)?);
-        let server = Server::start(listen, Arc::clone(&app), idle_close).await?;
+        let server = Server::start(listen, Arc::clone(&app), idle_close, Clock::new(None)).await?;
         Ok(Self { app, server })
     }
 

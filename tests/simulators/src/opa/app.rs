@@ -48,7 +48,7 @@ struct Memory {
     /// Phones of which someone said whether they are in service; the others are drawn.
     in_service: HashMap<String, bool>,
     /// Messages of each channel on its last day of sending: (day, count).
-    sent_on_day: HashMap<&'static str, (i64, u64)>,
+    sent_on_day: HashMap<String, (i64, u64)>,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +150,7 @@ impl OpaApp {
     }
 
     fn send(&self, request: &Request) -> Answer {
-        let order = if is_json(request) { order::read(&request.body) } else { Err(Refusal::NotJson) };
+        let order = if is_json(request) { order::read(&request.body, self.options.any_ids) } else { Err(Refusal::NotJson) };
         match order.and_then(|order| self.accept(order, request)) {
             // Contracts §1.5: the success body.
             Ok(id) => success(&json!({ "message": "Template message successfully sent.", "messageSentId": id })),
@@ -168,7 +168,7 @@ impl OpaApp {
         if !order.allow_in_service && self.in_service(&memory, &order.phone) {
             return Err(Refusal::InService);
         }
-        if self.options.per_second.is_some_and(|limit| !memory.throughput.allows(order.channel.id, limit, at_us)) {
+        if self.options.per_second.is_some_and(|limit| !memory.throughput.allows(&order.channel, limit, at_us)) {
             return Err(Refusal::Throughput);
         }
         if self.options.pair_interval.is_some_and(|interval| !memory.pairs.allows(&order.phone, interval, at_us)) {
@@ -182,8 +182,8 @@ impl OpaApp {
             at_us,
             answered: request.replaced_by.unwrap_or("200").to_owned(),
             phone: order.phone,
-            channel: order.channel.id.to_owned(),
-            template: order.template.id.to_owned(),
+            channel: order.channel,
+            template: order.template,
             variaveis: order.variables,
             metadata: order.metadata,
             message_sent_id: id.clone(),
@@ -192,7 +192,7 @@ impl OpaApp {
             tracing::error!(%error, "the log could not be written");
             return Err(Refusal::LogFailed);
         }
-        memory.remember(order.channel.id, &sent, message, &self.options);
+        memory.remember(&sent, message, &self.options);
         Ok(id)
     }
 
@@ -205,7 +205,7 @@ impl OpaApp {
 }
 
 impl Memory {
-    fn remember(&mut self, channel: &'static str, sent: &Sent, message: Option<u128>, options: &OpaOptions) {
+    fn remember(&mut self, sent: &Sent, message: Option<u128>, options: &OpaOptions) {
         self.accepted += 1;
         match message {
             Some(message) => {
@@ -214,13 +214,13 @@ impl Memory {
             None => self.without_message += 1,
         }
         if options.per_second.is_some() {
-            self.throughput.accepted(channel, sent.at_us);
+            self.throughput.accepted(&sent.channel, sent.at_us);
         }
         if options.pair_interval.is_some() {
             self.pairs.accepted(&sent.phone, sent.at_us);
         }
         let today = sent.at_us.div_euclid(DAY_US);
-        let on_day = self.sent_on_day.entry(channel).or_insert((today, 0));
+        let on_day = self.sent_on_day.entry(sent.channel.clone()).or_insert((today, 0));
         if on_day.0 != today {
             *on_day = (today, 0);
         }

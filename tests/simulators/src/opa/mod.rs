@@ -13,10 +13,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::faults::{Fault, InvalidFault};
+use crate::mix::Clock;
 use crate::server::Server;
 use crate::spill::LogReader;
 use app::OpaApp;
@@ -40,6 +42,10 @@ pub struct OpaOptions {
     pub daily_limit: Option<u64>,
     /// Closes keep-alive connections that idle so long. `None`: never.
     pub idle_close: Option<Duration>,
+    /// Takes every channel and template, with any number of variables, as if the base had them. Else only those of [`catalogue`].
+    pub any_ids: bool,
+    /// What its clock reads at the start, to go on with tokio's clock, which a simulation moves. `None`: this host's clock.
+    pub begins_at: Option<DateTime<Utc>>,
 }
 
 impl Default for OpaOptions {
@@ -53,6 +59,8 @@ impl Default for OpaOptions {
             in_service_share: 0.0,
             daily_limit: None,
             idle_close: None,
+            any_ids: false,
+            begins_at: None,
         }
     }
 }
@@ -109,9 +117,9 @@ impl OpaSimulator {
     /// # Errors
     /// The address can't be bound, or the log's temporary file can't be created.
     pub async fn start(options: OpaOptions) -> io::Result<Self> {
-        let (listen, idle_close) = (options.listen, options.idle_close);
+        let (listen, idle_close, clock) = (options.listen, options.idle_close, Clock::new(options.begins_at));
         let app = Arc::new(OpaApp::new(options)?);
-        let server = Server::start(listen, Arc::clone(&app), idle_close).await?;
+        let server = Server::start(listen, Arc::clone(&app), idle_close, clock).await?;
         Ok(Self { app, server })
     }
 

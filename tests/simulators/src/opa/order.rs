@@ -10,8 +10,10 @@ use crate::exchange::Answer;
 #[derive(Debug)]
 pub(crate) struct Order {
     pub phone: String,
-    pub channel: &'static Channel,
-    pub template: &'static Template,
+    /// The channel's id.
+    pub channel: String,
+    /// The template's id.
+    pub template: String,
     pub variables: Vec<String>,
     pub allow_in_service: bool,
     pub metadata: Value,
@@ -105,11 +107,12 @@ pub(crate) fn described_error(status: StatusCode, text: &str) -> Answer {
     Answer::json(status, &body)
 }
 
-/// Reads a send. `template.midiaAlternativa` and other optional members are accepted and ignored.
+/// Reads a send. `template.midiaAlternativa` and other optional members are accepted and ignored. With `any_ids` the base has every channel
+/// and every template.
 ///
 /// # Errors
 /// The first rule that the body breaks, in the order of contracts §1.5.
-pub(crate) fn read(body: &[u8]) -> Result<Order, Refusal> {
+pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::NotJson)?;
     let phone = text(&body["contato"]["canalCliente"], "contato.canalCliente")?;
     let template = text(&body["template"]["_id"], "template._id")?;
@@ -117,22 +120,28 @@ pub(crate) fn read(body: &[u8]) -> Result<Order, Refusal> {
     if !is_international(phone) {
         return Err(Refusal::PhoneFormat);
     }
+    let placeholders = if any_ids { None } else { Some(placeholders(channel, template)?) };
+    let variables = variables(&body["template"]["variaveis"], placeholders)?;
+    Ok(Order {
+        phone: phone.to_owned(),
+        channel: channel.to_owned(),
+        template: template.to_owned(),
+        variables,
+        // Contracts §1.5: the default refuses contacts in service.
+        allow_in_service: body["allowSendingToStartedCustomerService"] == Value::Bool(true),
+        metadata: body["metadata"].clone(),
+    })
+}
+
+/// How many values a template takes that goes through a channel.
+fn placeholders(channel: &str, template: &str) -> Result<usize, Refusal> {
     let channel = Channel::find(channel).ok_or(Refusal::UnknownChannel)?;
     let template = Template::find(template).ok_or(Refusal::UnknownTemplate)?;
     // What a switched-off or non-WhatsApp channel answers is not in the contracts: the simulator's choice.
     if !(channel.active && channel.is_whatsapp()) {
         return Err(Refusal::ChannelCannotSend);
     }
-    let variables = variables(&body["template"]["variaveis"], template)?;
-    Ok(Order {
-        phone: phone.to_owned(),
-        channel,
-        template,
-        variables,
-        // Contracts §1.5: the default refuses contacts in service.
-        allow_in_service: body["allowSendingToStartedCustomerService"] == Value::Bool(true),
-        metadata: body["metadata"].clone(),
-    })
+    Ok(template.placeholders())
 }
 
 fn text<'v>(value: &'v Value, member: &'static str) -> Result<&'v str, Refusal> {
@@ -145,14 +154,13 @@ fn is_international(phone: &str) -> bool {
 }
 
 /// The positional values. The object form of payment templates (contracts §1.5) fits none of this base's templates.
-fn variables(value: &Value, template: &Template) -> Result<Vec<String>, Refusal> {
-    let expected = template.placeholders();
+fn variables(value: &Value, expected: Option<usize>) -> Result<Vec<String>, Refusal> {
     let values = match value {
         Value::Null => &[],
         Value::Array(values) => values.as_slice(),
         _ => return Err(Refusal::Missing("template.variaveis as an array of texts")),
     };
-    if values.len() != expected {
+    if let Some(expected) = expected.filter(|expected| *expected != values.len()) {
         return Err(Refusal::VariableCount { expected, given: values.len() });
     }
     let texts: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
@@ -185,7 +193,7 @@ mod tests {
     fn check(path: &str, value: Value, expected: Option<Refusal>) {
         let mut body = body();
         *body.pointer_mut(path).expect("the path exists") = value;
-        assert_eq!(read(body.to_string().as_bytes()).err(), expected, "{path}");
+        assert_eq!(read(body.to_string().as_bytes(), false).err(), expected, "{path}");
     }
 
     #[test]
@@ -208,5 +216,15 @@ mod tests {
         }
         check("/template/variaveis/1", json!("a   b"), None);
         check("/template/variaveis/1", json!(" "), Some(Refusal::VariableEmpty));
+    }
+
+    #[test]
+    fn a_base_with_any_ids_refuses_no_channel_or_template_but_still_what_is_wrong_by_itself() {
+        let mut body = body();
+        body["canal"] = json!("64f1c0de0a1b2c3d4e5fffff");
+        body["template"] = json!({ "_id": "64f1c0de0a1b2c3d4e5ffffe", "variaveis": ["a", "b", "c", "d"] });
+        assert!(read(body.to_string().as_bytes(), true).is_ok());
+        body["template"]["variaveis"][0] = json!(" ");
+        assert_eq!(read(body.to_string().as_bytes(), true).err(), Some(Refusal::VariableEmpty));
     }
 }

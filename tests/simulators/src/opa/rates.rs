@@ -8,21 +8,21 @@ const SECOND_US: i64 = 1_000_000;
 /// Messages per second of one channel, over a sliding window.
 #[derive(Debug, Default)]
 pub(crate) struct Throughput {
-    recent: HashMap<&'static str, VecDeque<i64>>,
+    recent: HashMap<String, VecDeque<i64>>,
 }
 
 impl Throughput {
     /// Whether `channel` may send at `at_us`: fewer than `per_second` were accepted in the second that ends there.
-    pub fn allows(&mut self, channel: &'static str, per_second: u32, at_us: i64) -> bool {
-        let recent = self.recent.entry(channel).or_default();
+    pub fn allows(&mut self, channel: &str, per_second: u32, at_us: i64) -> bool {
+        let Some(recent) = self.recent.get_mut(channel) else { return per_second > 0 };
         while recent.front().is_some_and(|accepted| *accepted <= at_us - SECOND_US) {
             recent.pop_front();
         }
         recent.len() < usize::try_from(per_second).unwrap_or(usize::MAX)
     }
 
-    pub fn accepted(&mut self, channel: &'static str, at_us: i64) {
-        self.recent.entry(channel).or_default().push_back(at_us);
+    pub fn accepted(&mut self, channel: &str, at_us: i64) {
+        self.recent.entry(channel.to_owned()).or_default().push_back(at_us);
     }
 }
 
