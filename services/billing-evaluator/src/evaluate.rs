@@ -25,7 +25,8 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
     let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|source| source.id);
-    let evaluation = Evaluation { ledger, leased, policies: &plans, today, settings: &settings, due };
+    let with_totals = plans.iter().flat_map(|plan| &plan.stages).any(|stage| stage.notice.needs_totals());
+    let evaluation = Evaluation { ledger, leased, policies: &plans, today, settings: &settings, with_totals, due };
     for source in sources {
         let resume = leased.cursor.as_ref();
         if resume.is_some_and(|cursor| cursor.source_id > source.id) {
@@ -43,6 +44,8 @@ struct Evaluation<'a> {
     policies: &'a [PolicyPlan],
     today: NaiveDate,
     settings: &'a Settings,
+    /// Whether a notice says what customers owe in all.
+    with_totals: bool,
     due: (NaiveDate, NaiveDate),
 }
 
@@ -77,10 +80,13 @@ impl Evaluation<'_> {
     async fn page(&self, source: &Source, after: Option<Cursor>) -> Result<Option<Page>, LedgerError> {
         let limit = self.ledger.evaluation_page();
         let now = self.ledger.now().await?;
-        let candidates = self.ledger.candidates(source.id, self.due, now - source.max_age, after.as_ref(), limit).await?;
+        let looked_at_after = now - source.max_age;
+        let candidates =
+            self.ledger.candidates(source.id, self.due, looked_at_after, after.as_ref(), limit, self.with_totals).await?;
         let Some(last) = candidates.last() else { return Ok(None) };
         let days_between_stages = self.settings.caps.days_between_stages;
-        let day = Day { today: self.today, now, times: self.settings.times(), days_between_stages };
+        let provider = &self.settings.provider;
+        let day = Day { today: self.today, now, times: self.settings.times(), provider, days_between_stages };
         let (mut messages, mut no_policy) = (Vec::new(), 0);
         for some in candidates.chunks(DECIDED_AT_ONCE) {
             for candidate in some {
@@ -104,8 +110,8 @@ impl Evaluation<'_> {
     }
 
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
-        let Candidate { invoice, customer, known } = candidate;
-        let decided = decide(policy, invoice, customer.as_ref(), known, day).ok()?;
+        let Candidate { invoice, customer, known, totals } = candidate;
+        let decided = decide(policy, invoice, customer.as_ref(), known, *totals, day).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

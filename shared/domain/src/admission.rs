@@ -5,9 +5,11 @@
 use crate::decide::{NextStage, still_called_for};
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
+use crate::provider::Provider;
 use crate::render::{NoticePlan, Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
+use crate::variables::{Circumstances, Totals};
 use crate::window::{WeekHours, WindowState};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -47,6 +49,8 @@ pub struct Snapshot {
     pub invoice: Option<Invoice>,
     /// Its customer in the mirror.
     pub customer: Option<Customer>,
+    /// What the customer owes in all, where the notice says it.
+    pub totals: Option<Totals>,
     /// Its stage's notice, if policy and stage are still switched on.
     pub notice: Option<NoticePlan>,
     /// The hours of its stage or policy, where these aren't those of the recipient's place.
@@ -146,6 +150,8 @@ pub struct Budget {
 pub struct Rules<'a> {
     /// When messages may be sent.
     pub times: SendingTimes<'a>,
+    /// Who sends.
+    pub provider: &'a Provider,
     /// Messages per person and day.
     pub per_day: u32,
     /// How far ahead a slot must lie, so that it isn't past when the commit returns.
@@ -210,7 +216,7 @@ pub fn admit(
     if !due {
         return Verdict::NotWaiting;
     }
-    let text = match called_for(snapshot, rules.times, now) {
+    let text = match called_for(snapshot, rules.times, rules.provider, now) {
         Ok(text) => text,
         Err(why) => return Verdict::Skip { why },
     };
@@ -264,7 +270,12 @@ pub fn admit(
 ///
 /// # Errors
 /// The reason to skip it.
-pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
+pub fn called_for(
+    snapshot: &Snapshot,
+    times: SendingTimes<'_>,
+    provider: &Provider,
+    now: DateTime<Utc>,
+) -> Result<Rendered, SkipReason> {
     if snapshot.expires_at <= now {
         return Err(SkipReason::Expired);
     }
@@ -280,7 +291,8 @@ pub fn called_for(snapshot: &Snapshot, times: SendingTimes<'_>, now: DateTime<Ut
     if snapshot.opted_out {
         return Err(SkipReason::OptedOut);
     }
-    render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice)
+    let circumstances = Circumstances { today: times.date_at(now), provider, totals: snapshot.totals };
+    render(notice, snapshot.stage, snapshot.customer.as_ref(), invoice, circumstances)
 }
 
 fn held_back(

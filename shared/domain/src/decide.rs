@@ -4,9 +4,11 @@ use crate::ids::MessageId;
 use crate::message::{SkipReason, State};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
 use crate::policy::{ClosedDay, PolicyPlan, StagePlan};
+use crate::provider::Provider;
 use crate::render::{Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
+use crate::variables::{Circumstances, Totals};
 use crate::window::WeekHours;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
@@ -92,6 +94,8 @@ pub struct Day<'a> {
     pub now: DateTime<Utc>,
     /// When messages may leave.
     pub times: SendingTimes<'a>,
+    /// Who sends.
+    pub provider: &'a Provider,
     /// Days that lie at least between two messages about one invoice.
     pub days_between_stages: u16,
 }
@@ -102,6 +106,8 @@ pub struct Day<'a> {
 /// until [`CATCH_UP_DAYS`] after the first day on which it could be sent ([`DuePeriod`]). A message that is live or may have arrived bars its
 /// own stage and every earlier one.
 ///
+/// `totals` is what the customer owes in all, for notices that [say it](crate::render::NoticePlan::needs_totals).
+///
 /// # Errors
 /// Why nothing is to be written.
 pub fn decide<'a>(
@@ -109,6 +115,7 @@ pub fn decide<'a>(
     invoice: &Invoice,
     customer: Option<&Customer>,
     known: &[Known],
+    totals: Option<Totals>,
     on: Day<'a>,
 ) -> Result<Decided<'a>, NotDue> {
     if !invoice.is_open() {
@@ -122,7 +129,8 @@ pub fn decide<'a>(
     if let Some(known) = said {
         return Err(NotDue::Said { stage: known.stage, state: known.state });
     }
-    let text = render(&stage.notice, stage.stage, customer, invoice);
+    let circumstances = Circumstances { today: on.today, provider: on.provider, totals };
+    let text = render(&stage.notice, stage.stage, customer, invoice, circumstances);
     let revives = match of_this_due_date().find(|known| known.stage == stage.stage) {
         None => None,
         Some(before) => Some(revivable(before, &text).ok_or(NotDue::Ended {

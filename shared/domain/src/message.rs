@@ -190,6 +190,8 @@ names! {
         NoCustomer = "no_customer",
         /// A variable of the notice has no value for this invoice.
         MissingValue = "missing_value",
+        /// Its Pix code or digitable line can't be paid, or asks for another amount.
+        InvalidPaymentCode = "invalid_payment_code",
         /// The stage, its policy or its notice was switched off or removed.
         StageOff = "stage_off",
     }
@@ -209,6 +211,7 @@ impl SkipReason {
             | Self::NoValidPhone
             | Self::NoCustomer
             | Self::MissingValue
+            | Self::InvalidPaymentCode
             | Self::StageOff
             | Self::Capped
             | Self::Superseded

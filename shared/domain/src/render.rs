@@ -5,7 +5,7 @@ use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
 use crate::phone;
 use crate::stage::Stage;
-use crate::variables::{self, Entry, Facts};
+use crate::variables::{self, Circumstances, Entry, Facts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +22,13 @@ pub struct NoticePlan {
     pub template_id: String,
     /// Its variables in order.
     pub entries: Vec<Entry>,
+}
+
+impl NoticePlan {
+    /// Whether it says what a customer owes in all, which must be added up first.
+    pub fn needs_totals(&self) -> bool {
+        self.entries.iter().flat_map(Entry::variables).any(variables::Variable::is_total)
+    }
 }
 
 /// What will be sent, to the letter.
@@ -61,14 +68,21 @@ impl Rendered {
 /// Renders `notice` for one invoice at one stage.
 ///
 /// # Errors
-/// The reason why this customer can't get it: no customer, no part in collection, no valid phone, a variable without a value.
-pub fn render(notice: &NoticePlan, stage: Stage, customer: Option<&Customer>, invoice: &Invoice) -> Result<Rendered, SkipReason> {
+/// The reason why this customer can't get it: no customer, no part in collection, no valid phone, a variable without a value, a payment code
+/// that can't be paid.
+pub fn render(
+    notice: &NoticePlan,
+    stage: Stage,
+    customer: Option<&Customer>,
+    invoice: &Invoice,
+    circumstances: Circumstances<'_>,
+) -> Result<Rendered, SkipReason> {
     let customer = customer.ok_or(SkipReason::NoCustomer)?;
     if !customer.takes_part_in_collection || (stage == Stage::PreDue && !customer.takes_part_in_pre_due) {
         return Err(SkipReason::NotInCollection);
     }
     let phone = phone::choose(&customer.whatsapp, &customer.mobile_phone).map_err(|_| SkipReason::NoValidPhone)?;
-    let variables = variables::render(&notice.entries, &Facts { customer, invoice }).map_err(|_| SkipReason::MissingValue)?;
+    let variables = variables::render(&notice.entries, &Facts { customer, invoice, circumstances })?;
     Ok(Rendered {
         phone: phone.e164().to_owned(),
         phone_key: phone.key().as_str().to_owned(),

@@ -84,6 +84,7 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         expiry: configuration.expiry,
         approval: configuration.approval,
         price: configuration.price,
+        provider: configuration.provider.clone(),
     };
     let today = settings.times().date_at(now);
     settings::store(tx, &settings).await?;
@@ -425,6 +426,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         expiry: settings.expiry,
         approval: settings.approval,
         price: settings.price,
+        provider: settings.provider,
     })
 }
 

@@ -5,6 +5,7 @@ use crate::database::{Row, Tx, micros};
 use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
 use crate::runs::Cursor;
+use crate::totals::TotalsOf;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use regua_domain::decide::Known;
@@ -14,7 +15,7 @@ use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::{Stage, StageKind};
-use regua_domain::variables;
+use regua_domain::variables::{self, Totals};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Candidate {
     pub customer: Option<Customer>,
     /// The messages that exist for it.
     pub known: Vec<Known>,
+    /// What the customer owes in all, where that was asked for.
+    pub totals: Option<Totals>,
 }
 
 /// A message to be written.
@@ -146,7 +149,7 @@ impl Ledger {
     }
 
     /// A page of open invoices due between two dates, after the cursor, in the order of due date and id. Those that nobody looked at since
-    /// `looked_at_after` are left out: nothing is decided from what no sync confirmed.
+    /// `looked_at_after` are left out: nothing is decided from what no sync confirmed. `with_totals` where a notice says what customers owe in all.
     pub async fn candidates(
         &self,
         source_id: SourceId,
@@ -154,6 +157,7 @@ impl Ledger {
         looked_at_after: DateTime<Utc>,
         after: Option<&Cursor>,
         limit: u32,
+        with_totals: bool,
     ) -> Result<Vec<Candidate>, LedgerError> {
         let mut tx = self.db.read().await?;
         let (after_on, after_id) = match after {
@@ -174,13 +178,27 @@ impl Ledger {
             .await?;
         let mut candidates = rows
             .iter()
-            .map(|row| Ok(Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known: Vec::new() }))
+            .map(|row| {
+                Ok(Candidate {
+                    invoice: row.json("invoice")?,
+                    customer: row.opt_json("customer")?,
+                    known: Vec::new(),
+                    totals: None,
+                })
+            })
             .collect::<Result<Vec<_>, LedgerError>>()?;
         let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let zone = crate::settings::load(&mut tx).await?.window.zone;
         let mut known = known_messages(&mut tx, source_id, &ids, zone).await?;
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
+        }
+        if with_totals {
+            let customers = candidates.iter().filter_map(|candidate| Some((source_id, candidate.invoice.customer_id.as_ref()?)));
+            let totals = TotalsOf::load(&mut tx, customers).await?;
+            for candidate in &mut candidates {
+                candidate.totals = totals.of(source_id, candidate.invoice.customer_id.as_ref());
+            }
         }
         Ok(candidates)
     }
@@ -205,7 +223,10 @@ impl Ledger {
             let source_id = SourceId(row.id("source_id")?);
             let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
             let known = known.remove(&invoice_id.0).unwrap_or_default();
-            found.push((source_id, Candidate { invoice: row.json("invoice")?, customer: row.opt_json("customer")?, known }));
+            let invoice: Invoice = row.json("invoice")?;
+            let totals = TotalsOf::load(&mut tx, invoice.customer_id.iter().map(|customer| (source_id, customer))).await?;
+            let totals = totals.of(source_id, invoice.customer_id.as_ref());
+            found.push((source_id, Candidate { invoice, customer: row.opt_json("customer")?, known, totals }));
         }
         Ok(found)
     }

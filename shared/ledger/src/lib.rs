@@ -26,6 +26,7 @@ mod snapshot;
 pub mod start;
 pub mod stops;
 pub mod sweeps;
+mod totals;
 
 pub use error::LedgerError;
 

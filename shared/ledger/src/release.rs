@@ -11,6 +11,7 @@ use regua_domain::admission::{RECHECK, called_for};
 use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::provider::Provider;
 use regua_domain::render::Rendered;
 use regua_domain::sending_times::SendingTimes;
 use serde_json::json;
@@ -155,7 +156,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     if !settings.times().any_open(&settings.own_hours, now) {
         return Ok(TopUp::default());
     }
-    let look = Look { times: settings.times(), stops: &stops, now };
+    let look = Look { times: settings.times(), provider: &settings.provider, stops: &stops, now };
     if channel.paused_until.is_some_and(|until| until > now)
         || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
     {
@@ -283,6 +284,7 @@ async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId
 #[derive(Clone, Copy)]
 struct Look<'a> {
     times: SendingTimes<'a>,
+    provider: &'a Provider,
     stops: &'a Stops,
     now: DateTime<Utc>,
 }
@@ -290,7 +292,7 @@ struct Look<'a> {
 /// Looks at each message once more: not called for → skipped; its recipient's window closed → waits for that; says something else →
 /// rendered again; then queued.
 async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look<'_>) -> Result<TopUp, LedgerError> {
-    let Look { times, stops, now } = look;
+    let Look { times, provider, stops, now } = look;
     if ids.is_empty() {
         return Ok(TopUp::default());
     }
@@ -301,7 +303,7 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     let mut queued = std::collections::HashSet::new();
     for message in &loaded {
         let opens_at = message.snapshot.window(times).next_open(now);
-        match called_for(&message.snapshot, times, now) {
+        match called_for(&message.snapshot, times, provider, now) {
             Err(why) => skipped.push(json!({"id": message.id, "reason": why})),
             Ok(_) if opens_at >= message.snapshot.expires_at => {
                 skipped.push(json!({"id": message.id, "reason": SkipReason::Expired}));

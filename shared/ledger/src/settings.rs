@@ -1,4 +1,4 @@
-//! Settings that hold for the whole provider: window, caps, expiry.
+//! Settings that hold for the whole provider: window, caps, expiry, who it is.
 
 use crate::database::Tx;
 use crate::error::LedgerError;
@@ -6,11 +6,12 @@ use crate::stops::Stops;
 use chrono::{DateTime, Utc};
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{Approval, Caps, Expiry, Price, WindowSettings};
+use regua_domain::provider::Provider;
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::window::WeekHours;
 use serde::{Deserialize, Serialize};
 
-/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]` and `[price]` say.
+/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]`, `[price]`, `[provider]` and `[[branch]]` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// When messages may be sent.
@@ -31,6 +32,9 @@ pub struct Settings {
     /// What sending costs.
     #[serde(default)]
     pub price: Price,
+    /// Who sends.
+    #[serde(default)]
+    pub provider: Provider,
 }
 
 impl Settings {
@@ -44,6 +48,7 @@ impl Settings {
             expiry: Expiry::default(),
             approval: Approval::default(),
             price: Price::default(),
+            provider: Provider::default(),
         }
     }
 

@@ -175,8 +175,13 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     if loaded.iter().any(|message| shared.goes_by_others(message)) {
         return Err(LedgerError::Overtaken);
     }
-    let rules =
-        Rules { times: settings.times(), per_day: u32::from(settings.caps.per_day), lead: batch.lead, horizon: batch.horizon };
+    let rules = Rules {
+        times: settings.times(),
+        provider: &settings.provider,
+        per_day: u32::from(settings.caps.per_day),
+        lead: batch.lead,
+        horizon: batch.horizon,
+    };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
     for message in &loaded {

@@ -4,6 +4,7 @@ use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
 use crate::money::UnitPrice;
 use crate::policy::{ClosedDay, PolicyFilters};
+use crate::provider::Provider;
 use crate::schedule::{Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
 use crate::window::WeekHours;
@@ -45,6 +46,9 @@ pub struct Configuration {
     /// `[price]`.
     #[serde(default)]
     pub price: Price,
+    /// `[provider]` and `[[branch]]`.
+    #[serde(default)]
+    pub provider: Provider,
 }
 
 /// Where a secret is found; never the secret.

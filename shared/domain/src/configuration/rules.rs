@@ -9,8 +9,9 @@ use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
 use crate::money::{Centavos, UnitPrice};
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
+use crate::provider::Provider;
 use crate::stage::{Stage, StageKind};
-use crate::variables;
+use crate::variables::{self, Entry, Variable};
 use std::num::NonZeroU32;
 
 /// A policy's priority when the file gives none, and the largest.
@@ -56,9 +57,10 @@ impl Reading<'_, '_> {
         sections: Vec<Section<'_, '_>>,
         integrations: &Integrations,
         channels: &Names<Option<String>>,
+        provider: Option<&Provider>,
     ) -> (Vec<Notice>, Names) {
         let mut names = Names::new("notice");
-        let read = |section| self.notice(section, &mut names, integrations, channels);
+        let read = |section| self.notice(section, &mut names, integrations, channels, provider);
         let notices = sections.into_iter().map(read).collect::<Vec<_>>();
         (notices.into_iter().flatten().collect(), names)
     }
@@ -69,13 +71,14 @@ impl Reading<'_, '_> {
         names: &mut Names,
         integrations: &Integrations,
         channels: &Names<Option<String>>,
+        provider: Option<&Provider>,
     ) -> Result<Notice, Reported> {
         let name = section.required_text("name", "name = \"Aviso de cobrança\"");
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
         let integration = integrations.of(&mut section);
         let channel = section.required_text("channel", "channel = \"Cobrança\"");
         let template = self.template_id(&mut section);
-        let variables = self.variables(&mut section);
+        let variables = self.variables(&mut section, provider);
         section.finish();
         let (channel, integration) = (channel?, integration);
         let channels_integration = channels.resolve(self.report, &channel)?;
@@ -95,12 +98,16 @@ impl Reading<'_, '_> {
         if is_object_id(&id) { Ok(id) } else { Err(self.report.refuse(&located, Fault::NotATemplateId)) }
     }
 
-    /// The variables as they are written, once they are understood; absent for a template without placeholders.
-    fn variables(&self, section: &mut Section<'_, '_>) -> Result<String, Reported> {
+    /// The variables as they are written, once they are understood; absent for a template without placeholders. What they say of the
+    /// provider must be said by it: `provider` is `None` where it couldn't be read.
+    fn variables(&self, section: &mut Section<'_, '_>, provider: Option<&Provider>) -> Result<String, Reported> {
         let Some(text) = section.text_or_blank("variables")? else { return Ok(String::new()) };
-        match variables::parse(&text.value) {
-            Ok(_) => Ok(text.value),
-            Err(error) => Err(self.report.refuse(&text, Fault::Variables(error))),
+        let entries = variables::parse(&text.value).map_err(|error| self.report.refuse(&text, Fault::Variables(error)))?;
+        let unsaid =
+            |variable: &Variable| variable.identity_field().zip(provider).is_some_and(|(field, provider)| !provider.names(field));
+        match entries.iter().flat_map(Entry::variables).find(unsaid) {
+            Some(variable) => Err(self.report.refuse(&text, Fault::ProviderUnknown(variable))),
+            None => Ok(text.value),
         }
     }
 

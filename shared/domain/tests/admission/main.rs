@@ -14,10 +14,11 @@ use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
-use regua_domain::render::{NoticePlan, render};
+use regua_domain::provider::Provider;
+use regua_domain::render::{NoticePlan, Rendered, render};
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
-use regua_domain::variables;
+use regua_domain::variables::{self, Circumstances, Totals};
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -104,6 +105,12 @@ fn notice() -> NoticePlan {
     }
 }
 
+/// What the notice says on the day of [`now`].
+fn rendered(notice: &NoticePlan, invoice: &Invoice, totals: Option<Totals>) -> Rendered {
+    let circumstances = Circumstances { today: day("2026-03-09"), provider: &Provider::default(), totals };
+    render(notice, Stage::Overdue, Some(&customer()), invoice, circumstances).expect("it can be sent")
+}
+
 /// A queued message that may go at once.
 fn ready() -> Snapshot {
     Snapshot {
@@ -112,10 +119,11 @@ fn ready() -> Snapshot {
         next_attempt_at: None,
         expires_at: closes() + TimeDelta::days(30),
         due_on: Some(invoice().due_on),
-        facts_version: render(&notice(), Stage::Overdue, Some(&customer()), &invoice()).expect("it can be sent").facts_version(),
+        facts_version: rendered(&notice(), &invoice(), None).facts_version(),
         phone_slot_at: None,
         invoice: Some(invoice()),
         customer: Some(customer()),
+        totals: None,
         notice: Some(notice()),
         hours: None,
         next_stage: None,
@@ -130,6 +138,7 @@ struct World {
     gate: Gate,
     recipient: Recipient,
     budget: Budget,
+    provider: Provider,
     per_day: u32,
     horizon: TimeDelta,
 }
@@ -140,13 +149,14 @@ impl World {
             gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), paused_until: None },
             recipient: Recipient::default(),
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
+            provider: Provider::default(),
             per_day: 2,
             horizon: HORIZON,
         }
     }
 
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
-        let rules = Rules { times: times(), per_day: self.per_day, lead: LEAD, horizon: self.horizon };
+        let rules = Rules { times: times(), provider: &self.provider, per_day: self.per_day, lead: LEAD, horizon: self.horizon };
         admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.budget, &rules, now)
     }
 
@@ -208,7 +218,7 @@ fn only_a_queued_or_a_due_scheduled_message_waits_for_its_hint() {
 #[track_caller]
 fn skips(snapshot: &Snapshot, why: SkipReason) {
     assert_eq!(World::new().admit(snapshot), Verdict::Skip { why });
-    assert_eq!(called_for(snapshot, times(), now()), Err(why), "top-up says the same");
+    assert_eq!(called_for(snapshot, times(), &Provider::default(), now()), Err(why), "top-up says the same");
 }
 
 #[test]

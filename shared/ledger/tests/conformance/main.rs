@@ -36,6 +36,7 @@ mod finish;
 mod limits;
 mod migrations;
 mod mirror;
+mod notices;
 mod operators;
 mod policies;
 mod release;

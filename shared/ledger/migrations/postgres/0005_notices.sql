@@ -1,0 +1,5 @@
+-- What customers owe in all.
+
+ALTER TABLE invoices ADD COLUMN open_amount BIGINT NOT NULL DEFAULT 0;
+UPDATE invoices SET open_amount = CAST(CAST(record AS JSONB) ->> 'open_amount' AS BIGINT);
+CREATE INDEX open_invoices_of_a_customer ON invoices (source_id, customer_id) WHERE is_open;
