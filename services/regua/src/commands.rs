@@ -4,6 +4,7 @@ mod changes;
 mod configuration;
 mod explain;
 mod lists;
+mod notices;
 mod plain;
 mod session;
 mod times;

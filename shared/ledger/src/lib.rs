@@ -26,6 +26,8 @@ mod snapshot;
 pub mod start;
 pub mod stops;
 pub mod sweeps;
+pub mod templates;
+pub mod test_sends;
 mod totals;
 
 pub use error::LedgerError;

@@ -132,6 +132,6 @@ impl Session {
 }
 
 /// Who gives the command, for the record.
-fn who() -> String {
+pub(super) fn who() -> String {
     std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "operator".into())
 }

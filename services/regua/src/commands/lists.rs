@@ -1,7 +1,7 @@
 //! Commands that only look.
 
 use crate::check;
-use crate::commands::{Outcome, Session};
+use crate::commands::{Outcome, Session, notices};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
@@ -94,11 +94,13 @@ impl Session {
             .map(|source| json!({ "source": source.name, "synced_at": source.complete_at, "fresh": source.is_fresh(now) }))
             .collect();
         let runs: Vec<_> = runs.iter().map(run_json).collect();
+        let changed = notices::not_as_accepted(&self.ledger.templates().await?);
+        let tests = notices::tests_json(&self.ledger.test_counts().await?);
         let waiting: Vec<_> = self.ledger.runs_waiting_for_approval().await?.iter().map(run_json).collect();
         if format == Format::Json {
             say!(
                 "{}",
-                json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting })
+                json!({ "now": now, "messages": states, "skipped": counts.skipped, "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting, "templates": changed, "tests": tests })
             );
             return Ok(Outcome::Done);
         }
@@ -120,6 +122,12 @@ impl Session {
                 cell(&stop["raised_by"]),
                 cell(&stop["why"])
             );
+        }
+        for template in &changed {
+            notices::print_not_as_accepted(template);
+        }
+        for (outcome, n) in tests.as_object().into_iter().flatten() {
+            say!("tests        {n} {outcome}");
         }
         for run in &waiting {
             say!(

@@ -11,6 +11,7 @@ use crate::window::WeekHours;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
 use url::Url;
 
@@ -49,6 +50,15 @@ pub struct Configuration {
     /// `[provider]` and `[[branch]]`.
     #[serde(default)]
     pub provider: Provider,
+}
+
+impl Configuration {
+    /// The notices of the stages that are switched on.
+    pub fn notices_in_use(&self) -> Vec<&Notice> {
+        let stages = self.policies.iter().filter(|policy| policy.enabled).flat_map(|policy| &policy.stages);
+        let names: BTreeSet<&str> = stages.filter(|stage| stage.enabled).map(|stage| stage.notice.as_str()).collect();
+        self.notices.iter().filter(|notice| names.contains(notice.name.as_str())).collect()
+    }
 }
 
 /// Where a secret is found; never the secret.

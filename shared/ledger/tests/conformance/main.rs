@@ -47,6 +47,8 @@ mod setup;
 mod start;
 mod stops;
 mod sweeps;
+mod templates;
+mod test_sends;
 mod top_up;
 mod transitions;
 mod world;

@@ -1,0 +1,81 @@
+//! An invented customer with an invoice, for notices that are tried before anybody owes anything.
+
+use crate::ids::{CustomerId, InvoiceId};
+use crate::mirror::{Customer, Invoice, InvoiceStatus};
+use crate::money::Centavos;
+use crate::variables::Totals;
+use chrono::{Days, NaiveDate};
+
+/// The example of a static Pix code in BACEN's "Manual de Padrões para Iniciação do Pix", section 2: nobody's.
+const PIX_CODE: &str = "00020126580014br.gov.bcb.pix0136123e4567-e12b-12d1-a456-4266554400005204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***63041D3D";
+/// Banco do Brasil's own example of a boleto, due in 2007.
+const DIGITABLE_LINE: &str = "00190.50095 40144.816069 06809.350314 3 37370000000100";
+
+/// Somebody who says that they are a test, with an invoice over R$123,00 that was due three days before `today`, and one more.
+pub fn sample(today: NaiveDate) -> (Customer, Invoice, Totals) {
+    let customer = Customer {
+        id: CustomerId("0".into()),
+        name: "TESTE da Silva".into(),
+        trade_name: "TESTE".into(),
+        tax_id: "123.456.789-09".into(),
+        person_type: "F".into(),
+        mobile_phone: String::new(),
+        whatsapp: String::new(),
+        city: "São Paulo".into(),
+        state: "SP".into(),
+        branch_id: String::new(),
+        customer_type_id: String::new(),
+        takes_part_in_collection: true,
+        takes_part_in_pre_due: true,
+        days_before_collection: 0,
+    };
+    let days_ago = |days| today.checked_sub_days(Days::new(days)).unwrap_or(today);
+    let invoice = Invoice {
+        id: InvoiceId("0".into()),
+        customer_id: Some(customer.id.clone()),
+        number: "TESTE".into(),
+        status: InvoiceStatus::Open,
+        released: true,
+        amount: Centavos(12_300),
+        open_amount: Centavos(12_300),
+        issued_on: Some(days_ago(13)),
+        due_on: days_ago(3),
+        paid_on: None,
+        cancelled_on: None,
+        branch_id: String::new(),
+        portfolio_id: String::new(),
+        contract_id: "TESTE".into(),
+        contract_status: String::new(),
+        receipt_type: "Boleto".into(),
+        digitable_line: DIGITABLE_LINE.into(),
+        pix_code: PIX_CODE.into(),
+        payment_link: "https://example.com/teste".into(),
+        awaiting_confirmation: false,
+        reversed: false,
+        protested: false,
+        renegotiation_id: String::new(),
+    };
+    (customer, invoice, Totals { open_amount: Centavos(24_600), invoices: 2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{Identity, Provider};
+    use crate::variables::{Circumstances, Facts, Variable, parse, render};
+
+    #[test]
+    fn a_sample_has_a_value_for_every_variable() {
+        let today = "2026-03-09".parse().expect("a date");
+        let (customer, invoice, totals) = sample(today);
+        let all = || "x".to_owned();
+        let head = Identity { name: all(), trade_name: all(), tax_id: all(), address: all(), phone: all() };
+        let provider = Provider { head, ..Provider::default() };
+        let circumstances = Circumstances { today, provider: &provider, totals: Some(totals) };
+        for variable in Variable::ALL {
+            let entries = parse(&variable.to_string()).expect("it is known");
+            let values = render(&entries, &Facts { customer: &customer, invoice: &invoice, circumstances });
+            assert!(values.is_ok(), "{variable}: {values:?}");
+        }
+    }
+}
