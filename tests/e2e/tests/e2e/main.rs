@@ -7,6 +7,7 @@ mod demo;
 mod embedded;
 mod hints;
 mod import;
+mod notices;
 mod policies;
 mod separate;
 mod shutdown;
