@@ -1,5 +1,6 @@
 //! One run in hand: what its kind asks for, under a lease that is kept alive.
 
+use crate::evaluate::EvaluateError;
 use crate::sync::{SyncError, Syncer};
 use crate::{HEARTBEAT_EVERY, delta, evaluate};
 use chrono::TimeDelta;
@@ -50,6 +51,17 @@ impl From<LedgerError> for Stopped {
         match error {
             LedgerError::LeaseLost => Self::LeaseLost,
             error => Self::Ledger(error),
+        }
+    }
+}
+
+impl From<EvaluateError> for Stopped {
+    fn from(error: EvaluateError) -> Self {
+        match error {
+            EvaluateError::Ledger(error) => error.into(),
+            EvaluateError::Source { why: SyncError::Ledger(error), .. } => error.into(),
+            EvaluateError::Source { why: SyncError::Shutdown, .. } => Self::Shutdown,
+            EvaluateError::Source { name, why } => Self::Source { name, why },
         }
     }
 }
@@ -141,7 +153,7 @@ impl Worker {
         let (fresh, stale): (Vec<Source>, Vec<Source>) =
             self.pipeline.ledger.sources().await?.into_iter().partition(|source| source.is_fresh(now));
         let counts = tokio::select! {
-            counts = evaluate::evaluate(&self.pipeline.ledger, leased, &fresh) => counts?,
+            counts = evaluate::evaluate(&self.pipeline.ledger, &self.syncer, leased, &fresh) => counts?,
             () = self.process.shutdown.begun() => return Err(Stopped::Shutdown),
         };
         tracing::info!(

@@ -5,7 +5,7 @@ use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
 use crate::phone;
 use crate::stage::Stage;
-use crate::variables::{self, Circumstances, Entry, Facts};
+use crate::variables::{self, Circumstances, Entry, Facts, Variable};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -27,7 +27,12 @@ pub struct NoticePlan {
 impl NoticePlan {
     /// Whether it says what a customer owes in all, which must be added up first.
     pub fn needs_totals(&self) -> bool {
-        self.entries.iter().flat_map(Entry::variables).any(variables::Variable::is_total)
+        self.entries.iter().flat_map(Entry::variables).any(Variable::is_total)
+    }
+
+    /// Whether it says a Pix code, which the ERP is asked for where the invoice has none.
+    pub fn needs_pix(&self) -> bool {
+        self.entries.iter().flat_map(Entry::variables).any(|variable| variable == Variable::PixCode)
     }
 }
 

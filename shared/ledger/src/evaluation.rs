@@ -37,6 +37,8 @@ pub struct Candidate {
     pub known: Vec<Known>,
     /// What the customer owes in all, where that was asked for.
     pub totals: Option<Totals>,
+    /// When the ERP was last asked for its Pix code, if that holds still.
+    pub pix_asked_at: Option<DateTime<Utc>>,
 }
 
 /// A message to be written.
@@ -167,7 +169,7 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT i.record AS invoice, c.record AS customer FROM invoices i
+                    "SELECT i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer FROM invoices i
                      LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                      WHERE i.source_id = $1 AND i.is_open AND i.due_on >= $2 AND i.due_on <= $3 AND (i.due_on, i.id) > ($4, $5)
                         AND i.observed_at > $7
@@ -176,19 +178,10 @@ impl Ledger {
                 values![source_id, due.0, due.1, after_on, after_id, limit, looked_at_after],
             )
             .await?;
-        let mut candidates = rows
-            .iter()
-            .map(|row| {
-                Ok(Candidate {
-                    invoice: row.json("invoice")?,
-                    customer: row.opt_json("customer")?,
-                    known: Vec::new(),
-                    totals: None,
-                })
-            })
-            .collect::<Result<Vec<_>, LedgerError>>()?;
-        let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let zone = crate::settings::load(&mut tx).await?.window.zone;
+        let today = tx.now().await?.with_timezone(&zone).date_naive();
+        let mut candidates = rows.iter().map(|row| read_candidate(row, today)).collect::<Result<Vec<_>, LedgerError>>()?;
+        let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let mut known = known_messages(&mut tx, source_id, &ids, zone).await?;
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
@@ -209,7 +202,7 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT s.id AS source_id, i.record AS invoice, c.record AS customer FROM sources s
+                    "SELECT s.id AS source_id, i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer FROM sources s
                      JOIN invoices i ON i.source_id = s.id AND i.id = $1
                      LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                      WHERE s.enabled ORDER BY s.id"
@@ -218,15 +211,17 @@ impl Ledger {
             )
             .await?;
         let zone = crate::settings::load(&mut tx).await?.window.zone;
+        let today = tx.now().await?.with_timezone(&zone).date_naive();
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             let source_id = SourceId(row.id("source_id")?);
             let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
-            let known = known.remove(&invoice_id.0).unwrap_or_default();
-            let invoice: Invoice = row.json("invoice")?;
-            let totals = TotalsOf::load(&mut tx, invoice.customer_id.iter().map(|customer| (source_id, customer))).await?;
-            let totals = totals.of(source_id, invoice.customer_id.as_ref());
-            found.push((source_id, Candidate { invoice, customer: row.opt_json("customer")?, known, totals }));
+            let mut candidate = read_candidate(row, today)?;
+            candidate.known = known.remove(&invoice_id.0).unwrap_or_default();
+            let customer = candidate.invoice.customer_id.as_ref();
+            let totals = TotalsOf::load(&mut tx, customer.into_iter().map(|customer| (source_id, customer))).await?;
+            candidate.totals = totals.of(source_id, customer);
+            found.push((source_id, candidate));
         }
         Ok(found)
     }
@@ -244,6 +239,16 @@ impl Ledger {
             })
             .await
     }
+}
+
+/// A row's invoice and customer. A Pix code that the ERP was asked for stands in the invoice as if it were its own, while it holds on `today`.
+fn read_candidate(row: &Row, today: NaiveDate) -> Result<Candidate, LedgerError> {
+    let mut invoice: Invoice = row.json("invoice")?;
+    let pix_asked_at = crate::pix::asked_at(row, &invoice, today)?;
+    if pix_asked_at.is_some() {
+        crate::pix::add_code(row, &mut invoice)?;
+    }
+    Ok(Candidate { invoice, customer: row.opt_json("customer")?, known: Vec::new(), totals: None, pix_asked_at })
 }
 
 fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {

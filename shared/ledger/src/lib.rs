@@ -18,6 +18,7 @@ pub mod finish;
 mod migrations;
 pub mod mirror;
 pub mod people;
+pub mod pix;
 pub mod queries;
 pub mod release;
 pub mod runs;

@@ -9,6 +9,7 @@ use regua_domain::admission::Snapshot;
 use regua_domain::decide::NextStage;
 use regua_domain::ids::{BusinessId, ChannelId, CustomerId, IntegrationId, MessageId, NoticeId, PolicyId, SourceId};
 use regua_domain::message::State;
+use regua_domain::mirror::Invoice;
 use regua_domain::policy::ClosedDay;
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::Stage;
@@ -56,7 +57,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
             sql!(
                 "SELECT m.id, m.source_id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
-                        i.record AS invoice, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
+                        i.record AS invoice, i.pix_code, i.pix_amount, c.record AS customer, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
@@ -106,6 +107,10 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         Some(id) => notices.plan(NoticeId(id), row)?,
         None => None,
     };
+    let mut invoice: Option<Invoice> = row.opt_json("invoice")?;
+    if let Some(invoice) = &mut invoice {
+        crate::pix::add_code(row, invoice)?;
+    }
     // A row that the last sync didn't confirm is as old as its own look, however young the source is.
     let looked_at = row.opt_instant("complete_at")?.zip(row.opt_instant("observed_at")?).map(|(source, row)| source.min(row));
     let fresh_until = looked_at.zip(TimeDelta::try_seconds(row.int("max_age_s")?));
@@ -134,7 +139,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
             due_on: row.opt_date("due_on")?,
             facts_version: row.text("facts_version")?,
             phone_slot_at: row.opt_instant("phone_slot_at")?,
-            invoice: row.opt_json("invoice")?,
+            invoice,
             customer: row.opt_json("customer")?,
             totals: None,
             opted_out: row.flag("opted_out")?,

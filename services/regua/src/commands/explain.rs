@@ -89,7 +89,7 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 
 /// What update-collections would make of it, in a sentence.
 fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> String {
-    let Candidate { invoice, customer, known, totals } = candidate;
+    let Candidate { invoice, customer, known, totals, .. } = candidate;
     match decide(policy, invoice, customer.as_ref(), known, *totals, day) {
         Ok(decided) => {
             let stage = decided.stage.stage;

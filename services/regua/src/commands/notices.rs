@@ -25,10 +25,8 @@ impl Session {
             return Ok(Outcome::Misused(format!("there is no notice named {notice:?}: see `regua notice list`")));
         };
         let settings = self.ledger.settings().await?;
-        let today = match on {
-            Some(on) => on,
-            None => settings.window()?.local_date(self.ledger.now().await?),
-        };
+        let now = self.ledger.now().await?;
+        let today = on.unwrap_or_else(|| settings.times().date_at(now));
         let found = self.ledger.candidates_by_id(&InvoiceId(invoice.to_owned())).await?;
         if found.is_empty() {
             eprintln!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");

@@ -128,7 +128,7 @@ async fn values(
     invoice: Option<&InvoiceId>,
 ) -> Result<Result<Vec<String>, String>, LedgerError> {
     let settings = ledger.settings().await?;
-    let today = settings.window()?.local_date(ledger.now().await?);
+    let today = settings.times().date_at(ledger.now().await?);
     let (customer, invoice, totals) = match invoice {
         None => {
             let (customer, invoice, totals) = sample(today);

@@ -1,9 +1,12 @@
 //! The answer of `get_pix` (contracts §2.4): "success" is often no Pix at all.
 
 use super::answer::read_json;
+use super::client::IxcClient;
 use super::error::{IxcError, Refusal};
+use super::titles::erp_number;
 use crate::columns::Scalar;
 use chrono::NaiveDateTime;
+use regua_domain::ids::InvoiceId;
 use regua_domain::payment_codes::PixCode;
 use serde::Deserialize;
 
@@ -14,6 +17,19 @@ pub struct Pix {
     pub code: PixCode,
     /// When the ERP says that it expires, in the provider's local time; `None` where it doesn't say or says the epoch.
     pub expires_at_local: Option<NaiveDateTime>,
+}
+
+impl IxcClient {
+    /// Asks for the Pix charge of an open title. `None`: there is none that could be paid, although the ERP may say success.
+    ///
+    /// # Errors
+    /// Any [`IxcError`]; [`IxcError::Refused`] for a title that is closed, or where the token may not ask; [`IxcError::IdNotNumeric`] before
+    /// anything is asked.
+    pub async fn pix(&self, id: &InvoiceId) -> Result<Option<Pix>, IxcError> {
+        let id = erp_number(&id.0)?;
+        let body = serde_json::json!({ "id_areceber": id.to_string() }).to_string();
+        parse_pix(&self.post("get_pix", body.into_bytes()).await?)
+    }
 }
 
 /// Reads the body of a 2xx answer of `get_pix`. `None`: no Pix that could be paid, although the ERP says success.

@@ -3,6 +3,12 @@ ALTER TABLE invoices ADD COLUMN open_amount INTEGER NOT NULL DEFAULT 0;
 UPDATE invoices SET open_amount = json_extract(record, '$.open_amount');
 CREATE INDEX open_invoices_of_a_customer ON invoices (source_id, customer_id) WHERE is_open;
 
+-- The Pix code that the ERP gave when it was asked for one; '' is none, NULL was never asked. It is of the amount that was open then.
+ALTER TABLE invoices ADD COLUMN pix_code TEXT;
+ALTER TABLE invoices ADD COLUMN pix_amount INTEGER;
+ALTER TABLE invoices ADD COLUMN pix_expires_on TEXT;
+ALTER TABLE invoices ADD COLUMN pix_asked_at INTEGER;
+
 -- Templates as they were accepted, and as Opa! Suite has them now. `text` is NULL for one that was never there, `seen_text` for one that is gone.
 CREATE TABLE templates (
     integration_id TEXT    NOT NULL REFERENCES integrations (id),

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::Invoice;
 use regua_domain::money::Centavos;
+use regua_ledger::pix::PixAnswer;
 use regua_ledger::start::StartAnswer;
 
 /// BACEN, "Manual de Padrões para Iniciação do Pix", section 2: static, without an amount.
@@ -88,7 +89,53 @@ async fn a_payment_code_that_cannot_be_paid_skips_and_a_right_one_brings_the_mes
     assert_eq!(w.state(id).await, skipped(SkipReason::InvalidPaymentCode));
 }
 
+/// What the ERP says of the first invoice's Pix when it is asked now.
+async fn note_pix(w: &World, code: &str, open_amount: i64, expires_on: Option<&str>) {
+    let answer = PixAnswer {
+        invoice_id: invoice(1, 1, due_for("overdue")).id,
+        open_amount: Centavos(open_amount),
+        code: code.into(),
+        expires_on: expires_on.map(crate::world::date),
+    };
+    w.ledger.note_pix(w.source, vec![answer], w.now().await).await.unwrap();
+}
+
+async fn a_pix_code_that_the_erp_was_asked_for_outlives_the_next_sync_and_is_sent(f: Fixture) {
+    let w = world(f, "#pix_copia_e_cola#", "").await;
+    let lacking = invoice(1, 1, due_for("overdue"));
+    w.sync(&[customer(1)], &[lacking.clone()]).await;
+    note_pix(&w, PIX, 10_000, None).await;
+    w.evaluate().await;
+    let id = w.message_of(1).await.id;
+    w.release().await;
+    w.sync(&[customer(1)], &[lacking]).await;
+    assert_eq!(w.top_up(9).await, [id]);
+    assert_eq!(w.started(id).await.text.variables, [PIX]);
+}
+
+async fn a_pix_code_of_another_amount_or_of_the_past_is_no_code_and_is_asked_for_again(f: Fixture) {
+    let w = world(f, "#pix_copia_e_cola#", "").await;
+    w.sync(&[customer(1)], &[invoice(1, 1, due_for("overdue"))]).await;
+    let candidate = async || w.ledger.candidates_by_id(&invoice(1, 1, due_for("overdue")).id).await.unwrap().remove(0).1;
+    assert_eq!(candidate().await.pix_asked_at, None);
+    for (code, amount, expires_on, holds) in [
+        (PIX, 10_000, None, true),
+        (PIX, 9_999, None, false),
+        (PIX, 10_000, Some("2026-03-08"), false),
+        (PIX, 10_000, Some("2026-03-09"), true),
+        ("", 10_000, None, true),
+    ] {
+        w.f.advance(TimeDelta::seconds(1)).await;
+        note_pix(&w, code, amount, expires_on).await;
+        let candidate = candidate().await;
+        assert_eq!(candidate.pix_asked_at.is_some(), holds, "{amount} {expires_on:?}");
+        assert_eq!(candidate.invoice.pix_code, if holds { code } else { "" }, "{amount} {expires_on:?}");
+    }
+}
+
 conformance! {
+    a_pix_code_that_the_erp_was_asked_for_outlives_the_next_sync_and_is_sent
+    a_pix_code_of_another_amount_or_of_the_past_is_no_code_and_is_asked_for_again
     a_total_is_that_of_every_open_invoice_of_the_customer
     a_total_that_changed_is_written_again_before_it_is_sent
     days_late_are_those_of_the_day_on_which_it_is_sent

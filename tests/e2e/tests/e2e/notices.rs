@@ -86,3 +86,33 @@ async fn a_notice_that_does_not_fit_its_template_is_refused_and_an_opa_that_is_d
     let told = apply(&down).await.good();
     assert!(told.out.contains("unverified until the next update-collections"), "{told:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_erp_is_asked_for_a_pix_only_where_a_notice_says_it() {
+    let overdue =
+        "template = \"64f1c0de0a1b2c3d4e5f7003\"\nvariables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
+    let with_pix = overdue.replace("#areceber_data_vencimento#", "#pix_copia_e_cola#");
+    let house = House::build(300, &[(overdue.to_owned(), with_pix)]).await;
+    let _up = house.up().await;
+    house.run("update-collections").await;
+    let database = house.database();
+    let (held, missing) = (
+        database.count("messages WHERE stage = 'overdue' AND state = 'held'").await,
+        database.count("messages WHERE stage = 'overdue' AND reason = 'missing_value'").await,
+    );
+    assert!(held > 0 && missing > 0, "of ten titles seven have a Pix: {held} {missing}");
+    let asked = house.ixc.stats();
+    assert_eq!((i64::try_from(asked.by_resource["get_pix"]).unwrap(), asked.inserts_attempted), (asked_of(&house).await, 0));
+    assert_eq!(database.count("invoices WHERE pix_asked_at IS NOT NULL").await, asked_of(&house).await);
+    house.run("send-queued-messages").await;
+    house.settled().await;
+    let codes = house.requests().into_iter().filter(|request| request.variables[2].starts_with("000201")).count();
+    assert_eq!(i64::try_from(codes).unwrap(), held);
+    house.run("update-collections").await;
+    assert_eq!(house.ixc.stats().by_resource["get_pix"], asked.by_resource["get_pix"], "nobody is asked twice in a few hours");
+}
+
+/// The titles whose overdue message says a Pix and could otherwise be written.
+async fn asked_of(house: &House) -> i64 {
+    house.database().count("messages WHERE stage = 'overdue' AND reason IS NULL OR reason = 'missing_value'").await
+}
