@@ -58,8 +58,7 @@ impl From<LedgerError> for Stopped {
 impl From<EvaluateError> for Stopped {
     fn from(error: EvaluateError) -> Self {
         match error {
-            EvaluateError::Ledger(error) => error.into(),
-            EvaluateError::Source { why: SyncError::Ledger(error), .. } => error.into(),
+            EvaluateError::Ledger(error) | EvaluateError::Source { why: SyncError::Ledger(error), .. } => error.into(),
             EvaluateError::Source { why: SyncError::Shutdown, .. } => Self::Shutdown,
             EvaluateError::Source { name, why } => Self::Source { name, why },
         }

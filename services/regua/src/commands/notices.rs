@@ -106,7 +106,7 @@ fn previewed(
         "notice": notice.name, "template": notice.template, "invoice": invoice.id, "on": today,
         "text": text, "values": values.as_ref().ok(), "missing": values.as_ref().err(),
         "to": phone.as_ref().and_then(|phone| phone.as_ref().ok()).map(|phone| format!("…{}", &phone.e164()[10..])),
-        "no_phone": phone.and_then(|phone| phone.err()).map(|refusal| refusal.to_string()),
+        "no_phone": phone.and_then(Result::err).map(|refusal| refusal.to_string()),
         "template_state": state(template),
     })
 }
@@ -129,7 +129,7 @@ fn print_preview(told: &Value) {
     }
     match field("template_state") {
         Some("changed") => {
-            say!("\nThe template's text changed since it was accepted, and its messages are stopped: see `regua notice list`.")
+            say!("\nThe template's text changed since it was accepted, and its messages are stopped: see `regua notice list`.");
         }
         Some("gone") => say!("\nThe template is gone from Opa! Suite, and its messages are stopped."),
         _ => {}

@@ -36,19 +36,16 @@ pub(super) async fn apply(office: &Office<'_>, configuration: Configuration) -> 
     let Look { seen, unseen } = look;
     office.ledger.apply_configuration(configuration).await?;
     let stopped = office.ledger.note_templates(seen).await?;
-    let mut text = "the configuration is applied".to_owned();
-    for unseen in &unseen {
-        text += &format!(
-            "\nnotices of channel {:?} are unverified until the next update-collections: {}",
-            unseen.channel, unseen.why
-        );
-    }
-    for stopped in &stopped {
-        text += &format!("\ntemplate {} is stopped: {}; see `regua notice list`", stopped.template_id, stopped.fault);
-    }
+    let told = unseen.iter().map(|unseen| {
+        format!("notices of channel {:?} are unverified until the next update-collections: {}", unseen.channel, unseen.why)
+    });
+    let held = stopped
+        .iter()
+        .map(|stopped| format!("template {} is stopped: {}; see `regua notice list`", stopped.template_id, stopped.fault));
+    let lines: Vec<String> = std::iter::once("the configuration is applied".to_owned()).chain(told).chain(held).collect();
     let unverified: Vec<_> = unseen.iter().map(|unseen| &unseen.channel).collect();
     let stopped: Vec<_> = stopped.iter().map(|stopped| &stopped.template_id).collect();
-    Ok(Answer::done(text, json!({ "applied": true, "unverified": unverified, "stopped": stopped })))
+    Ok(Answer::done(lines.join("\n"), json!({ "applied": true, "unverified": unverified, "stopped": stopped })))
 }
 
 fn unfit(notice: &Notice, seen: &[SeenTemplate]) -> Option<String> {

@@ -36,11 +36,11 @@ async fn a_notice_is_previewed_tried_and_stopped_alone_when_its_template_changes
     );
     house.cli.run(&["preview", "Nada", "--invoice", "101"]).await.refused(2, "no notice named \"Nada\"");
 
-    let test = ["notice", "test", "Vence hoje", "--phone", "(49) 98800-0001", "--json"];
-    let tried = house.cli.run(&test).await.good().json();
+    let try_it = ["notice", "test", "Vence hoje", "--phone", "(49) 98800-0001", "--json"];
+    let tried = house.cli.run(&try_it).await.good().json();
     assert_eq!(tried["outcome"], "accepted", "{tried}");
     house.cli.run(&["opt-out", "add", "(49) 98800-0001"]).await.good();
-    house.cli.run(&test).await.refused(1, "opted out");
+    house.cli.run(&try_it).await.refused(1, "opted out");
     let sent = house.requests();
     let [only] = &sent[..] else { panic!("one test is sent: {sent:?}") };
     assert_eq!((only.message, only.phone.as_str()), (None, "+5549988000001"));
@@ -52,7 +52,7 @@ async fn a_notice_is_previewed_tried_and_stopped_alone_when_its_template_changes
     assert_eq!(database.execute(changed).await, 1);
     house.run("update-collections").await;
     house.run("send-queued-messages").await;
-    regua_e2e::within(Duration::from_secs(60), "the others go on", async || {
+    regua_e2e::within(Duration::from_mins(1), "the others go on", async || {
         (database.count("messages WHERE state = 'sent'").await == 2).then_some(())
     })
     .await;
