@@ -6,7 +6,7 @@ use regua_domain::ids::{CustomerId, SourceId};
 use regua_domain::money::Centavos;
 use regua_domain::variables::Totals;
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What each customer of a set owes in all.
 #[derive(Default)]
@@ -15,27 +15,28 @@ pub(crate) struct TotalsOf(HashMap<(SourceId, String), Totals>);
 impl TotalsOf {
     /// Adds up the open invoices of these customers, of whatever due date.
     pub(crate) async fn load(tx: &mut Tx, customers: impl Iterator<Item = (SourceId, &CustomerId)>) -> Result<Self, LedgerError> {
-        let wanted: BTreeSet<_> = customers.map(|(source, customer)| (source, &customer.0)).collect();
-        if wanted.is_empty() {
-            return Ok(Self::default());
+        let mut wanted: BTreeMap<SourceId, BTreeSet<&str>> = BTreeMap::new();
+        for (source, customer) in customers {
+            wanted.entry(source).or_default().insert(&customer.0);
         }
-        let wanted: Vec<_> =
-            wanted.iter().map(|(source, customer)| json!({"source_id": source, "customer_id": customer})).collect();
-        let rows = tx
-            .fetch(
-                sql!(
-                    "SELECT i.source_id, i.customer_id, CAST(COALESCE(SUM(i.open_amount), 0) AS BIGINT) AS open_amount, count(*) AS invoices FROM ",
-                    (rows 1 r source_id: uuid, customer_id: text),
-                    " JOIN invoices i ON i.source_id = r.source_id AND i.customer_id = r.customer_id WHERE i.is_open
-                      GROUP BY i.source_id, i.customer_id"
-                ),
-                values![json!(wanted).to_string()],
-            )
-            .await?;
-        let mut totals = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let of = Totals { open_amount: Centavos(row.int("open_amount")?), invoices: row.small("invoices")? };
-            totals.insert((SourceId(row.id("source_id")?), row.text("customer_id")?), of);
+        let mut totals = HashMap::new();
+        for (source, customers) in wanted {
+            // Apart for each source, so that both databases go along the index of open invoices.
+            let rows = tx
+                .fetch(
+                    sql!(
+                        "SELECT i.customer_id, CAST(COALESCE(SUM(i.open_amount), 0) AS BIGINT) AS open_amount, count(*) AS invoices
+                         FROM invoices i WHERE i.source_id = $2 AND i.is_open AND i.customer_id",
+                        (among 1 text),
+                        " GROUP BY i.customer_id"
+                    ),
+                    values![json!(customers).to_string(), source],
+                )
+                .await?;
+            for row in &rows {
+                let of = Totals { open_amount: Centavos(row.int("open_amount")?), invoices: row.small("invoices")? };
+                totals.insert((source, row.text("customer_id")?), of);
+            }
         }
         Ok(Self(totals))
     }

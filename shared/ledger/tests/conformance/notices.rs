@@ -103,7 +103,7 @@ async fn note_pix(w: &World, code: &str, open_amount: i64, expires_on: Option<&s
 async fn a_pix_code_that_the_erp_was_asked_for_outlives_the_next_sync_and_is_sent(f: Fixture) {
     let w = world(f, "#pix_copia_e_cola#", "").await;
     let lacking = invoice(1, 1, due_for("overdue"));
-    w.sync(&[customer(1)], &[lacking.clone()]).await;
+    w.sync(&[customer(1)], std::slice::from_ref(&lacking)).await;
     note_pix(&w, PIX, 10_000, None).await;
     w.evaluate().await;
     let id = w.message_of(1).await.id;
