@@ -1,25 +1,57 @@
 //! Decides what every open invoice is due for: pages through the mirror by key, decides with pure code, commits in batches.
+//!
+//! Where a notice says a Pix code that the invoice's record lacks, the ERP is asked for it: for what is due now and for nothing else.
 
 use crate::events::decide_events;
-use chrono::NaiveDate;
+use crate::sync::{SyncError, Syncer};
+use chrono::{NaiveDate, TimeDelta};
 use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
-use regua_domain::ids::MessageId;
+use regua_domain::ids::{InvoiceId, MessageId};
+use regua_domain::message::SkipReason;
 use regua_domain::policy::{PolicyPlan, policy_for};
 use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
 use regua_ledger::mirror::Source;
+use regua_ledger::pix::PixAnswer;
 use regua_ledger::runs::{Cursor, LeasedRun};
 use regua_ledger::settings::Settings;
 use regua_ledger::{Ledger, LedgerError, new_id};
 
 /// Invoices that are decided before the commit beside them has its turn again: it holds locks that starts wait for.
 const DECIDED_AT_ONCE: usize = 50;
+/// How long what the ERP said of an invoice's Pix counts before it is asked again: a run that is tried again doesn't ask twice.
+const PIX_FRESH: TimeDelta = TimeDelta::hours(12);
+
+/// Why an evaluation stopped.
+#[derive(Debug)]
+pub enum EvaluateError {
+    /// The ledger failed.
+    Ledger(LedgerError),
+    /// A source couldn't be asked for Pix codes.
+    Source {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: SyncError,
+    },
+}
+
+impl From<LedgerError> for EvaluateError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
 
 /// Evaluates `sources` for the run's date, from where an earlier try stopped. What it wrote, in this try.
 ///
 /// # Errors
-/// [`LedgerError::LeaseLost`] when another evaluator has the run now; whatever else the ledger says.
-pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -> Result<EvaluationCounts, LedgerError> {
+/// [`LedgerError::LeaseLost`] when another evaluator has the run now; whatever else the ledger says; a source that can't be asked.
+pub async fn evaluate(
+    ledger: &Ledger,
+    syncer: &Syncer,
+    leased: &LeasedRun,
+    sources: &[Source],
+) -> Result<EvaluationCounts, EvaluateError> {
     let mut sum = EvaluationCounts::default();
     let settings = ledger.settings().await?;
     let plans = ledger.policies().await?;
@@ -30,7 +62,8 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
         decide_events(ledger, leased, source, &plans, &settings, &mut sum).await?;
     }
     let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
-    let evaluation = Evaluation { ledger, leased, policies: &plans, today, settings: &settings, due };
+    let with_totals = plans.iter().flat_map(|plan| &plan.stages).any(|stage| stage.notice.needs_totals());
+    let evaluation = Evaluation { ledger, syncer, leased, policies: &plans, today, settings: &settings, with_totals, due };
     for source in sources {
         let resume = leased.cursor.as_ref();
         if resume.is_some_and(|cursor| cursor.source_id > source.id) {
@@ -44,10 +77,13 @@ pub async fn evaluate(ledger: &Ledger, leased: &LeasedRun, sources: &[Source]) -
 
 struct Evaluation<'a> {
     ledger: &'a Ledger,
+    syncer: &'a Syncer,
     leased: &'a LeasedRun,
     policies: &'a [PolicyPlan],
     today: NaiveDate,
     settings: &'a Settings,
+    /// Whether a notice says what customers owe in all.
+    with_totals: bool,
     due: (NaiveDate, NaiveDate),
 }
 
@@ -60,7 +96,7 @@ struct Page {
 impl Evaluation<'_> {
     /// Reads and decides the next page while the database commits the one before: no invoice stands on two pages, and what is committed was
     /// looked at again under its locks.
-    async fn source(&self, source: &Source, from: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), LedgerError> {
+    async fn source(&self, source: &Source, from: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), EvaluateError> {
         let mut page = self.page(source, from).await?;
         while let Some(Page { batch, is_last }) = page {
             let cursor = batch.cursor.clone();
@@ -73,13 +109,17 @@ impl Evaluation<'_> {
     }
 
     /// What is decided of the invoices after the cursor; `None` when there are none.
-    async fn page(&self, source: &Source, after: Option<Cursor>) -> Result<Option<Page>, LedgerError> {
+    async fn page(&self, source: &Source, after: Option<Cursor>) -> Result<Option<Page>, EvaluateError> {
         let limit = self.ledger.evaluation_page();
         let now = self.ledger.now().await?;
-        let candidates = self.ledger.candidates(source.id, self.due, now - source.max_age, after.as_ref(), limit).await?;
-        let Some(last) = candidates.last() else { return Ok(None) };
+        let looked_at_after = now - source.max_age;
+        let mut candidates =
+            self.ledger.candidates(source.id, self.due, looked_at_after, after.as_ref(), limit, self.with_totals).await?;
         let days_between_stages = self.settings.caps.days_between_stages;
-        let day = Day { today: self.today, now, times: self.settings.times(), days_between_stages };
+        let provider = &self.settings.provider;
+        let day = Day { today: self.today, now, times: self.settings.times(), provider, days_between_stages };
+        self.ask_for_pix(source, &mut candidates, day).await?;
+        let Some(last) = candidates.last() else { return Ok(None) };
         let (mut messages, mut no_policy) = (Vec::new(), 0);
         for some in candidates.chunks(DECIDED_AT_ONCE) {
             for candidate in some {
@@ -103,10 +143,57 @@ impl Evaluation<'_> {
         Ok(Some(Page { batch, is_last: candidates.len() < limit as usize }))
     }
 
+    /// Asks the ERP for the Pix codes that the page's messages lack, and puts them into the invoices.
+    async fn ask_for_pix(&self, source: &Source, candidates: &mut [Candidate], day: Day<'_>) -> Result<(), EvaluateError> {
+        if source.kind != "ixc" {
+            return Ok(());
+        }
+        let lacking: Vec<&mut Candidate> = candidates.iter_mut().filter(|candidate| self.lacks_pix(candidate, day)).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let titles: Vec<InvoiceId> = lacking.iter().map(|candidate| candidate.invoice.id.clone()).collect();
+        let answers = self.syncer.pix(source, &titles).await;
+        let answers = answers.map_err(|why| EvaluateError::Source { name: source.name.clone(), why })?;
+        let mut noted = Vec::with_capacity(answers.len());
+        for (candidate, pix) in lacking.into_iter().zip(answers) {
+            let (code, expires_at) = pix.map(|pix| (pix.code.as_str().to_owned(), pix.expires_at_local)).unwrap_or_default();
+            candidate.invoice.pix_code.clone_from(&code);
+            noted.push(PixAnswer {
+                invoice_id: candidate.invoice.id.clone(),
+                open_amount: candidate.invoice.open_amount,
+                code,
+                // A day on which it ends is one on which it can't be relied upon any more.
+                expires_on: expires_at.and_then(|at| at.date().pred_opt()),
+            });
+        }
+        tracing::debug!(source = %source.name, titles = titles.len(), "pix.asked");
+        Ok(self.ledger.note_pix(source.id, noted, day.now).await?)
+    }
+
+    /// Whether its message can't be written for want of a Pix code that the ERP wasn't asked for lately.
+    fn lacks_pix(&self, candidate: &Candidate, day: Day<'_>) -> bool {
+        let Candidate { invoice, customer, known, totals, pix_asked_at, .. } = candidate;
+        if !invoice.pix_code.is_empty() || pix_asked_at.is_some_and(|at| at + PIX_FRESH > day.now) {
+            return false;
+        }
+        let Some(policy) = policy_for(self.policies, invoice, customer.as_ref()) else { return false };
+        if !policy.stages.iter().any(|stage| stage.notice.needs_pix()) {
+            return false;
+        }
+        // One that is skipped already comes back only with a text: it is asked for what it would say.
+        let unknown: Vec<_> = known.iter().filter(|known| known.skip_reason != Some(SkipReason::MissingValue)).cloned().collect();
+        decide(policy, invoice, customer.as_ref(), &unknown, *totals, day, &self.reach(candidate))
+            .is_ok_and(|decided| decided.stage.notice.needs_pix() && decided.text == Err(SkipReason::MissingValue))
+    }
+
+    fn reach<'c>(&'c self, candidate: &'c Candidate) -> Reach<'c> {
+        Reach { opted_out: &candidate.opted_out, held_until: candidate.held_until, pilot: &self.settings.pilot }
+    }
+
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
-        let Candidate { invoice, customer, known, held_until, opted_out } = candidate;
-        let reach = Reach { opted_out, held_until: *held_until, pilot: &self.settings.pilot };
-        let decided = decide(policy, invoice, customer.as_ref(), known, day, &reach).ok()?;
+        let Candidate { invoice, customer, known, totals, .. } = candidate;
+        let decided = decide(policy, invoice, customer.as_ref(), known, *totals, day, &self.reach(candidate)).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

@@ -4,10 +4,11 @@
 //! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use regua_domain::decide::due_dates;
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::Invoice;
-use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Places, Refusal};
+use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Pix, Places, Refusal};
 use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
@@ -25,6 +26,8 @@ use uuid::Uuid;
 
 /// Titles that are re-read in one go.
 const REREAD: u32 = 200;
+/// Questions for a Pix that are open at once.
+const PIX_AT_ONCE: usize = 8;
 /// Bad rows that one sync logs one by one.
 const PROBLEMS_LOGGED: usize = 20;
 
@@ -265,6 +268,25 @@ impl Syncer {
         drop(places);
         tally.events += self.ledger.write_customers(sync, page.rows, issued_at).await?.events;
         Ok(())
+    }
+
+    /// Asks the ERP for the Pix of titles, a few at once, in their order. Without one are those that have none that could be paid, and those that
+    /// the ERP refuses to speak of.
+    ///
+    /// # Errors
+    /// See [`SyncError`]: the first question without an answer.
+    pub async fn pix(&self, source: &Source, titles: &[InvoiceId]) -> Result<Vec<Option<Pix>>, SyncError> {
+        let reader = self.reader(source).await?;
+        let ask = |title: InvoiceId| {
+            let client = reader.client.clone();
+            async move {
+                match client.pix(&title).await {
+                    Err(IxcError::Refused { .. } | IxcError::IdNotNumeric { .. }) => Ok(None),
+                    answer => answer.map_err(SyncError::from),
+                }
+            }
+        };
+        stream::iter(titles.iter().cloned().map(ask)).buffered(PIX_AT_ONCE).try_collect().await
     }
 
     /// The source's client: kept across syncs, made anew when its address or its token changed.

@@ -1,5 +1,6 @@
 //! One run in hand: what its kind asks for, under a lease that is kept alive.
 
+use crate::evaluate::EvaluateError;
 use crate::sync::{SyncError, Syncer};
 use crate::{HEARTBEAT_EVERY, delta, evaluate};
 use chrono::TimeDelta;
@@ -52,6 +53,16 @@ impl From<LedgerError> for Stopped {
     }
 }
 
+impl From<EvaluateError> for Stopped {
+    fn from(error: EvaluateError) -> Self {
+        match error {
+            EvaluateError::Ledger(error) | EvaluateError::Source { why: SyncError::Ledger(error), .. } => error.into(),
+            EvaluateError::Source { why: SyncError::Shutdown, .. } => Self::Shutdown,
+            EvaluateError::Source { name, why } => Self::Source { name, why },
+        }
+    }
+}
+
 /// Does runs.
 pub(crate) struct Worker {
     pipeline: Pipeline,
@@ -90,8 +101,34 @@ impl Worker {
         }
     }
 
-    /// *Atualizar cobranças*: sync every source, then decide from those that are fresh. A source that fails leaves the others be.
+    /// Reads the templates in use again: one that isn't as it was accepted stops its own messages, and an Opa! Suite that doesn't answer
+    /// none, for what isn't known to have changed hasn't.
+    async fn look_at_templates(&self) -> Result<(), Stopped> {
+        let (ledger, process) = (&self.pipeline.ledger, &self.process);
+        let Some(configuration) = ledger.configuration().await? else { return Ok(()) };
+        let allow_private = regua_pipeline::allows_private_urls(ledger, &process.config).await?;
+        let notices = configuration.notices_in_use();
+        let look = tokio::select! {
+            look = regua_pipeline::look_at_templates(&configuration, &notices, &process.environment, allow_private) => look,
+            () = process.shutdown.begun() => return Err(Stopped::Shutdown),
+        };
+        for unseen in &look.unseen {
+            tracing::warn!(channel = %unseen.channel, why = %unseen.why, "templates.not_read: they are taken to be as they were");
+        }
+        for stopped in ledger.note_templates(look.seen).await?.iter().filter(|stopped| stopped.is_new) {
+            tracing::error!(
+                template = %stopped.template_id,
+                why = %stopped.fault,
+                "template.stopped: its messages wait; see `regua notice list`, then `regua notice accept NOTICE --why TEXT`"
+            );
+        }
+        Ok(())
+    }
+
+    /// *Atualizar cobranças*: look at the templates, sync every source, then decide from those that are fresh. A source that fails leaves the
+    /// others be.
     async fn update_collections(&self, leased: &LeasedRun) -> Result<Option<String>, Stopped> {
+        self.look_at_templates().await?;
         let resumed = leased.cursor.is_some();
         let mut failed = None;
         for source in self.pipeline.ledger.sources().await? {
@@ -113,7 +150,7 @@ impl Worker {
         let (fresh, stale): (Vec<Source>, Vec<Source>) =
             self.pipeline.ledger.sources().await?.into_iter().partition(|source| source.is_fresh(now));
         let counts = tokio::select! {
-            counts = evaluate::evaluate(&self.pipeline.ledger, leased, &fresh) => counts?,
+            counts = evaluate::evaluate(&self.pipeline.ledger, &self.syncer, leased, &fresh) => counts?,
             () = self.process.shutdown.begun() => return Err(Stopped::Shutdown),
         };
         tracing::info!(

@@ -49,6 +49,22 @@ enum Command {
     /// Which policy decides, and why
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// The text of a notice as the customer of an invoice will read it; nothing is sent
+    Preview {
+        /// The notice's name
+        notice: String,
+        /// The invoice's id in the ERP
+        #[arg(long)]
+        invoice: String,
+        /// The date on which it would be read; today if left out
+        #[arg(long)]
+        on: Option<NaiveDate>,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+    /// Notices and their templates at Opa! Suite
+    #[command(subcommand)]
+    Notice(NoticeCommand),
     /// Messages, by state or run
     Messages(MessagesArgs),
     /// One message with its attempts
@@ -272,6 +288,33 @@ enum PolicyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum NoticeCommand {
+    /// All notices with their templates: accepted, changed (with what differs), gone, or never seen
+    List(JsonArg),
+    /// Accept the text of a notice's template as Opa! Suite has it now, so that its messages go on
+    Accept {
+        /// The notice's name
+        notice: String,
+        /// Why the new text is right
+        #[arg(long)]
+        why: String,
+    },
+    /// Send one message to try a notice; it is marked as a test and counted apart
+    Test {
+        /// The notice's name
+        notice: String,
+        /// The phone that shall get it
+        #[arg(long)]
+        phone: String,
+        /// The invoice whose values are sent; invented ones if left out
+        #[arg(long)]
+        invoice: Option<String>,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum InDoubtCommand {
     /// Those that nobody settled
     List(JsonArg),
@@ -472,6 +515,12 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
             session.approve_run(id, why, json.format()).await
         }
         Command::Policy(PolicyCommand::Explain { invoice, on, json }) => session.explain(&invoice, on, json.format()).await,
+        Command::Preview { notice, invoice, on, json } => session.preview(&notice, &invoice, on, json.format()).await,
+        Command::Notice(NoticeCommand::List(json)) => session.notices(json.format()).await,
+        Command::Notice(NoticeCommand::Accept { notice, why }) => session.accept_template(notice, why).await,
+        Command::Notice(NoticeCommand::Test { notice, phone, invoice, json }) => {
+            session.test_notice(notice, phone, invoice, json.format()).await
+        }
         Command::Messages(args) => session.messages(args.state.as_deref(), args.run, args.json.format()).await,
         Command::Message { id, json } => session.message(id, json.format()).await,
         Command::Status(json) => session.status(json.format()).await,

@@ -5,6 +5,7 @@ mod configuration;
 mod explain;
 mod holds;
 mod lists;
+mod notices;
 mod plain;
 mod session;
 mod times;

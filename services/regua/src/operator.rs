@@ -1,19 +1,22 @@
 //! What an operator changes: one request, carried out here or, while `regua up` holds the SQLite file, by that process.
 
 pub mod holds;
+mod notices;
 
 use crate::opt_outs;
 use crate::output::NOTHING_CONFIGURED;
 use billing_evaluator::import::{Import, ImportKind, Remark, import};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::configuration::Configuration;
-use regua_domain::ids::{MessageId, RunId};
+use regua_domain::ids::{InvoiceId, MessageId, RunId};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::StopScope;
 use regua_ledger::approval::ApprovalAnswer;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, LedgerError};
+use regua_telemetry::config::ServiceConfig;
+use regua_telemetry::environment::Environment;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::{Failure, Process};
 use serde::{Deserialize, Serialize};
@@ -101,6 +104,26 @@ pub enum Request {
         /// Who.
         by: String,
     },
+    /// `notice accept`.
+    AcceptTemplate {
+        /// The notice's name.
+        notice: String,
+        /// Why.
+        why: String,
+        /// Who.
+        by: String,
+    },
+    /// `notice test`.
+    TestSend {
+        /// The notice's name.
+        notice: String,
+        /// The phone as it was typed.
+        phone: String,
+        /// The invoice whose values are sent.
+        invoice: Option<InvoiceId>,
+        /// Who.
+        by: String,
+    },
     /// `opt-out add`.
     OptOutAdd {
         /// The phones as they were typed.
@@ -160,20 +183,31 @@ impl Answer {
     }
 }
 
+/// What a request is carried out with: the ledger, and where the providers' tokens are.
+#[derive(Clone, Copy)]
+pub struct Office<'a> {
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// This process's settings.
+    pub config: &'a ServiceConfig,
+    /// Its environment.
+    pub environment: &'a Environment,
+}
+
 /// Carries a request out.
-pub async fn execute(ledger: &Ledger, request: Request) -> Answer {
-    match try_execute(ledger, request).await {
+pub async fn execute(office: &Office<'_>, request: Request) -> Answer {
+    match try_execute(office, request).await {
         Ok(answer) => answer,
         Err(error) => Answer::refused(Chain(&error).to_string()),
     }
 }
 
-async fn try_execute(ledger: &Ledger, request: Request) -> Result<Answer, LedgerError> {
+async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, LedgerError> {
+    let ledger = office.ledger;
     match request {
-        Request::ApplyConfiguration { configuration } => {
-            ledger.apply_configuration(*configuration).await?;
-            Ok(Answer::done("the configuration is applied", json!({ "applied": true })))
-        }
+        Request::ApplyConfiguration { configuration } => notices::apply(office, *configuration).await,
+        Request::AcceptTemplate { notice, why, by } => notices::accept(ledger, notice, why, by).await,
+        Request::TestSend { notice, phone, invoice, by } => notices::test(office, &notice, &phone, invoice.as_ref(), by).await,
         Request::Import { invoices, path, all_or_nothing, full } => {
             let kind = if invoices { ImportKind::Invoices } else { ImportKind::Customers };
             Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full }).await)
@@ -304,16 +338,18 @@ pub async fn take_commands(ledger: Ledger, process: Process) -> Result<(), Failu
         if !ledger.is_embedded() {
             continue;
         }
-        if let Err(error) = take_one(&ledger).await {
+        let office = Office { ledger: &ledger, config: &process.config, environment: &process.environment };
+        if let Err(error) = take_one(&office).await {
             tracing::warn!(error = %Chain(&error), "operator.command_not_taken");
         }
     }
 }
 
-async fn take_one(ledger: &Ledger) -> Result<(), LedgerError> {
+async fn take_one(office: &Office<'_>) -> Result<(), LedgerError> {
+    let ledger = office.ledger;
     let Some(command) = ledger.next_command().await? else { return Ok(()) };
     let answer = match serde_json::from_str::<Request>(&command.command) {
-        Ok(request) => execute(ledger, request).await,
+        Ok(request) => execute(office, request).await,
         Err(_) => Answer::refused("this process is of another version than the command line: restart it"),
     };
     tracing::info!(command = %command.id, done = answer.done, "operator.command");

@@ -8,10 +8,12 @@ use crate::frequency::{Frequency, SentByDay};
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
 use crate::pilot::Pilot;
-use crate::render::{About, NoticePlan, Rendered, render_about};
+use crate::provider::Provider;
+use crate::render::{NoticePlan, Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
 use crate::switches::may_speak;
+use crate::variables::{Circumstances, Totals};
 use crate::window::{WeekHours, WindowState};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -59,6 +61,8 @@ pub struct Snapshot {
     pub customer: Option<Customer>,
     /// The last day of the longest hold of our own on its invoice or its customer.
     pub held_until: Option<NaiveDate>,
+    /// What the customer owes in all, where the notice says it.
+    pub totals: Option<Totals>,
     /// Its stage's notice, if policy and stage are still switched on.
     pub notice: Option<NoticePlan>,
     /// The hours of its stage or policy, where these aren't those of the recipient's place.
@@ -158,13 +162,22 @@ pub struct Budget {
     pub frees_at: Option<DateTime<Utc>>,
 }
 
+/// What every message is written and sent under.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// When messages may be sent.
+    pub times: SendingTimes<'a>,
+    /// Who sends.
+    pub provider: &'a Provider,
+    /// Whom messages reach while the provider tries Régua out.
+    pub pilot: &'a Pilot,
+}
+
 /// The limits that hold for every message alike.
 #[derive(Clone, Debug)]
 pub struct Rules<'a> {
-    /// When messages may be sent.
-    pub times: SendingTimes<'a>,
-    /// Whom messages reach while the provider tries Régua out.
-    pub pilot: &'a Pilot,
+    /// The terms of every message.
+    pub terms: Terms<'a>,
     /// How often a person may be written to; `None`: nobody counts.
     pub caps: Option<Frequency>,
     /// How far ahead a slot must lie, so that it isn't past when the commit returns.
@@ -232,11 +245,11 @@ pub fn admit(
     if !due {
         return Verdict::NotWaiting;
     }
-    let text = match called_for(snapshot, rules.times, rules.pilot, now) {
+    let text = match called_for(snapshot, rules.terms, now) {
         Ok(text) => text,
         Err(why) => return Verdict::Skip { why },
     };
-    let window = snapshot.window(rules.times);
+    let window = snapshot.window(rules.terms.times);
     let postpone = |until: DateTime<Utc>, why| postponed(snapshot, until, why, None, now);
     if let Some((until, why)) = held_back(snapshot, gate, &window, now) {
         return postpone(until, why);
@@ -280,25 +293,19 @@ pub fn admit(
     Verdict::Start { slot_at, is_paced: gate.is_limited(), counted_on, text }
 }
 
-/// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint. `today` is the
-/// provider's date at `now`.
+/// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint.
 ///
 /// # Errors
 /// The reason to skip it.
-pub fn called_for(
-    snapshot: &Snapshot,
-    times: SendingTimes<'_>,
-    pilot: &Pilot,
-    now: DateTime<Utc>,
-) -> Result<Rendered, SkipReason> {
+pub fn called_for(snapshot: &Snapshot, terms: Terms<'_>, now: DateTime<Utc>) -> Result<Rendered, SkipReason> {
     if snapshot.expires_at <= now {
         return Err(SkipReason::Expired);
     }
-    let (invoice, customer) = (snapshot.invoice.as_ref(), snapshot.customer.as_ref());
+    let (invoice, customer, today) = (snapshot.invoice.as_ref(), snapshot.customer.as_ref(), terms.times.date_at(now));
     if let Some(due_on) = snapshot.due_on {
-        let (invoice, today) = (invoice.ok_or(SkipReason::NotChargeable)?, times.date_at(now));
+        let invoice = invoice.ok_or(SkipReason::NotChargeable)?;
         still_called_for(invoice, due_on)?;
-        if snapshot.next_stage.as_ref().is_some_and(|next| next.is_due(customer, due_on, today, times)) {
+        if snapshot.next_stage.as_ref().is_some_and(|next| next.is_due(customer, due_on, today, terms.times)) {
             return Err(SkipReason::Superseded);
         }
         may_speak(invoice, customer, snapshot.days, snapshot.held_until, today)?;
@@ -309,8 +316,9 @@ pub fn called_for(
     if snapshot.opted_out {
         return Err(SkipReason::OptedOut);
     }
-    let about = About { customer, invoice, renegotiated_to: snapshot.renegotiated_to };
-    render_about(notice, snapshot.stage, &about).and_then(|text| pilot.admit(text))
+    let circumstances =
+        Circumstances { today, provider: terms.provider, totals: snapshot.totals, renegotiated_to: snapshot.renegotiated_to };
+    render(notice, snapshot.stage, customer, invoice, circumstances).and_then(|text| terms.pilot.admit(text))
 }
 
 fn held_back(

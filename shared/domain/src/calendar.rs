@@ -107,6 +107,11 @@ impl Calendar {
     }
 }
 
+/// Whether the local date `on` is a holiday in the whole country.
+pub fn is_national_holiday(on: NaiveDate) -> bool {
+    is_by_rule(national::RULES, on)
+}
+
 impl MunicipalHoliday {
     /// A holiday of a city in any spelling, or of the whole state if `city` is empty.
     pub fn new(uf: Uf, city: &str, day: MunicipalDay, name: impl Into<String>) -> Self {

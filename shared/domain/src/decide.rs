@@ -5,10 +5,12 @@ use crate::ids::MessageId;
 use crate::message::{SkipReason, State};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
 use crate::policy::{ClosedDay, PolicyPlan, StagePlan};
+use crate::provider::Provider;
 use crate::render::{Rendered, render};
 use crate::sending_times::{RecipientWindow, SendingTimes};
 use crate::stage::Stage;
 use crate::switches::{chargeable, is_before_collection, may_speak};
+use crate::variables::{Circumstances, Totals};
 use crate::window::WeekHours;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
@@ -101,6 +103,8 @@ pub struct Day<'a> {
     pub now: DateTime<Utc>,
     /// When messages may leave.
     pub times: SendingTimes<'a>,
+    /// Who sends.
+    pub provider: &'a Provider,
     /// Days that lie at least between two messages about one invoice.
     pub days_between_stages: u16,
 }
@@ -111,6 +115,8 @@ pub struct Day<'a> {
 /// until [`CATCH_UP_DAYS`] after the first day on which it could be sent ([`DuePeriod`]). A message that is live or may have arrived bars its
 /// own stage and every earlier one.
 ///
+/// `totals` is what the customer owes in all, for notices that [say it](crate::render::NoticePlan::needs_totals).
+///
 /// # Errors
 /// Why nothing is to be written.
 pub fn decide<'a>(
@@ -118,6 +124,7 @@ pub fn decide<'a>(
     invoice: &Invoice,
     customer: Option<&Customer>,
     known: &[Known],
+    totals: Option<Totals>,
     on: Day<'a>,
     reach: &Reach<'_>,
 ) -> Result<Decided<'a>, NotDue> {
@@ -131,8 +138,9 @@ pub fn decide<'a>(
     if let Some(known) = said {
         return Err(NotDue::Said { stage: known.stage, state: known.state });
     }
+    let circumstances = Circumstances { today: on.today, provider: on.provider, totals, renegotiated_to: None };
     let text = may_speak(invoice, customer, stage.days, reach.held_until, on.today)
-        .and_then(|()| render(&stage.notice, stage.stage, customer, invoice))
+        .and_then(|()| render(&stage.notice, stage.stage, customer, Some(invoice), circumstances))
         .and_then(|text| reach.admit(text, stage.notice.channel_id));
     let revives = match of_this_due_date().find(|known| known.stage == stage.stage) {
         None => None,

@@ -18,8 +18,10 @@ use crate::ids::MessageId;
 use crate::message::{SkipReason, State, names};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
 use crate::policy::{PolicyPlan, StagePlan, policy_for};
-use crate::render::{About, Rendered, render_about};
+use crate::provider::Provider;
+use crate::render::{Rendered, render};
 use crate::stage::Stage;
+use crate::variables::{Circumstances, Totals};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -197,6 +199,8 @@ pub struct Facts<'a> {
     pub is_overtaken: bool,
     /// The due date of what a renegotiation put in its place.
     pub renegotiated_to: Option<NaiveDate>,
+    /// What the customer owes in all.
+    pub totals: Option<Totals>,
 }
 
 /// A message that an event calls for.
@@ -218,7 +222,12 @@ pub struct Called<'a> {
 ///
 /// # Errors
 /// What becomes of an event that calls for no message, or for none but the one that it has.
-pub fn decide<'a>(policies: &'a [PolicyPlan], facts: &Facts<'_>, today: NaiveDate) -> Result<Called<'a>, EventOutcome> {
+pub fn decide<'a>(
+    policies: &'a [PolicyPlan],
+    facts: &Facts<'_>,
+    provider: &Provider,
+    today: NaiveDate,
+) -> Result<Called<'a>, EventOutcome> {
     let Facts { event, invoice, customer, .. } = *facts;
     let stage = event.kind.stage().ok_or(EventOutcome::NothingToSay)?;
     if last_day(event.happened_on) < today {
@@ -236,8 +245,8 @@ pub fn decide<'a>(policies: &'a [PolicyPlan], facts: &Facts<'_>, today: NaiveDat
     if plan.only_after_notice && !facts.was_noticed {
         return Err(EventOutcome::NotNoticed);
     }
-    let about = About { customer, invoice, renegotiated_to: facts.renegotiated_to };
-    let text = render_about(&plan.notice, stage, &about);
+    let circumstances = Circumstances { today, provider, totals: facts.totals, renegotiated_to: facts.renegotiated_to };
+    let text = render(&plan.notice, stage, customer, invoice, circumstances);
     let revives = match facts.message {
         None => None,
         Some(before) if comes_back(before, &text) => Some(before.id),

@@ -216,6 +216,8 @@ names! {
         Pilot = "pilot",
         /// A variable of the notice has no value for this invoice.
         MissingValue = "missing_value",
+        /// Its Pix code or digitable line can't be paid, or asks for another amount.
+        InvalidPaymentCode = "invalid_payment_code",
         /// The stage, its policy or its notice was switched off or removed.
         StageOff = "stage_off",
     }
@@ -248,6 +250,7 @@ impl SkipReason {
             | Self::NoCustomer
             | Self::Pilot
             | Self::MissingValue
+            | Self::InvalidPaymentCode
             | Self::StageOff
             | Self::Capped
             | Self::Superseded

@@ -6,8 +6,7 @@ use crate::mirror::{Customer, Invoice};
 use crate::money::Centavos;
 use crate::phone;
 use crate::stage::Stage;
-use crate::variables::{self, Entry, Facts};
-use chrono::NaiveDate;
+use crate::variables::{self, Circumstances, Entry, Facts, Variable};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +23,18 @@ pub struct NoticePlan {
     pub template_id: String,
     /// Its variables in order.
     pub entries: Vec<Entry>,
+}
+
+impl NoticePlan {
+    /// Whether it says what a customer owes in all, which must be added up first.
+    pub fn needs_totals(&self) -> bool {
+        self.entries.iter().flat_map(Entry::variables).any(Variable::is_total)
+    }
+
+    /// Whether it says a Pix code, which the ERP is asked for where the invoice has none.
+    pub fn needs_pix(&self) -> bool {
+        self.entries.iter().flat_map(Entry::variables).any(|variable| variable == Variable::PixCode)
+    }
 }
 
 /// What will be sent, to the letter.
@@ -64,31 +75,18 @@ impl Rendered {
     }
 }
 
-/// What a message is about, as far as it is known.
-#[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
-    /// Who is written to.
-    pub customer: Option<&'a Customer>,
-    /// The invoice; `None` for what concerns the customer as such.
-    pub invoice: Option<&'a Invoice>,
-    /// The due date of what a renegotiation put in the invoice's place.
-    pub renegotiated_to: Option<NaiveDate>,
-}
-
-/// Renders `notice` for one invoice at one stage.
+/// Renders `notice` at one stage; for one invoice, or for what concerns the customer as such.
 ///
 /// # Errors
-/// As [`render_about`].
-pub fn render(notice: &NoticePlan, stage: Stage, customer: Option<&Customer>, invoice: &Invoice) -> Result<Rendered, SkipReason> {
-    render_about(notice, stage, &About { customer, invoice: Some(invoice), renegotiated_to: None })
-}
-
-/// Renders `notice` for whatever it is about.
-///
-/// # Errors
-/// The reason why this customer can't get it: no customer, no part in collection, no valid phone, a variable without a value.
-pub fn render_about(notice: &NoticePlan, stage: Stage, about: &About<'_>) -> Result<Rendered, SkipReason> {
-    let About { customer, invoice, renegotiated_to } = *about;
+/// The reason why this customer can't get it: no customer, no part in collection or in reminders, no valid phone, a variable without a value,
+/// a payment code that can't be paid.
+pub fn render(
+    notice: &NoticePlan,
+    stage: Stage,
+    customer: Option<&Customer>,
+    invoice: Option<&Invoice>,
+    circumstances: Circumstances<'_>,
+) -> Result<Rendered, SkipReason> {
     let customer = customer.ok_or(SkipReason::NoCustomer)?;
     if !customer.takes_part_in_collection {
         return Err(SkipReason::NotInCollection);
@@ -97,8 +95,7 @@ pub fn render_about(notice: &NoticePlan, stage: Stage, about: &About<'_>) -> Res
         return Err(SkipReason::NotInPreDue);
     }
     let phone = phone::choose(&customer.whatsapp, &customer.mobile_phone).map_err(|_| SkipReason::NoValidPhone)?;
-    let variables = variables::render(&notice.entries, &Facts { customer, invoice, renegotiated_to })
-        .map_err(|_| SkipReason::MissingValue)?;
+    let variables = variables::render(&notice.entries, &Facts { customer, invoice, circumstances })?;
     Ok(Rendered {
         phone: phone.e164().to_owned(),
         phone_key: phone.key().as_str().to_owned(),

@@ -3,20 +3,21 @@
 //! The seed writes them as `#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#`: entries with commas
 //! between, one for each placeholder of the template in order of appearance.
 
-use crate::mirror::{Customer, Invoice};
+mod template;
+mod value;
+
+pub use template::{fill, placeholders, repeats_a_placeholder};
+pub use value::{Circumstances, Facts, RenderError, Totals, VALUE_CHARS_MAX, render};
+
+use crate::provider::IdentityField;
 use crate::stage::Stage;
-use chrono::NaiveDate;
 use std::fmt;
 use thiserror::Error;
-
-/// The most characters of one rendered value. The body of a message bears 1024 in all (contracts §3.2).
-pub const VALUE_CHARS_MAX: usize = 512;
-/// The platform refuses a value with this many spaces in a row (contracts §1.2).
-const SPACES_REFUSED: usize = 4;
+use value::clean;
 
 macro_rules! variables {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
-        /// A fact of a customer or an invoice that a notice may name, as `#name#`.
+    ($($(#[$doc:meta])* $variant:ident = $name:literal $(| $alias:literal)*;)+) => {
+        /// A fact of a customer, an invoice or the provider that a notice may name, as `#name#`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Variable {$(
             $(#[$doc])*
@@ -33,6 +34,13 @@ macro_rules! variables {
                     $(Self::$variant => $name,)+
                 }
             }
+
+            /// Other names that are understood, too.
+            pub const fn aliases(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant => &[$($alias),*],)+
+                }
+            }
         }
     };
 }
@@ -44,77 +52,116 @@ variables! {
     CustomerTradeName = "cliente_fantasia";
     /// The first word of the name, `João` even where the ERP writes `JOÃO`.
     CustomerFirstName = "cliente_primeiro_nome";
+    /// CPF or CNPJ, masked: `***.456.789-**`, `**.345.678/0001-**`. A message that reaches the wrong person must not tell it (contracts §4, LGPD).
+    CustomerTaxId = "cliente_cnpj_cpf" | "cliente_cpf_cnpj";
+    /// The city.
+    CustomerCity = "cliente_cidade";
+    /// The state's two letters.
+    CustomerState = "cliente_uf";
     /// The invoice's number as the customer sees it.
-    InvoiceNumber = "areceber_numero";
+    InvoiceNumber = "areceber_numero" | "areceber_documento";
     /// The invoice's amount: `R$1.234,56`.
     InvoiceAmount = "areceber_valor";
     /// What is still owed of it: `R$1.234,56`.
     InvoiceOpenAmount = "areceber_valor_aberto";
+    /// The date of issue: `01/07/2023`.
+    InvoiceIssuedOn = "areceber_data_emissao";
     /// The due date: `19/07/2023`.
     InvoiceDueOn = "areceber_data_vencimento";
+    /// Days late on the provider's date, from [`DaysLateFrom`](crate::provider::DaysLateFrom) on; `0` before that.
+    InvoiceDaysLate = "areceber_dias_atraso";
     /// Where it can be paid.
-    InvoiceLink = "areceber_link";
-    /// The boleto's digits for typing.
-    DigitableLine = "linha_digitavel";
-    /// The Pix code for copying.
-    PixCode = "pix_copia_e_cola";
+    InvoiceLink = "areceber_link" | "areceber_link_pagamento";
+    /// The boleto's digits for typing, in their printed grouping; only ever written when every check digit is right.
+    DigitableLine = "linha_digitavel" | "areceber_linha_digitavel";
+    /// The Pix code for copying; only ever written when it is whole and asks for no other amount than what is owed.
+    PixCode = "pix_copia_e_cola" | "areceber_pix_copia_e_cola";
+    /// The id of the contract that the invoice belongs to.
+    ContractNumber = "contrato_numero" | "contrato_id";
+    /// What the customer owes in all, this invoice included: `R$1.234,56`.
+    TotalOpenAmount = "total_em_aberto";
+    /// How many invoices that is.
+    OpenInvoices = "quantidade_titulos";
+    /// The provider's legal name, or the one of the invoice's branch.
+    ProviderName = "empresa_razao" | "empresa_nome";
+    /// The provider's trade name, or the branch's.
+    ProviderTradeName = "empresa_fantasia";
+    /// The provider's CNPJ, or the branch's, in full: the law wants it named (contracts §4, CDC art. 42-A).
+    ProviderTaxId = "empresa_cnpj" | "empresa_cnpj_cpf";
+    /// The provider's address, or the branch's.
+    ProviderAddress = "empresa_endereco";
+    /// The provider's phone, or the branch's.
+    ProviderPhone = "empresa_telefone" | "empresa_fone";
     /// When the first open title of the renegotiation is due that replaced the invoice: `19/07/2023`.
     RenegotiatedDueOn = "renegociacao_vencimento";
 }
 
 impl Variable {
-    /// The variable of a name, in any case.
+    /// The variable of a name, or of another name of it, in any case.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|variable| variable.as_str().eq_ignore_ascii_case(name))
+        Self::ALL.iter().copied().find(|variable| variable.names().any(|known| known.eq_ignore_ascii_case(name)))
     }
 
     /// The first known variable that contains the name, else the one that takes the fewest changes of a letter.
     fn nearest(name: &str) -> Self {
         let name = name.to_lowercase();
         let distance = |variable: &Self| {
-            if variable.as_str().contains(&name) { 0 } else { 1 + edit_distance(&name, variable.as_str()) }
+            let changes = variable.names().map(|known| edit_distance(&name, known)).min().unwrap_or(usize::MAX);
+            if variable.as_str().contains(&name) { 0 } else { changes.saturating_add(1) }
         };
         Self::ALL.iter().copied().min_by_key(distance).expect("there are variables")
     }
 
-    /// The value as the ERP has it; empty where it has none.
-    fn value(self, facts: &Facts<'_>) -> String {
-        let Facts { customer, invoice, renegotiated_to } = facts;
-        let of_invoice = |value: fn(&Invoice) -> String| invoice.map(value).unwrap_or_default();
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.as_str()).chain(self.aliases().iter().copied())
+    }
+
+    /// What part of the provider's identity it is, if it is one.
+    pub const fn identity_field(self) -> Option<IdentityField> {
         match self {
-            Self::CustomerName => customer.name.clone(),
-            Self::CustomerTradeName => customer.trade_name.clone(),
-            Self::CustomerFirstName => first_name(&customer.name),
-            Self::InvoiceNumber => of_invoice(|invoice| invoice.number.clone()),
-            Self::InvoiceAmount => of_invoice(|invoice| invoice.amount.format_brl()),
-            Self::InvoiceOpenAmount => of_invoice(|invoice| invoice.open_amount.format_brl()),
-            Self::InvoiceDueOn => of_invoice(|invoice| written(invoice.due_on)),
-            Self::InvoiceLink => of_invoice(|invoice| invoice.payment_link.clone()),
-            Self::DigitableLine => of_invoice(|invoice| invoice.digitable_line.clone()),
-            Self::PixCode => of_invoice(|invoice| invoice.pix_code.clone()),
-            Self::RenegotiatedDueOn => renegotiated_to.map(written).unwrap_or_default(),
+            Self::ProviderName => Some(IdentityField::Name),
+            Self::ProviderTradeName => Some(IdentityField::TradeName),
+            Self::ProviderTaxId => Some(IdentityField::TaxId),
+            Self::ProviderAddress => Some(IdentityField::Address),
+            Self::ProviderPhone => Some(IdentityField::Phone),
+            _ => None,
         }
+    }
+
+    /// Whether it speaks of all that the customer owes, which must be added up first.
+    pub const fn is_total(self) -> bool {
+        matches!(self, Self::TotalOpenAmount | Self::OpenInvoices)
     }
 
     /// Whether a message of this stage can ever have a value for it: what concerns a customer as such has no invoice.
     pub const fn is_known_at(self, stage: Stage) -> bool {
         match self {
-            Self::CustomerName | Self::CustomerTradeName | Self::CustomerFirstName => true,
             Self::RenegotiatedDueOn => matches!(stage, Stage::Renegotiated),
             Self::InvoiceNumber
             | Self::InvoiceAmount
             | Self::InvoiceOpenAmount
+            | Self::InvoiceIssuedOn
             | Self::InvoiceDueOn
+            | Self::InvoiceDaysLate
             | Self::InvoiceLink
             | Self::DigitableLine
-            | Self::PixCode => !matches!(stage, Stage::BureauRemoved),
+            | Self::PixCode
+            | Self::ContractNumber => !matches!(stage, Stage::BureauRemoved),
+            Self::CustomerName
+            | Self::CustomerTradeName
+            | Self::CustomerFirstName
+            | Self::CustomerTaxId
+            | Self::CustomerCity
+            | Self::CustomerState
+            | Self::TotalOpenAmount
+            | Self::OpenInvoices
+            | Self::ProviderName
+            | Self::ProviderTradeName
+            | Self::ProviderTaxId
+            | Self::ProviderAddress
+            | Self::ProviderPhone => true,
         }
     }
-}
-
-/// A date as Brazil writes it.
-fn written(date: NaiveDate) -> String {
-    date.format("%d/%m/%Y").to_string()
 }
 
 impl fmt::Display for Variable {
@@ -233,154 +280,6 @@ fn parse_entry(signs: &[Sign], entry: usize) -> Result<Entry, VariablesError> {
     }
     let is_blank = |part: &Part| matches!(part, Part::Text(text) if clean(text).is_empty());
     if parts.iter().all(is_blank) { Err(VariablesError::EmptyEntry { entry }) } else { Ok(Entry(parts)) }
-}
-
-/// What a text is written from.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// Who is written to.
-    pub customer: &'a Customer,
-    /// What it is about; `None` for what concerns the customer as such.
-    pub invoice: Option<&'a Invoice>,
-    /// The due date of what a renegotiation put in the invoice's place.
-    pub renegotiated_to: Option<NaiveDate>,
-}
-
-/// Why the values of a message could not be written. Says nothing of the facts themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum RenderError {
-    /// The customer or the invoice has nothing there, and the platform refuses an empty value.
-    #[error("{0} is empty for this invoice; fill it in the ERP or take it out of the notice")]
-    Empty(Variable),
-    /// Longer than [`VALUE_CHARS_MAX`].
-    #[error("entry {entry} of the variables has {chars} characters, more than {VALUE_CHARS_MAX}")]
-    TooLong {
-        /// Which entry, counted from 1.
-        entry: usize,
-        /// How many characters it has.
-        chars: usize,
-    },
-}
-
-/// Writes one value per entry, as the platform demands them: without line breaks, tabs or long runs of spaces,
-/// trimmed, never empty and at most [`VALUE_CHARS_MAX`] characters (contracts §1.2, §3.2). Nothing is cut off: half a
-/// Pix code is worse than none.
-///
-/// # Errors
-/// A variable without a value, and a value that is too long.
-pub fn render(entries: &[Entry], facts: &Facts<'_>) -> Result<Vec<String>, RenderError> {
-    entries.iter().zip(1..).map(|(entry, place)| render_entry(entry, place, facts)).collect()
-}
-
-fn render_entry(entry: &Entry, place: usize, facts: &Facts<'_>) -> Result<String, RenderError> {
-    let mut written = String::new();
-    for part in &entry.0 {
-        match part {
-            Part::Text(text) => written.push_str(text),
-            Part::Variable(variable) => {
-                let value = clean(&variable.value(facts));
-                if value.is_empty() {
-                    return Err(RenderError::Empty(*variable));
-                }
-                written.push_str(&value);
-            }
-        }
-    }
-    let written = clean(&written);
-    match written.chars().count() {
-        chars if chars > VALUE_CHARS_MAX => Err(RenderError::TooLong { entry: place, chars }),
-        _ => Ok(written),
-    }
-}
-
-/// Blanks and control signs become spaces, a run of four or more spaces becomes one, and the ends are trimmed.
-fn clean(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    let mut spaces = 0;
-    for c in text.chars() {
-        if c.is_whitespace() || c.is_control() {
-            spaces += 1;
-            continue;
-        }
-        let kept = if spaces >= SPACES_REFUSED { 1 } else { spaces };
-        if !cleaned.is_empty() {
-            cleaned.extend(std::iter::repeat_n(' ', kept));
-        }
-        spaces = 0;
-        cleaned.push(c);
-    }
-    cleaned
-}
-
-/// The first word with a letter in it; a word all in one case is written with a capital at each part.
-fn first_name(name: &str) -> String {
-    let word = name.split_whitespace().find(|word| word.chars().any(char::is_alphabetic)).unwrap_or_default();
-    if word.chars().any(char::is_lowercase) && word.chars().any(char::is_uppercase) {
-        return word.to_owned();
-    }
-    let mut at_start = true;
-    let mut proper = String::with_capacity(word.len());
-    for c in word.chars() {
-        if at_start {
-            proper.extend(c.to_uppercase());
-        } else {
-            proper.extend(c.to_lowercase());
-        }
-        at_start = !c.is_alphabetic();
-    }
-    proper
-}
-
-/// Fills a template's placeholders, `{{1}}` or `{{name}}`, with the values in order of appearance: the platform ignores
-/// what stands in them (contracts §1.4). A placeholder without a value stays as it is. For previews.
-pub fn fill(template_text: &str, values: &[String]) -> String {
-    let mut filled = String::with_capacity(template_text.len());
-    let mut values = values.iter();
-    for piece in pieces(template_text) {
-        filled.push_str(match piece {
-            Piece::Text(text) => text,
-            Piece::Placeholder(text) => values.next().map_or(text, String::as_str),
-        });
-    }
-    filled
-}
-
-/// How many values a template expects: its placeholders, a repeated one counted each time.
-pub fn placeholders(template_text: &str) -> usize {
-    pieces(template_text).filter(|piece| matches!(piece, Piece::Placeholder(_))).count()
-}
-
-enum Piece<'a> {
-    Text(&'a str),
-    /// With its braces.
-    Placeholder(&'a str),
-}
-
-/// Cuts a template into text and placeholders; braces without a name between them are text.
-fn pieces(template_text: &str) -> impl Iterator<Item = Piece<'_>> {
-    let mut rest = template_text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (start, end) = next_placeholder(rest).unwrap_or((rest.len(), rest.len()));
-        let (piece, after) = if start == 0 {
-            (Piece::Placeholder(&rest[..end]), &rest[end..])
-        } else {
-            (Piece::Text(&rest[..start]), &rest[start..])
-        };
-        rest = after;
-        Some(piece)
-    })
-}
-
-/// Where the first placeholder begins and ends.
-fn next_placeholder(text: &str) -> Option<(usize, usize)> {
-    text.match_indices("}}").find_map(|(close, braces)| {
-        let open = text[..close].rfind("{{")?;
-        let has_name = !text[open + 2..close].trim().is_empty();
-        has_name.then_some((open, close + braces.len()))
-    })
 }
 
 /// How many letters must be put in, taken out or changed (Levenshtein).

@@ -34,7 +34,7 @@ fn told<T: regua_ixc::files::FileRecord, R: Read + Seek>(parsed: Parsed<T, R>) -
 
 const INVOICES: &str = "\
 id;id_cliente;valor;valor_aberto;data_emissao;data_vencimento;status;id_carteira_cobranca;filial_id;id_contrato;status_contrato;liberado;tipo_recebimento;linha_digitavel;pix_copia_e_cola;link_pagamento;pagamento_data
-1;2;1.234,56;1.234,56;01/11/2026;24/11/2026;A;5;1;9;A;S;Boleto;123;000201x;https://pay.example/1;
+1;2;1.234,56;1.234,56;01/11/2026;24/11/2026;A;5;1;9;A;S;Boleto;00190.50095 40144.816069 06809.350314 3 37370000000100;00020126580014br.gov.bcb.pix0136123e4567-e12b-12d1-a456-4266554400005204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***63041D3D;https://pay.example/1;
 3;2;10.00;;2026-11-01;2026-11-24;R;5;1;0;;S;Pix;;;;2026-11-20
 ";
 
@@ -50,7 +50,11 @@ fn the_columns_of_the_interface_are_read_in_both_forms() {
     );
     assert_eq!(
         (first.pix_code.as_str(), first.payment_link.as_str(), first.contract_status.as_str()),
-        ("000201x", "https://pay.example/1", "A")
+        (
+            "00020126580014br.gov.bcb.pix0136123e4567-e12b-12d1-a456-4266554400005204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***63041D3D",
+            "https://pay.example/1",
+            "A"
+        )
     );
     assert!(first.is_open());
     assert_eq!((second.amount, second.open_amount, second.contract_id.as_str()), (Centavos(1000), Centavos(0), ""));
@@ -59,7 +63,7 @@ fn the_columns_of_the_interface_are_read_in_both_forms() {
 
 #[test]
 fn the_same_columns_as_json_lines_give_the_same_rows() {
-    let json = r#"{"id": 1, "id_cliente": "2", "valor": 1234.56, "valor_aberto": "1.234,56", "data_emissao": "01/11/2026", "data_vencimento": "2026-11-24", "status": "A", "id_carteira_cobranca": 5, "filial_id": 1, "id_contrato": 9, "status_contrato": "A", "liberado": true, "tipo_recebimento": "Boleto", "linha_digitavel": "123", "pix_copia_e_cola": "000201x", "link_pagamento": "https://pay.example/1", "pagamento_data": null}
+    let json = r#"{"id": 1, "id_cliente": "2", "valor": 1234.56, "valor_aberto": "1.234,56", "data_emissao": "01/11/2026", "data_vencimento": "2026-11-24", "status": "A", "id_carteira_cobranca": 5, "filial_id": 1, "id_contrato": 9, "status_contrato": "A", "liberado": true, "tipo_recebimento": "Boleto", "linha_digitavel": "00190.50095 40144.816069 06809.350314 3 37370000000100", "pix_copia_e_cola": "00020126580014br.gov.bcb.pix0136123e4567-e12b-12d1-a456-4266554400005204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***63041D3D", "link_pagamento": "https://pay.example/1", "pagamento_data": null}
 
 {"id": "3", "id_cliente": 2, "valor": "10.00", "data_emissao": "2026-11-01", "data_vencimento": "24/11/2026", "status": "R", "id_carteira_cobranca": "5", "filial_id": "1", "id_contrato": "0", "liberado": "S", "tipo_recebimento": "Pix", "pagamento_data": "2026-11-20"}"#;
     let (rows, problems, notes) = told(invoices(json.as_bytes()).expect("objects"));

@@ -86,6 +86,7 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         approval: configuration.approval,
         pilot: configuration.pilot.clone(),
         price: configuration.price,
+        provider: configuration.provider.clone(),
     };
     let today = settings.times().date_at(now);
     settings::store(tx, &settings).await?;
@@ -435,6 +436,7 @@ async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
         approval: settings.approval,
         pilot: settings.pilot,
         price: settings.price,
+        provider: settings.provider,
     })
 }
 

@@ -7,6 +7,7 @@ use crate::error::LedgerError;
 use crate::events::EventDecision;
 use crate::people::{opted_out, phone_key_of};
 use crate::runs::Cursor;
+use crate::totals::TotalsOf;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use regua_domain::decide::Known;
@@ -17,7 +18,7 @@ use regua_domain::money::Centavos;
 use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::{NoticePlan, Rendered};
 use regua_domain::stage::Stage;
-use regua_domain::variables;
+use regua_domain::variables::{self, Totals};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -41,6 +42,10 @@ pub struct Candidate {
     pub held_until: Option<NaiveDate>,
     /// The channels through which its customer asked not to be written to.
     pub opted_out: BTreeSet<ChannelId>,
+    /// What the customer owes in all, where that was asked for.
+    pub totals: Option<Totals>,
+    /// When the ERP was last asked for its Pix code, if that holds still.
+    pub pix_asked_at: Option<DateTime<Utc>>,
 }
 
 /// What tells a message from the others of its subject and stage.
@@ -197,7 +202,7 @@ impl Ledger {
     }
 
     /// A page of open invoices due between two dates, after the cursor, in the order of due date and id. Those that nobody looked at since
-    /// `looked_at_after` are left out: nothing is decided from what no sync confirmed.
+    /// `looked_at_after` are left out: nothing is decided from what no sync confirmed. `with_totals` where a notice says what customers owe in all.
     pub async fn candidates(
         &self,
         source_id: SourceId,
@@ -205,6 +210,7 @@ impl Ledger {
         looked_at_after: DateTime<Utc>,
         after: Option<&Cursor>,
         limit: u32,
+        with_totals: bool,
     ) -> Result<Vec<Candidate>, LedgerError> {
         let mut tx = self.db.read().await?;
         let (after_on, after_id) = match after {
@@ -214,7 +220,7 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until
+                    "SELECT i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until
                      FROM invoices i LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                      LEFT JOIN holds hi ON hi.source_id = i.source_id AND hi.kind = 'invoice' AND hi.subject = i.id AND hi.lifted_at IS NULL
                      LEFT JOIN holds hc ON hc.source_id = i.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id
@@ -226,14 +232,22 @@ impl Ledger {
                 values![source_id, due.0, due.1, after_on, after_id, limit, looked_at_after],
             )
             .await?;
-        let mut candidates = rows.iter().map(|row| read_candidate(row, Vec::new())).collect::<Result<Vec<_>, LedgerError>>()?;
-        let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let zone = crate::settings::load(&mut tx).await?.window.zone;
+        let today = tx.now().await?.with_timezone(&zone).date_naive();
+        let mut candidates = rows.iter().map(|row| read_candidate(row, today)).collect::<Result<Vec<_>, LedgerError>>()?;
+        let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
         let mut known = known_messages(&mut tx, source_id, &ids, zone).await?;
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
         }
         ask_consent(&mut tx, candidates.iter_mut()).await?;
+        if with_totals {
+            let customers = candidates.iter().filter_map(|candidate| Some((source_id, candidate.invoice.customer_id.as_ref()?)));
+            let totals = TotalsOf::load(&mut tx, customers).await?;
+            for candidate in &mut candidates {
+                candidate.totals = totals.of(source_id, candidate.invoice.customer_id.as_ref());
+            }
+        }
         Ok(candidates)
     }
 
@@ -243,7 +257,7 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT s.id AS source_id, i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until,
+                    "SELECT s.id AS source_id, i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until,
                             hc.until_on AS customer_held_until FROM sources s
                      JOIN invoices i ON i.source_id = s.id AND i.id = $1
                      LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
@@ -256,12 +270,17 @@ impl Ledger {
             )
             .await?;
         let zone = crate::settings::load(&mut tx).await?.window.zone;
+        let today = tx.now().await?.with_timezone(&zone).date_naive();
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             let source_id = SourceId(row.id("source_id")?);
             let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
-            let known = known.remove(&invoice_id.0).unwrap_or_default();
-            found.push((source_id, read_candidate(row, known)?));
+            let mut candidate = read_candidate(row, today)?;
+            candidate.known = known.remove(&invoice_id.0).unwrap_or_default();
+            let customer = candidate.invoice.customer_id.as_ref();
+            let totals = TotalsOf::load(&mut tx, customer.into_iter().map(|customer| (source_id, customer))).await?;
+            candidate.totals = totals.of(source_id, customer);
+            found.push((source_id, candidate));
         }
         ask_consent(&mut tx, found.iter_mut().map(|(_, candidate)| candidate)).await?;
         Ok(found)
@@ -282,13 +301,21 @@ impl Ledger {
     }
 }
 
-fn read_candidate(row: &Row, known: Vec<Known>) -> Result<Candidate, LedgerError> {
+/// A row's invoice and customer. A Pix code that the ERP was asked for stands in the invoice as if it were its own, while it holds on `today`.
+fn read_candidate(row: &Row, today: NaiveDate) -> Result<Candidate, LedgerError> {
+    let mut invoice: Invoice = row.json("invoice")?;
+    let pix_asked_at = crate::pix::asked_at(row, &invoice, today)?;
+    if pix_asked_at.is_some() {
+        crate::pix::add_code(row, &mut invoice)?;
+    }
     Ok(Candidate {
-        invoice: row.json("invoice")?,
+        invoice,
         customer: row.opt_json("customer")?,
-        known,
+        known: Vec::new(),
         held_until: crate::holds::held_until(row)?,
         opted_out: BTreeSet::new(),
+        totals: None,
+        pix_asked_at,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::error::LedgerError;
 use crate::evaluation::{NewMessage, Occasion, known_of};
 use crate::new_id;
 use crate::settings::Settings;
+use crate::totals::TotalsOf;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::decide::{Known, expires_at};
 use regua_domain::events::{Called, Event, EventKind, EventOutcome, Facts, decide};
@@ -13,6 +14,7 @@ use regua_domain::ids::{MessageId, RunId, SourceId};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::policy::PolicyPlan;
 use regua_domain::stage::Stage;
+use regua_domain::variables::Totals;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -48,6 +50,8 @@ pub struct EventCandidate {
     pub is_consumed: bool,
     /// The due date of what a renegotiation put in its place.
     pub renegotiated_to: Option<NaiveDate>,
+    /// What its customer owes in all.
+    pub totals: Option<Totals>,
 }
 
 /// What a run decided about one event.
@@ -92,7 +96,7 @@ pub fn decide_page(
         let EventCandidate { event, subject, message, .. } = candidate;
         let (id, existing) = (candidate.id, message.as_ref().map(|message| message.id));
         let key = (event.kind, event.occasion.as_str(), subject.as_str());
-        let (outcome, message) = match decide(policies, &candidate.facts(), today) {
+        let (outcome, message) = match decide(policies, &candidate.facts(), &settings.provider, today) {
             Err(EventOutcome::Message) => (EventOutcome::Message, existing),
             Err(outcome) => (outcome, None),
             Ok(called) => {
@@ -141,6 +145,7 @@ impl EventCandidate {
             was_noticed: self.was_noticed,
             is_overtaken: self.is_overtaken,
             renegotiated_to: self.renegotiated_to,
+            totals: self.totals,
         }
     }
 }
@@ -222,6 +227,11 @@ impl Ledger {
             find_messages(&mut tx, source_id, kind, &mut of_kind, zone).await?;
         }
         find_notices(&mut tx, source_id, &mut candidates).await?;
+        let customers = candidates.iter().filter_map(|candidate| Some((source_id, &candidate.customer.as_ref()?.id)));
+        let totals = TotalsOf::load(&mut tx, customers).await?;
+        for candidate in &mut candidates {
+            candidate.totals = totals.of(source_id, candidate.customer.as_ref().map(|customer| &customer.id));
+        }
         Ok((candidates, next))
     }
 
@@ -269,6 +279,7 @@ fn read_candidate(row: &Row) -> Result<EventCandidate, LedgerError> {
         is_overtaken: row.flag("is_overtaken")?,
         is_consumed: row.flag("is_consumed")?,
         renegotiated_to: None,
+        totals: None,
     })
 }
 

@@ -22,6 +22,7 @@ mod migrations;
 pub mod mirror;
 pub mod parked;
 pub mod people;
+pub mod pix;
 pub mod queries;
 pub mod release;
 mod rivals;
@@ -33,6 +34,9 @@ pub mod start;
 pub mod stops;
 pub mod sweeps;
 pub mod tasks;
+pub mod templates;
+pub mod test_sends;
+mod totals;
 pub mod volume;
 
 pub use error::LedgerError;

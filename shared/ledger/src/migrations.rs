@@ -40,6 +40,10 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0007_consent.sql"),
         sqlite: include_str!("../migrations/sqlite/0007_consent.sql"),
     },
+    Migration {
+        postgres: include_str!("../migrations/postgres/0005_notices.sql"),
+        sqlite: include_str!("../migrations/sqlite/0005_notices.sql"),
+    },
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

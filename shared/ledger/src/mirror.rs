@@ -425,18 +425,18 @@ async fn upsert_invoices(tx: &mut Tx, sync: Sync, invoices: &[Invoice], observed
         .map(|invoice| {
             json!({
                 "id": invoice.id, "customer_id": invoice.customer_id, "is_open": invoice.is_open(), "due_on": invoice.due_on,
-                "record": invoice, "renegotiation_id": invoice.renegotiation_id,
+                "open_amount": invoice.open_amount, "record": invoice, "renegotiation_id": invoice.renegotiation_id,
             })
         })
         .collect();
     tx.execute(
         sql!(
-            "INSERT INTO invoices (source_id, id, customer_id, is_open, due_on, record, observed_at, generation, renegotiation_id)
-             SELECT $2, r.id, r.customer_id, r.is_open, r.due_on, r.record, $3, $4, r.renegotiation_id FROM ",
-            (rows 1 r id: text, customer_id: text, is_open: boolean, due_on: text, record: text, renegotiation_id: text),
+            "INSERT INTO invoices (source_id, id, customer_id, is_open, due_on, open_amount, record, observed_at, generation, renegotiation_id)
+             SELECT $2, r.id, r.customer_id, r.is_open, r.due_on, r.open_amount, r.record, $3, $4, r.renegotiation_id FROM ",
+            (rows 1 r id: text, customer_id: text, is_open: boolean, due_on: text, open_amount: bigint, record: text, renegotiation_id: text),
             " WHERE true ON CONFLICT (source_id, id) DO UPDATE SET customer_id = excluded.customer_id, is_open = excluded.is_open,
-                     due_on = excluded.due_on, record = excluded.record, observed_at = excluded.observed_at, generation = excluded.generation,
-                     renegotiation_id = excluded.renegotiation_id
+                     due_on = excluded.due_on, open_amount = excluded.open_amount, record = excluded.record, observed_at = excluded.observed_at,
+                     generation = excluded.generation, renegotiation_id = excluded.renegotiation_id
               WHERE invoices.observed_at < excluded.observed_at"
         ),
         values![json!(rows).to_string(), sync.source_id, micros(observed_at), sync.generation],

@@ -7,13 +7,11 @@ use crate::snapshot::{self, Loaded, json_ids};
 use crate::stops::Stops;
 use crate::{Ledger, settings};
 use chrono::{DateTime, TimeDelta, Utc};
-use regua_domain::admission::{RECHECK, called_for};
+use regua_domain::admission::{RECHECK, Terms, called_for};
 use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::{DeferReason, SkipReason};
-use regua_domain::pilot::Pilot;
 use regua_domain::render::Rendered;
-use regua_domain::sending_times::SendingTimes;
 use serde_json::json;
 
 /// Queued messages of a channel without a limit.
@@ -159,7 +157,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     if !settings.times().any_open(&settings.own_hours, now) {
         return Ok(TopUp::default());
     }
-    let look = Look { times: settings.times(), pilot: &settings.pilot, stops: &stops, now };
+    let look = Look { terms: settings.terms(), stops: &stops, now };
     if channel.paused_until.is_some_and(|until| until > now)
         || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
     {
@@ -286,8 +284,7 @@ async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId
 /// What a top-up looks at its messages with.
 #[derive(Clone, Copy)]
 struct Look<'a> {
-    times: SendingTimes<'a>,
-    pilot: &'a Pilot,
+    terms: Terms<'a>,
     stops: &'a Stops,
     now: DateTime<Utc>,
 }
@@ -295,7 +292,7 @@ struct Look<'a> {
 /// Looks at each message once more: not called for → skipped; its recipient's window closed → waits for that; says something else →
 /// rendered again; then queued.
 async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look<'_>) -> Result<TopUp, LedgerError> {
-    let Look { times, pilot, stops, now } = look;
+    let Look { terms, stops, now } = look;
     if ids.is_empty() {
         return Ok(TopUp::default());
     }
@@ -305,8 +302,8 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     let mut waiting = Vec::new();
     let mut queued = std::collections::HashSet::new();
     for message in &loaded {
-        let opens_at = message.snapshot.window(times).next_open(now);
-        match called_for(&message.snapshot, times, pilot, now) {
+        let opens_at = message.snapshot.window(terms.times).next_open(now);
+        match called_for(&message.snapshot, terms, now) {
             Err(why) => skipped.push(json!({"id": message.id, "reason": why})),
             Ok(_) if opens_at >= message.snapshot.expires_at => {
                 skipped.push(json!({"id": message.id, "reason": SkipReason::Expired}));

@@ -44,7 +44,7 @@ impl Rivals {
         let mut rivals = Self(due_by_phone(tx, batch, now).await?);
         let today: BTreeMap<&str, NaiveDate> = batch
             .iter()
-            .map(|message| (message.phone_key.as_str(), message.snapshot.window(rules.times).local_date(now)))
+            .map(|message| (message.phone_key.as_str(), message.snapshot.window(rules.terms.times).local_date(now)))
             .collect();
         let places = |phone_key: &str| {
             let person = people.get(phone_key).zip(today.get(phone_key));
@@ -93,8 +93,8 @@ fn could_go(message: &Loaded, rules: &Rules<'_>, now: DateTime<Utc>) -> bool {
     let snapshot = &message.snapshot;
     !snapshot.stopped
         && snapshot.fresh_until.is_some_and(|until| until > now)
-        && snapshot.window(rules.times).next_open(now) <= now
-        && called_for(snapshot, rules.times, rules.pilot, now).is_ok()
+        && snapshot.window(rules.terms.times).next_open(now) <= now
+        && called_for(snapshot, rules.terms, now).is_ok()
 }
 
 /// The waiting messages to the batch's phones that are released and due, or only wait for their turn at the phone, behind no closed gate.

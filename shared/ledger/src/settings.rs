@@ -1,17 +1,19 @@
-//! Settings that hold for the whole provider: window, caps, expiry.
+//! Settings that hold for the whole provider: window, caps, expiry, who it is.
 
 use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::stops::Stops;
 use chrono::{DateTime, Utc};
+use regua_domain::admission::Terms;
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{Approval, Caps, Expiry, Price, WindowSettings};
 use regua_domain::pilot::Pilot;
+use regua_domain::provider::Provider;
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::window::WeekHours;
 use serde::{Deserialize, Serialize};
 
-/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]` and `[price]` say.
+/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]`, `[price]`, `[provider]` and `[[branch]]` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// When messages may be sent.
@@ -35,6 +37,9 @@ pub struct Settings {
     /// What sending costs.
     #[serde(default)]
     pub price: Price,
+    /// Who sends.
+    #[serde(default)]
+    pub provider: Provider,
 }
 
 impl Settings {
@@ -49,7 +54,13 @@ impl Settings {
             approval: Approval::default(),
             pilot: Pilot::Off,
             price: Price::default(),
+            provider: Provider::default(),
         }
+    }
+
+    /// What every message is written and sent under.
+    pub const fn terms(&self) -> Terms<'_> {
+        Terms { times: self.times(), provider: &self.provider, pilot: &self.pilot }
     }
 
     /// When messages may leave.

@@ -3,12 +3,14 @@
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::stops::{Belongs, Stops};
+use crate::totals::TotalsOf;
 use chrono::TimeDelta;
 use regua_domain::admission::Snapshot;
 use regua_domain::decide::NextStage;
 use regua_domain::frequency::Precedence;
-use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId, NoticeId, PolicyId};
+use regua_domain::ids::{BusinessId, ChannelId, CustomerId, IntegrationId, MessageId, NoticeId, PolicyId, SourceId};
 use regua_domain::message::State;
+use regua_domain::mirror::Invoice;
 use regua_domain::money::Centavos;
 use regua_domain::policy::ClosedDay;
 use regua_domain::render::NoticePlan;
@@ -20,6 +22,7 @@ use std::collections::hash_map::Entry;
 /// A message's snapshot with the keys that the transaction needs.
 pub(crate) struct Loaded {
     pub id: MessageId,
+    pub source_id: SourceId,
     pub snapshot: Snapshot,
     pub phone_key: String,
     pub attempts: u32,
@@ -28,6 +31,12 @@ pub(crate) struct Loaded {
     pub integration_id: IntegrationId,
     pub limits: Limits,
     pub precedence: Precedence,
+}
+
+impl Loaded {
+    fn customer(&self) -> Option<&CustomerId> {
+        self.snapshot.invoice.as_ref()?.customer_id.as_ref()
+    }
 }
 
 /// The limits of a message's channel and business; `None` is unlimited.
@@ -49,9 +58,9 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
     let rows = tx
         .fetch(
             sql!(
-                "SELECT m.id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
+                "SELECT m.id, m.source_id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.amount, m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
-                        i.record AS invoice, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
+                        i.record AS invoice, i.pix_code, i.pix_amount, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
@@ -87,7 +96,20 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
         )
         .await?;
     let mut notices = Notices::default();
-    rows.iter().map(|row| read(row, stops, &mut notices)).collect()
+    let mut loaded = rows.iter().map(|row| read(row, stops, &mut notices)).collect::<Result<Vec<_>, _>>()?;
+    add_totals(tx, &mut loaded).await?;
+    Ok(loaded)
+}
+
+/// Adds up what the customers owe in all, for the messages whose notice says it.
+async fn add_totals(tx: &mut Tx, loaded: &mut [Loaded]) -> Result<(), LedgerError> {
+    let says_it = |message: &&Loaded| message.snapshot.notice.as_ref().is_some_and(NoticePlan::needs_totals);
+    let customers = loaded.iter().filter(says_it).filter_map(|message| Some((message.source_id, message.customer()?)));
+    let totals = TotalsOf::load(tx, customers).await?;
+    for message in loaded {
+        message.snapshot.totals = totals.of(message.source_id, message.customer());
+    }
+    Ok(())
 }
 
 fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, LedgerError> {
@@ -96,6 +118,10 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
         Some(id) => notices.plan(NoticeId(id), row)?,
         None => None,
     };
+    let mut invoice: Option<Invoice> = row.opt_json("invoice")?;
+    if let Some(invoice) = &mut invoice {
+        crate::pix::add_code(row, invoice)?;
+    }
     // A row that the last sync didn't confirm is as old as its own look, however young the source is.
     let looked_at = row.opt_instant("complete_at")?.zip(row.opt_instant("observed_at")?).map(|(source, row)| source.min(row));
     let fresh_until = looked_at.zip(TimeDelta::try_seconds(row.int("max_age_s")?));
@@ -109,6 +135,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
     };
     Ok(Loaded {
         id: MessageId(row.id("id")?),
+        source_id: SourceId(row.id("source_id")?),
         phone_key: row.opt_text("phone_key")?.unwrap_or_default(),
         attempts: row.small("attempts")?,
         channel_id: belongs.channel,
@@ -127,8 +154,9 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
             renegotiated_to: row.opt_date("renegotiated_to")?,
             facts_version: row.text("facts_version")?,
             phone_slot_at: row.opt_instant("phone_slot_at")?,
-            invoice: row.opt_json("invoice")?,
+            invoice,
             customer: row.opt_json("customer")?,
+            totals: None,
             opted_out: row.flag("opted_out")?,
             stopped: stops.hold(&belongs) || row.flag("unapproved")?,
             held_until: crate::holds::held_until(row)?,

@@ -171,8 +171,7 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
         return Err(LedgerError::Overtaken);
     }
     let rules = Rules {
-        times: settings.times(),
-        pilot: &settings.pilot,
+        terms: settings.terms(),
         caps: (!settings.pilot.redirects()).then_some(settings.caps.frequency()),
         lead: batch.lead,
         horizon: batch.horizon,

@@ -115,6 +115,44 @@ async fn in_force(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Stop>, LedgerEr
         .collect()
 }
 
+/// As [`Ledger::raise_stop`].
+pub(crate) async fn raise(tx: &mut Tx, stop: &NewStop, now: DateTime<Utc>) -> Result<bool, LedgerError> {
+    tx.execute(
+        sql!("UPDATE stops SET lifted_at = until_at, lifted_by = 'time' WHERE lifted_at IS NULL AND until_at <= $1"),
+        values![now],
+    )
+    .await?;
+    let raised = tx
+        .execute(
+            sql!(
+                "INSERT INTO stops (id, scope, target, raised_by, why, since_at, until_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT)) ON CONFLICT DO NOTHING"
+            ),
+            values![new_id(), stop.scope.as_str(), &stop.target, &stop.raised_by, &stop.why, now, stop.until_at],
+        )
+        .await?;
+    Ok(raised == 1)
+}
+
+/// Lifts the stops of a scope and target, of one author or of all; how many there were.
+pub(crate) async fn lift(
+    tx: &mut Tx,
+    scope: StopScope,
+    target: &str,
+    raised_by: Option<&str>,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, LedgerError> {
+    tx.execute(
+        sql!(
+            "UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE scope = $3 AND target = $4 AND lifted_at IS NULL
+                AND raised_by = COALESCE(CAST($5 AS TEXT), raised_by)"
+        ),
+        values![now, by, scope.as_str(), target, raised_by],
+    )
+    .await
+}
+
 impl Ledger {
     /// Raises a stop; one that is in force already with the same scope, target and author stays as it is. True if it is new.
     pub async fn raise_stop(&self, stop: NewStop) -> Result<bool, LedgerError> {
@@ -123,23 +161,7 @@ impl Ledger {
                 let stop = stop.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    tx.execute(
-                        sql!(
-                            "UPDATE stops SET lifted_at = until_at, lifted_by = 'time' WHERE lifted_at IS NULL AND until_at <= $1"
-                        ),
-                        values![now],
-                    )
-                    .await?;
-                    let raised = tx
-                        .execute(
-                            sql!(
-                                "INSERT INTO stops (id, scope, target, raised_by, why, since_at, until_at)
-                                 VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT)) ON CONFLICT DO NOTHING"
-                            ),
-                            values![new_id(), stop.scope.as_str(), stop.target, stop.raised_by, stop.why, now, stop.until_at],
-                        )
-                        .await?;
-                    Ok(raised == 1)
+                    raise(tx, &stop, now).await
                 })
             })
             .await
@@ -152,11 +174,7 @@ impl Ledger {
                 let (target, by) = (target.clone(), by.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    tx.execute(
-                        sql!("UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE scope = $3 AND target = $4 AND lifted_at IS NULL"),
-                        values![now, by, scope.as_str(), target],
-                    )
-                    .await
+                    lift(tx, scope, &target, None, &by, now).await
                 })
             })
             .await

@@ -6,6 +6,7 @@ use crate::{
     client::OpaClient,
     retry_after::retry_after,
 };
+use regua_domain::variables;
 use serde_json::{Value, json};
 use std::{collections::HashSet, fmt, time::Duration};
 use thiserror::Error;
@@ -72,20 +73,14 @@ pub struct Template {
 }
 
 impl Template {
-    /// The number of variables that the text expects: each `{{name}}`, and each different `{{1}}`, in order of appearance.
-    ///
-    /// Opa! Suite fills by position and ignores names, so a name that appears twice is counted twice, while WhatsApp's numbers are
-    /// themselves positions. Whether Opa! Suite really counts a repeated name twice is unknown (contracts §1.4), so a template with
-    /// [`repeats_a_placeholder`](Self::repeats_a_placeholder) deserves a warning.
+    /// The number of variables that the text expects; see [`variables::placeholders`].
     pub fn placeholders(&self) -> usize {
-        let mut numbers = HashSet::new();
-        placeholder_names(&self.text).filter(|name| !is_number(name) || numbers.insert(*name)).count()
+        variables::placeholders(&self.text)
     }
 
-    /// Whether a name or number stands in more than one placeholder.
+    /// Whether a name or number stands in more than one placeholder: a warning is due, see [`variables::placeholders`].
     pub fn repeats_a_placeholder(&self) -> bool {
-        let mut seen = HashSet::new();
-        placeholder_names(&self.text).any(|name| !seen.insert(name))
+        variables::repeats_a_placeholder(&self.text)
     }
 }
 
@@ -312,26 +307,6 @@ fn template(id: String, row: &Value) -> Template {
 /// A text that may be absent or null.
 fn text(row: &Value, field: &str) -> String {
     row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// What stands between `{{` and `}}`, in order of appearance, without blanks at the ends. Empty braces are text.
-fn placeholder_names(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            let (_, opened) = rest.split_once("{{")?;
-            let (inside, after) = opened.split_once("}}")?;
-            rest = after;
-            let name = inside.rsplit('{').next().unwrap_or(inside).trim();
-            if !name.is_empty() && !name.contains(['}', '\n']) {
-                return Some(name);
-            }
-        }
-    })
-}
-
-fn is_number(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

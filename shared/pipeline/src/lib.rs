@@ -3,9 +3,11 @@
 
 mod open;
 mod release;
+mod templates;
 mod token;
 mod watch;
 
 pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, allows_private_urls, open};
 pub use release::{Released, release, release_channel};
+pub use templates::{Look, Unseen, look_at_templates};
 pub use token::{TokenError, token};

@@ -26,7 +26,8 @@ impl Session {
         let today = on.unwrap_or_else(|| times.date_at(now));
         // Another day is looked at from its beginning.
         let now = if today == times.date_at(now) { now } else { times.of(None, None).start_of_day(today) };
-        let day = Day { today, now, times, days_between_stages: settings.caps.days_between_stages };
+        let (provider, days_between_stages) = (&settings.provider, settings.caps.days_between_stages);
+        let day = Day { today, now, times, provider, days_between_stages };
         let found = self.ledger.candidates_by_id(&InvoiceId(invoice.to_owned())).await?;
         if found.is_empty() {
             eprintln!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");
@@ -120,8 +121,8 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 
 /// What update-collections would make of it, in a sentence.
 fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>, pilot: &Pilot) -> String {
-    let Candidate { invoice, customer, known, held_until, opted_out } = candidate;
-    match decide(policy, invoice, customer.as_ref(), known, day, &Reach { opted_out, held_until: *held_until, pilot }) {
+    let Candidate { invoice, customer, known, totals, held_until, opted_out, .. } = candidate;
+    match decide(policy, invoice, customer.as_ref(), known, *totals, day, &Reach { opted_out, held_until: *held_until, pilot }) {
         Ok(decided) => {
             let stage = decided.stage.stage;
             let again = if decided.revives.is_some() { "comes back" } else { "is written" };

@@ -1,7 +1,7 @@
 //! Commands that only look.
 
 use crate::check::{self, Part};
-use crate::commands::{Outcome, Session};
+use crate::commands::{Outcome, Session, notices};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say};
 use chrono::{DateTime, Utc};
 use regua_domain::ids::{MessageId, RunId};
@@ -100,6 +100,8 @@ impl Session {
         let runs: Vec<_> = runs.iter().map(run_json).collect();
         let tasks: Vec<_> = self.ledger.tasks().await?.iter().map(|task| task_json(task, now)).collect();
         let parked = self.ledger.parked().await?;
+        let changed = notices::not_as_accepted(&self.ledger.templates().await?);
+        let tests = notices::tests_json(&self.ledger.test_counts().await?);
         let waiting: Vec<_> = self.ledger.runs_waiting_for_approval().await?.iter().map(run_json).collect();
         if format == Format::Json {
             say!(
@@ -107,6 +109,7 @@ impl Session {
                 json!({
                     "now": now, "pilot": pilot, "messages": states, "redirected": counts.redirected, "skipped": counts.skipped,
                     "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json), "holds": holds,
+                    "templates": changed, "tests": tests,
                 })
             );
             return Ok(Outcome::Done);
@@ -138,6 +141,12 @@ impl Session {
         }
         for (kind, n) in &holds {
             say!("ON HOLD      {n} {kind}s: `regua hold list`");
+        }
+        for template in &changed {
+            notices::print_not_as_accepted(template);
+        }
+        for (outcome, n) in tests.as_object().into_iter().flatten() {
+            say!("tests        {n} {outcome}");
         }
         for run in &waiting {
             say!(

@@ -2,7 +2,7 @@
 
 use crate::commands::Outcome;
 use crate::lock::{LedgerLock, LockAnswer};
-use crate::operator::{self, Answer, Request};
+use crate::operator::{self, Answer, Office, Request};
 use crate::output::{self, Format};
 use anyhow::Context as _;
 use regua_ledger::Ledger;
@@ -49,7 +49,8 @@ impl Session {
     /// Carries a request out here, or leaves it for the process that holds the ledger.
     pub(super) async fn submit(&self, request: Request) -> anyhow::Result<Answer> {
         if self.writes_here {
-            Ok(operator::execute(&self.ledger, request).await)
+            let office = Office { ledger: &self.ledger, config: &self.config, environment: &self.environment };
+            Ok(operator::execute(&office, request).await)
         } else {
             operator::ask(&self.ledger, &request).await
         }

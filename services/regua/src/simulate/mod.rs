@@ -2,7 +2,7 @@
 //! Opa! Suite and IXC over real HTTP; only time is not real.
 //!
 //! The whole process has one clock, tokio's, and it is paused: it moves to the next timer when nothing is left to do, and from one instant at
-//! which something happens to the next where [`time`] moves it. Limits, spacing, windows, budgets, expiries and schedules go by that clock, so
+//! which something happens to the next where `time` moves it. Limits, spacing, windows, budgets, expiries and schedules go by that clock, so
 //! nothing is lifted for speed's sake.
 
 mod day;

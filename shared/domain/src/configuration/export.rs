@@ -5,6 +5,7 @@ use super::window_settings::WindowSettings;
 use crate::calendar::{MunicipalDay, MunicipalHoliday};
 use crate::pilot::Pilot;
 use crate::policy::Filter;
+use crate::provider::{Identity, Provider};
 use crate::window::WeekHours;
 
 /// The file that parses to `configuration` again. Secrets are references; addresses are written out as they were normalised.
@@ -101,6 +102,7 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
     entries.extend(window_entries(&configuration.window));
     entries.extend(configuration.holidays.iter().map(holiday_entry));
     entries.extend(settings(configuration));
+    entries.extend(provider(&configuration.provider));
     entries
 }
 
@@ -192,6 +194,28 @@ fn settings(configuration: &Configuration) -> Vec<Entry> {
         Pilot::RedirectTo(phone) => Some(entry("[pilot]", vec![("redirect_to", text(phone.e164()))])),
     };
     always.into_iter().chain(price).chain(pilot).collect()
+}
+
+fn provider(provider: &Provider) -> Vec<Entry> {
+    let mut head = identity(&provider.head);
+    head.push(("days_late_from", text(provider.days_late_from.as_str())));
+    let mut entries = vec![Entry { header: "[provider]", name: String::new(), fields: without_empty(head) }];
+    entries.extend(provider.branches.iter().map(|branch| {
+        let mut fields = vec![("id", text(&branch.id))];
+        fields.extend(identity(&branch.identity));
+        Entry { header: "[[branch]]", name: branch.id.clone(), fields: without_empty(fields) }
+    }));
+    entries
+}
+
+fn identity(identity: &Identity) -> Vec<(&'static str, String)> {
+    vec![
+        ("name", text(&identity.name)),
+        ("trade_name", text(&identity.trade_name)),
+        ("tax_id", text(&identity.tax_id)),
+        ("address", text(&identity.address)),
+        ("phone", text(&identity.phone)),
+    ]
 }
 
 fn secret(token: &SecretRef) -> (&'static str, String) {

@@ -7,6 +7,7 @@
 mod connections;
 mod difference;
 mod export;
+mod identity;
 mod model;
 mod names;
 mod nearest;

@@ -6,12 +6,14 @@ use crate::frequency::Frequency;
 use crate::money::UnitPrice;
 use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, PolicyFilters};
+use crate::provider::Provider;
 use crate::schedule::{Missed, Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
 use crate::window::WeekHours;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
 use url::Url;
 
@@ -50,6 +52,18 @@ pub struct Configuration {
     /// `[price]`.
     #[serde(default)]
     pub price: Price,
+    /// `[provider]` and `[[branch]]`.
+    #[serde(default)]
+    pub provider: Provider,
+}
+
+impl Configuration {
+    /// The notices of the stages that are switched on.
+    pub fn notices_in_use(&self) -> Vec<&Notice> {
+        let stages = self.policies.iter().filter(|policy| policy.enabled).flat_map(|policy| &policy.stages);
+        let names: BTreeSet<&str> = stages.filter(|stage| stage.enabled).map(|stage| stage.notice.as_str()).collect();
+        self.notices.iter().filter(|notice| names.contains(notice.name.as_str())).collect()
+    }
 }
 
 /// Where a secret is found; never the secret.

@@ -73,8 +73,10 @@ impl Reading<'_, '_> {
         let (businesses, business_names) = self.businesses(root.tables("business", "[[business]], with two brackets"));
         let channels = root.tables("channel", "[[channel]], with two brackets");
         let (channels, channel_names) = self.channels(channels, &known, &business_names);
+        let provider = root.table("provider", "[provider]");
+        let provider = self.provider(provider, root.tables("branch", "[[branch]], with two brackets"));
         let notices = root.tables("notice", "[[notice]], with two brackets");
-        let (notices, notice_names) = self.notices(notices, &known, &channel_names);
+        let (notices, notice_names) = self.notices(notices, &known, &channel_names, provider.as_ref().ok());
         let policies = self.policies(root.tables("policy", "[[policy]], with two brackets"), &notice_names);
         let tasks = self.tasks(root.tables("task", "[[task]], with two brackets"));
         let sources = self.sources(root.tables("source", "[[source]], with two brackets"));
@@ -90,7 +92,7 @@ impl Reading<'_, '_> {
         known.disabled_ones_are_unused(self.report, &notices);
         let policies: Vec<Policy> = policies.into_iter().map(|(policy, _)| policy).collect();
         self.queue_moves(&known.holding, &integrations_in_use(&policies, &notices), &tasks);
-        let (window, holidays) = (window?, holidays?);
+        let (window, holidays, provider) = (window?, holidays?, provider?);
         let (caps, expiry, approval, pilot) = (read_caps?, read_expiry?, read_approval?, read_pilot?);
         Ok(Configuration {
             integrations,
@@ -107,6 +109,7 @@ impl Reading<'_, '_> {
             approval,
             pilot,
             price: price?,
+            provider,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::url::UrlFault;
 use crate::phone::PhoneRefusal;
+use crate::provider::IdentityField;
 use crate::schedule::{Clash, ScheduleError};
 use crate::stage::Stage;
 use crate::variables::{Variable, VariablesError};
@@ -225,6 +226,12 @@ pub enum Fault {
     /// A notice's variables.
     #[error("cannot be understood")]
     Variables(#[source] VariablesError),
+    /// A variable of the provider that neither `[provider]` nor any `[[branch]]` has a value for.
+    #[error("{0} has no value: nothing in this file says it")]
+    ProviderUnknown(Variable),
+    /// Neither a CNPJ nor a CPF.
+    #[error("is no CNPJ or CPF with right check digits")]
+    NotATaxId,
     /// Not an hour and a minute.
     #[error("is not a time of the day")]
     NotATimeOfDay,
@@ -359,6 +366,11 @@ impl Fault {
             Self::Schedule(_) => "write it as in cron: 30, 8-18, */15, 1-5 for Monday to Friday, * for every value".into(),
             Self::Variables(VariablesError::Unknown { nearest, .. }) => format!("write {nearest}, or one of {}", all_variables()),
             Self::Variables(_) => "write the variables in the template's order, like \"#cliente_razao#,#areceber_valor#\"".into(),
+            Self::ProviderUnknown(variable) => {
+                let key = variable.identity_field().map_or("name", IdentityField::key);
+                format!("write {key} = \"…\" in [provider], or leave {variable} out")
+            }
+            Self::NotATaxId => "write the provider's CNPJ in double quotes, like \"12.345.678/0001-95\"".into(),
             Self::NotATimeOfDay => "write hour and minute in double quotes: \"09:00\"".into(),
             Self::Window(_) => "write days = \"1-5\", from = \"09:00\", to = \"18:00\"".into(),
             Self::Hours(_) => "write weekdays and hours as in \"1-5 08:00-20:00\", each day once".into(),

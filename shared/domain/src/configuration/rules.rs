@@ -11,8 +11,9 @@ use crate::money::{Centavos, UnitPrice};
 use crate::phone;
 use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
+use crate::provider::Provider;
 use crate::stage::{Stage, StageKind};
-use crate::variables::{self, Variable};
+use crate::variables::{self, Entry, Variable};
 use std::num::NonZeroU32;
 
 /// A policy's priority when the file gives none, and the largest.
@@ -61,9 +62,10 @@ impl Reading<'_, '_> {
         sections: Vec<Section<'_, '_>>,
         integrations: &Integrations,
         channels: &Names<Option<String>>,
+        provider: Option<&Provider>,
     ) -> (Vec<Notice>, Names<Vec<Variable>>) {
         let mut names = Names::new("notice");
-        let read = |section| self.notice(section, &mut names, integrations, channels);
+        let read = |section| self.notice(section, &mut names, integrations, channels, provider);
         let notices = sections.into_iter().map(read).collect::<Vec<_>>();
         (notices.into_iter().flatten().collect(), names)
     }
@@ -74,12 +76,13 @@ impl Reading<'_, '_> {
         names: &mut Names<Vec<Variable>>,
         integrations: &Integrations,
         channels: &Names<Option<String>>,
+        provider: Option<&Provider>,
     ) -> Result<Notice, Reported> {
         let name = section.required_text("name", "name = \"Aviso de cobrança\"");
         let integration = integrations.of(&mut section, &name);
         let channel = section.required_text("channel", "channel = \"Cobrança\"");
         let template = self.template_id(&mut section);
-        let variables = self.variables(&mut section);
+        let variables = self.variables(&mut section, provider);
         let known = variables.as_ref().map_or_else(|_| Vec::new(), |(_, known)| known.clone());
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, known));
         section.finish();
@@ -101,15 +104,17 @@ impl Reading<'_, '_> {
         if is_object_id(&id) { Ok(id) } else { Err(self.report.refuse(&located, Fault::NotATemplateId)) }
     }
 
-    /// The variables as they are written, once they are understood, and which they are; absent for a template without placeholders.
-    fn variables(&self, section: &mut Section<'_, '_>) -> Result<(String, Vec<Variable>), Reported> {
+    /// The variables as they are written, once they are understood, and which they are; absent for a template without placeholders. What
+    /// they say of the provider must be said by it: `provider` is `None` where it couldn't be read.
+    fn variables(&self, section: &mut Section<'_, '_>, provider: Option<&Provider>) -> Result<(String, Vec<Variable>), Reported> {
         let Some(text) = section.text_or_blank("variables")? else { return Ok((String::new(), Vec::new())) };
-        match variables::parse(&text.value) {
-            Ok(entries) => {
-                let named = entries.iter().flat_map(variables::Entry::variables).collect();
-                Ok((text.value, named))
-            }
-            Err(error) => Err(self.report.refuse(&text, Fault::Variables(error))),
+        let entries = variables::parse(&text.value).map_err(|error| self.report.refuse(&text, Fault::Variables(error)))?;
+        let named: Vec<Variable> = entries.iter().flat_map(Entry::variables).collect();
+        let unsaid =
+            |variable: &Variable| variable.identity_field().zip(provider).is_some_and(|(field, provider)| !provider.names(field));
+        match named.iter().copied().find(unsaid) {
+            Some(variable) => Err(self.report.refuse(&text, Fault::ProviderUnknown(variable))),
+            None => Ok((text.value, named)),
         }
     }
 

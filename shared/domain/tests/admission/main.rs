@@ -5,8 +5,8 @@ mod over_time;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::America::Sao_Paulo;
 use regua_domain::admission::{
-    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Verdict,
-    admit, called_for,
+    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Terms,
+    Verdict, admit, called_for,
 };
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::WindowSettings;
@@ -16,10 +16,11 @@ use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
 use regua_domain::pilot::Pilot;
-use regua_domain::render::{NoticePlan, render};
+use regua_domain::provider::Provider;
+use regua_domain::render::{NoticePlan, Rendered, render};
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
-use regua_domain::variables;
+use regua_domain::variables::{self, Circumstances, Totals};
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -110,6 +111,12 @@ fn notice() -> NoticePlan {
     }
 }
 
+/// What the notice says on the day of [`now`].
+fn rendered(notice: &NoticePlan, invoice: &Invoice, totals: Option<Totals>) -> Rendered {
+    let circumstances = Circumstances { today: day("2026-03-09"), provider: &Provider::default(), totals, renegotiated_to: None };
+    render(notice, Stage::Overdue, Some(&customer()), Some(invoice), circumstances).expect("it can be sent")
+}
+
 /// A queued message that may go at once.
 fn ready() -> Snapshot {
     Snapshot {
@@ -121,11 +128,12 @@ fn ready() -> Snapshot {
         due_on: Some(invoice().due_on),
         occasion: invoice().due_on.to_string(),
         renegotiated_to: None,
-        facts_version: render(&notice(), Stage::Overdue, Some(&customer()), &invoice()).expect("it can be sent").facts_version(),
+        facts_version: rendered(&notice(), &invoice(), None).facts_version(),
         phone_slot_at: None,
         invoice: Some(invoice()),
         customer: Some(customer()),
         held_until: None,
+        totals: None,
         notice: Some(notice()),
         hours: None,
         next_stage: None,
@@ -143,6 +151,7 @@ struct World {
     budget: Budget,
     caps: Frequency,
     pilot: Pilot,
+    provider: Provider,
     horizon: TimeDelta,
 }
 
@@ -155,12 +164,18 @@ impl World {
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
             caps: Frequency { per_day: 2, per_7_days: 4 },
             pilot: Pilot::Off,
+            provider: Provider::default(),
             horizon: HORIZON,
         }
     }
 
+    fn terms(&self) -> Terms<'_> {
+        Terms { times: times(), provider: &self.provider, pilot: &self.pilot }
+    }
+
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
-        let rules = Rules { times: times(), pilot: &self.pilot, caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
+        let terms = Terms { times: times(), provider: &self.provider, pilot: &self.pilot };
+        let rules = Rules { terms, caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
         admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.person, &mut self.budget, &rules, now)
     }
 
@@ -217,7 +232,7 @@ fn only_a_queued_or_a_due_scheduled_message_waits_for_its_hint() {
 #[track_caller]
 fn skips(snapshot: &Snapshot, why: SkipReason) {
     assert_eq!(World::new().admit(snapshot), Verdict::Skip { why });
-    assert_eq!(called_for(snapshot, times(), &Pilot::Off, now()), Err(why), "top-up says the same");
+    assert_eq!(called_for(snapshot, World::new().terms(), now()), Err(why), "top-up says the same");
 }
 
 #[test]
@@ -494,11 +509,7 @@ fn who_takes_no_part_in_a_pilot_is_skipped_and_who_does_is_not() {
     let phone = |number: &str| regua_domain::phone::parse(number).expect("a mobile number");
     let only = |number: &str| World { pilot: Pilot::Only(vec![phone("11 98000-0009"), phone(number)]), ..World::new() };
     assert_eq!(only("11 98000-0002").admit(&ready()), Verdict::Skip { why: SkipReason::Pilot });
-    assert_eq!(
-        called_for(&ready(), times(), &only("11 98000-0002").pilot, now()),
-        Err(SkipReason::Pilot),
-        "top-up says the same"
-    );
+    assert_eq!(called_for(&ready(), only("11 98000-0002").terms(), now()), Err(SkipReason::Pilot), "top-up says the same");
     assert!(matches!(only("11 98000-0001").admit(&ready()), Verdict::Start { .. }));
     let opted_out = Snapshot { opted_out: true, ..ready() };
     assert_eq!(only("11 98000-0002").admit(&opted_out), Verdict::Skip { why: SkipReason::OptedOut });
@@ -510,7 +521,7 @@ fn a_redirected_message_is_another_one() {
     let phone = regua_domain::phone::parse("11 98000-0009").expect("a mobile number");
     let mut world = World { pilot: Pilot::RedirectTo(phone.clone()), ..World::new() };
     assert_eq!(world.admit(&ready()), postpone(now(), DeferReason::FactsChanged));
-    let text = called_for(&ready(), times(), &world.pilot, now()).expect("it can be sent");
+    let text = called_for(&ready(), world.terms(), now()).expect("it can be sent");
     assert_eq!((text.phone.as_str(), text.phone_key.as_str(), text.redirected), (phone.e164(), phone.key().as_str(), true));
     let redirected = Snapshot { facts_version: text.facts_version(), ..ready() };
     assert!(matches!(world.admit(&redirected), Verdict::Start { text, .. } if text.redirected));

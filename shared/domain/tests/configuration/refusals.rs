@@ -547,3 +547,36 @@ fn a_pilot_names_phones_or_one_phone_that_can_be_written_to() {
         "redirect_to",
     );
 }
+
+#[test]
+fn the_provider_and_its_branches_are_checked() {
+    #[track_caller]
+    fn check(sections: &str, marker: &str, field: &str, value: &str, mend: &str) {
+        refused_text(&VALID.replacen("[[notice]]", &format!("{sections}\n[[notice]]"), 1), marker, field, value, mend);
+    }
+    check(
+        "[provider]\ntax_id = \"11.222.333/0001-80\"",
+        "tax_id =",
+        "provider.tax_id",
+        "\"11.222.333/0001-80\"",
+        "12.345.678/0001-95",
+    );
+    check("[provider]\ncnpj = \"1\"", "cnpj =", "provider.cnpj", "", "leave it out");
+    check("[provider]\nname = \"\"", "name = \"\"", "provider.name", "\"\"", "1 to 500 characters");
+    check("[provider]\ndays_late_from = \"monday\"", "days_late_from", "provider.days_late_from", "\"monday\"", "business-day");
+    check("[[branch]]\nname = \"Filial\"", "[[branch]]", "branch[1].id", "", "filial_id");
+    check("[[branch]]\nid = 2\n[[branch]]\nid = \"2\"", "id = \"2\"", "branch[2].id", "\"2\"", "name of its own");
+    check("[branch]\nid = 2", "[branch]", "branch", "[branch]", "two brackets");
+}
+
+#[test]
+fn what_a_notice_says_of_the_provider_must_be_said_in_the_file() {
+    let notice = VALID.replacen("#cliente_razao#,#areceber_valor#", "#cliente_razao#,#empresa_cnpj#", 1);
+    let value = "\"#cliente_razao#,#empresa_cnpj#\"";
+    let fault = refused_text(&notice, "variables =", "notice[1].variables", value, "tax_id = \"…\" in [provider]");
+    assert!(matches!(fault, Fault::ProviderUnknown(_)));
+    for said in ["[provider]\ntax_id = \"11222333000181\"", "[[branch]]\nid = 2\ntax_id = \"11222333000181\""] {
+        let (read, _) = parse(&format!("{notice}\n{said}\n")).unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(read.provider.names(regua_domain::provider::IdentityField::TaxId), "{said}");
+    }
+}

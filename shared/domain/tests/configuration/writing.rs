@@ -14,6 +14,7 @@ use regua_domain::phone::Phone;
 use regua_domain::pilot::Pilot;
 use regua_domain::place::Uf;
 use regua_domain::policy::{ClosedDay, Filter, PolicyFilters};
+use regua_domain::provider::{Branch, DaysLateFrom, Identity, Provider};
 use regua_domain::schedule::{Missed, TaskKind};
 use regua_domain::stage::{Stage, StageKind};
 use regua_domain::window::WeekHours;
@@ -258,6 +259,27 @@ fn pilot() -> impl Strategy<Value = Pilot> {
     prop_oneof![Just(Pilot::Off), only, phone().prop_map(Pilot::RedirectTo)]
 }
 
+fn identity() -> impl Strategy<Value = Identity> {
+    let tax_id = prop_oneof![Just(""), Just("11.222.333/0001-81"), Just("12.ABC.345/01DE-35"), Just("123.456.789-09")];
+    (name(""), name(""), tax_id, name(""), name("")).prop_map(|(name, trade_name, tax_id, address, phone)| Identity {
+        name,
+        trade_name,
+        tax_id: tax_id.to_owned(),
+        address,
+        phone,
+    })
+}
+
+fn provider() -> impl Strategy<Value = Provider> {
+    let days_late_from = prop_oneof![Just(DaysLateFrom::BusinessDay), Just(DaysLateFrom::DueDate)];
+    let branches = prop::collection::btree_map(1u32..=99, identity(), 0..3);
+    (identity(), branches, days_late_from).prop_map(|(head, branches, days_late_from)| Provider {
+        head,
+        branches: branches.into_iter().map(|(id, identity)| Branch { id: id.to_string(), identity }).collect(),
+        days_late_from,
+    })
+}
+
 prop_compose! {
     fn configuration()(
         (main, other) in (integration("a", true), integration("b", false)),
@@ -271,7 +293,7 @@ prop_compose! {
         priority in 0u16..=9999, enabled in any::<bool>(), (per_day, per_7_days) in (1u16..=50).prop_flat_map(|cap| (Just(cap), cap..=350)), open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
         (filters, activated_on) in (filters(), proptest::option::of(0u64..20_000)),
-        (days_between_stages, above, pilot) in (0u16..=30, proptest::option::of(1u32..=10_000_000), pilot()),
+        (provider, days_between_stages, above, pilot) in (provider(), 0u16..=30, proptest::option::of(1u32..=10_000_000), pilot()),
         id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
     ) -> Configuration {
         let of_customers = stages.iter().any(|stage| stage.stage == Stage::BureauRemoved);
@@ -287,7 +309,7 @@ prop_compose! {
             notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
             policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
             tasks, sources, window, holidays, caps: Caps { per_day, per_7_days, days_between_stages },
-            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) }, pilot,
+            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) }, pilot, provider,
             price: Price { per_message: UnitPrice::parse(&format!("0,{priority:04}")) },
         }
     }
@@ -305,7 +327,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..14) {
+    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..15) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -321,6 +343,7 @@ proptest! {
             10 => changed.holidays = other.holidays,
             11 => changed.price = other.price,
             12 => changed.approval = other.approval,
+            13 => changed.provider = other.provider,
             _ => changed.pilot = other.pilot,
         }
         prop_assert_eq!(diff(&one, &changed).is_empty(), one == changed);

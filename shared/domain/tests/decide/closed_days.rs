@@ -1,6 +1,6 @@
 //! What a closed day means for a stage: weekends and holidays where the recipient is.
 
-use super::{BUSINESS, at_ten, customer, day, invoice, policy, times};
+use super::{BUSINESS, PROVIDER, at_ten, customer, day, invoice, policy, times};
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use proptest::prelude::*;
 use regua_domain::consent::Reach;
@@ -14,8 +14,8 @@ fn leaves(plan: &PolicyPlan, due_on: &str, today: &str, state: &str) -> Option<(
     let invoice = Invoice { due_on: day(due_on), ..invoice() };
     let customer = Customer { state: state.into(), ..customer() };
     let today = day(today);
-    let run = Day { today, now: at_ten(today), times: times(&BUSINESS), days_between_stages: 0 };
-    let decided = decide(plan, &invoice, Some(&customer), &[], run, &Reach::EVERYBODY).ok()?;
+    let run = Day { today, now: at_ten(today), times: times(&BUSINESS), provider: &PROVIDER, days_between_stages: 0 };
+    let decided = decide(plan, &invoice, Some(&customer), &[], None, run, &Reach::EVERYBODY).ok()?;
     let expires_at = expires_at(&decided.window, decided.opens_at, decided.last_day, 3);
     assert!(expires_at > decided.opens_at, "it has time to leave");
     Some((decided.opens_at.with_timezone(&chrono_tz::America::Sao_Paulo).date_naive(), expires_at))
@@ -87,8 +87,8 @@ fn after_closing_time_neither_the_due_day_nor_a_reminder_of_it_is_decided() {
         let today = day("2026-03-12");
         let now = "2026-03-12T21:30:00Z".parse().expect("an instant");
         let invoice = Invoice { due_on: today, ..invoice() };
-        let run = Day { today, now, times: times(&BUSINESS), days_between_stages };
-        decide(plan, &invoice, Some(&customer()), &[], run, &Reach::EVERYBODY).is_ok()
+        let run = Day { today, now, times: times(&BUSINESS), provider: &PROVIDER, days_between_stages };
+        decide(plan, &invoice, Some(&customer()), &[], None, run, &Reach::EVERYBODY).is_ok()
     };
     assert!(!evening(&one(Stage::DueDay, 0, ClosedDay::Skip), 0));
     assert!(!evening(&one(Stage::PreDue, -1, ClosedDay::Next), 0), "it would come after the due date");

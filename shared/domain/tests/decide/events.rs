@@ -1,6 +1,6 @@
 //! What happened between two looks, and which message that calls for.
 
-use super::{customer, day, invoice, known, policy};
+use super::{PROVIDER, customer, day, invoice, known, policy};
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 use regua_domain::decide::Known;
@@ -166,8 +166,9 @@ impl Case {
             was_noticed: self.was_noticed,
             is_overtaken: self.is_overtaken,
             renegotiated_to: None,
+            totals: None,
         };
-        let called = decide(std::slice::from_ref(&self.plan), &facts, today())?;
+        let called = decide(std::slice::from_ref(&self.plan), &facts, &PROVIDER, today())?;
         Ok((called.stage.stage, called.revives.is_some(), called.text.map(|_| ())))
     }
 }
@@ -274,8 +275,9 @@ fn a_renegotiation_may_name_its_new_due_date() {
             was_noticed: true,
             is_overtaken: false,
             renegotiated_to,
+            totals: None,
         };
-        decide(std::slice::from_ref(&plan), &facts, today()).expect("it is called for").text.map(|text| text.variables)
+        decide(std::slice::from_ref(&plan), &facts, &PROVIDER, today()).expect("it is called for").text.map(|text| text.variables)
     };
     assert_eq!(text(Some(day("2026-04-01"))), Ok(vec!["01/04/2026".to_owned()]));
     assert_eq!(text(None), Err(SkipReason::MissingValue));
@@ -359,8 +361,9 @@ impl Books {
                 was_noticed: true,
                 is_overtaken: self.events[place + 1..].iter().any(|later| later.kind == event.kind),
                 renegotiated_to: None,
+                totals: None,
             };
-            let Ok(called) = decide(std::slice::from_ref(plan), &facts, on) else { continue };
+            let Ok(called) = decide(std::slice::from_ref(plan), &facts, &PROVIDER, on) else { continue };
             assert_eq!(still_holds(stage, &event.occasion, Some(row), None), Ok(()), "what is said holds");
             let reached = if called.text.is_ok() { State::Sent } else { State::Skipped };
             let known = Known { due_on: None, ..known(stage, reached) };

@@ -17,6 +17,7 @@ use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
 use regua_domain::policy::{ClosedDay, PolicyFilters, PolicyPlan, StagePlan};
+use regua_domain::provider::Provider;
 use regua_domain::render::NoticePlan;
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::{Stage, StageKind};
@@ -118,6 +119,7 @@ static ALWAYS: LazyLock<WindowSettings> = LazyLock::new(|| WindowSettings {
     states: StatesRule::Common,
     own: Vec::new(),
 });
+static PROVIDER: LazyLock<Provider> = LazyLock::new(Provider::default);
 static BUSINESS: LazyLock<WindowSettings> = LazyLock::new(|| WindowSettings::business_hours(Sao_Paulo));
 
 fn times(settings: &'static WindowSettings) -> SendingTimes<'static> {
@@ -132,7 +134,7 @@ fn at_ten(today: NaiveDate) -> DateTime<Utc> {
 
 /// A run of `today`, at ten, while everything is always open.
 fn run_of(today: NaiveDate, days_between_stages: u16) -> Day<'static> {
-    Day { today, now: at_ten(today), times: times(&ALWAYS), days_between_stages }
+    Day { today, now: at_ten(today), times: times(&ALWAYS), provider: &PROVIDER, days_between_stages }
 }
 
 /// Decides with nothing asked for between two stages.
@@ -143,7 +145,7 @@ fn decide<'a>(
     known: &[Known],
     today: NaiveDate,
 ) -> Option<Decided<'a>> {
-    regua_domain::decide::decide(policy, invoice, customer, known, run_of(today, 0), &Reach::EVERYBODY).ok()
+    regua_domain::decide::decide(policy, invoice, customer, known, None, run_of(today, 0), &Reach::EVERYBODY).ok()
 }
 
 /// The stage is decided all the same: who opted out gets no earlier stage in its place.
@@ -156,6 +158,7 @@ fn who_opted_out_of_the_channel_is_skipped_and_not_revived() {
             &invoice(),
             Some(&customer()),
             known,
+            None,
             run_of(plus(5), 0),
             &Reach { opted_out, ..Reach::EVERYBODY },
         )

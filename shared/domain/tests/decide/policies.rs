@@ -120,7 +120,7 @@ fn the_first_policy_that_lets_an_invoice_through_is_the_only_one() {
 /// Decides by the usual policy, with three days between two stages.
 fn spaced(known: &[Known], today: NaiveDate) -> Result<Stage, NotDue> {
     let plan = usual();
-    decide(&plan, &invoice(), Some(&customer()), known, run_of(today, 3), &Reach::EVERYBODY)
+    decide(&plan, &invoice(), Some(&customer()), known, None, run_of(today, 3), &Reach::EVERYBODY)
         .map(|Decided { stage, .. }| stage.stage)
 }
 
@@ -173,7 +173,7 @@ fn why_nothing_is_due_is_told() {
     assert_eq!(spaced(&failed, plus(5)), Err(NotDue::Ended { stage: Stage::Overdue, state: State::Failed, why: None }));
     let hidden = Invoice { released: false, ..invoice() };
     let plan = policy(&[(Stage::DueDay, Some(0))]);
-    let not_owed = decide(&plan, &hidden, Some(&customer()), &[], run_of(due_on(), 3), &Reach::EVERYBODY);
+    let not_owed = decide(&plan, &hidden, Some(&customer()), &[], None, run_of(due_on(), 3), &Reach::EVERYBODY);
     assert_eq!(not_owed.err(), Some(NotDue::NotOwed(SkipReason::Unreleased)));
 }
 
@@ -188,7 +188,7 @@ proptest! {
         let mut messages: Vec<Known> = Vec::new();
         for (days, _) in (-10_i64..70).zip(&runs).filter(|(_, runs)| **runs) {
             let run = run_of(plus(days), days_between_stages);
-            let Ok(message) = decide(&plan, &invoice(), Some(&customer()), &messages, run, &Reach::EVERYBODY) else { continue };
+            let Ok(message) = decide(&plan, &invoice(), Some(&customer()), &messages, None, run, &Reach::EVERYBODY) else { continue };
             messages.push(begun(message.stage.stage, State::Sent, days));
         }
         let mut begun: Vec<NaiveDate> = messages.iter().filter_map(|message| message.begun_on).collect();

@@ -16,8 +16,15 @@ fn silence(invoice: &Invoice, customer: &Customer, held_until: Option<NaiveDate>
     let plan = usual();
     [-5, 0, 5, 7, 45].map(|days| {
         let day = run_of(plus(days), 0);
-        let decided =
-            regua_domain::decide::decide(&plan, invoice, Some(customer), &[], day, &Reach { held_until, ..Reach::EVERYBODY });
+        let decided = regua_domain::decide::decide(
+            &plan,
+            invoice,
+            Some(customer),
+            &[],
+            None,
+            day,
+            &Reach { held_until, ..Reach::EVERYBODY },
+        );
         decided.expect("a stage is due on its own day").text.err()
     })
 }
@@ -70,7 +77,7 @@ fn collection_that_num_dias_cob_puts_off_is_told_as_such() {
     let why = |days: i64| {
         let plan = usual();
         let day = run_of(plus(days), 0);
-        regua_domain::decide::decide(&plan, &invoice(), Some(&patient), &[], day, &Reach::EVERYBODY).err()
+        regua_domain::decide::decide(&plan, &invoice(), Some(&patient), &[], None, day, &Reach::EVERYBODY).err()
     };
     assert_eq!(why(5), Some(NotDue::BeforeCollection { stage: Stage::Overdue, from_days: 6 }));
     assert_eq!((why(4), why(7)), (Some(NotDue::NoStage), None));
@@ -85,7 +92,7 @@ fn a_message_comes_back_when_its_switch_or_hold_is_over() {
     let skipped = [known(Stage::Overdue, State::Skipped)];
     let held = |today: i64| {
         let (day, held) = (run_of(plus(today), 0), Reach { held_until: Some(plus(6)), ..Reach::EVERYBODY });
-        regua_domain::decide::decide(&plan, &invoice(), Some(&customer()), &skipped, day, &held).map(|d| d.revives).ok()
+        regua_domain::decide::decide(&plan, &invoice(), Some(&customer()), &skipped, None, day, &held).map(|d| d.revives).ok()
     };
     assert_eq!([5, 6, 7, 8, 9].map(held), [None, None, Some(Some(skipped[0].id)), Some(Some(skipped[0].id)), None]);
     let warned = Invoice { no_notice_until: Some(plus(6)), ..invoice() };

@@ -97,16 +97,15 @@ impl IxcClient {
     /// Lists one answer's rows.
     pub(super) async fn list<T: Record>(&self, query: &Query) -> Result<Listing<T>, IxcError> {
         debug_assert_eq!(T::RESOURCE, query.resource.table(), "a record is read from its own resource");
-        let body = self.post(query).await?;
+        let body = self.post(query.resource.table(), query.body().expect("strings are serialisable")).await?;
         read_listing(&body, query.rows_max)
     }
 
-    /// The only request of this crate. The header makes it a list; without it the same URL would insert a record.
-    async fn post(&self, query: &Query) -> Result<Vec<u8>, IxcError> {
+    /// The only request of this crate. The header makes it a list; without it the same URL may insert a record.
+    pub(super) async fn post(&self, resource: &'static str, body: Vec<u8>) -> Result<Vec<u8>, IxcError> {
         let shared = &*self.shared;
         let mut url = shared.base.clone();
-        url.path_segments_mut().expect("an http address has a path").push(query.resource.table());
-        let body = query.body().expect("strings are serialisable");
+        url.path_segments_mut().expect("an http address has a path").push(resource);
         let answer = shared
             .http
             .post(url)

@@ -1,21 +1,35 @@
 //! The answer of `get_pix` (contracts §2.4): "success" is often no Pix at all.
 
 use super::answer::read_json;
+use super::client::IxcClient;
 use super::error::{IxcError, Refusal};
+use super::titles::erp_number;
 use crate::columns::Scalar;
 use chrono::NaiveDateTime;
+use regua_domain::ids::InvoiceId;
+use regua_domain::payment_codes::PixCode;
 use serde::Deserialize;
-
-/// The longest copy-and-paste code that is accepted, in bytes.
-const CODE_BYTES_MAX: usize = 512;
 
 /// A Pix charge that can be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pix {
-    /// The copy-and-paste code: EMV text that begins with `000201`. Its checksum is not verified here.
-    pub code: String,
+    /// The copy-and-paste code, whole and with the right CRC.
+    pub code: PixCode,
     /// When the ERP says that it expires, in the provider's local time; `None` where it doesn't say or says the epoch.
     pub expires_at_local: Option<NaiveDateTime>,
+}
+
+impl IxcClient {
+    /// Asks for the Pix charge of an open title. `None`: there is none that could be paid, although the ERP may say success.
+    ///
+    /// # Errors
+    /// Any [`IxcError`]; [`IxcError::Refused`] for a title that is closed, or where the token may not ask; [`IxcError::IdNotNumeric`] before
+    /// anything is asked.
+    pub async fn pix(&self, id: &InvoiceId) -> Result<Option<Pix>, IxcError> {
+        let id = erp_number(&id.0)?;
+        let body = serde_json::json!({ "id_areceber": id.to_string() }).to_string();
+        parse_pix(&self.post("get_pix", body.into_bytes()).await?)
+    }
 }
 
 /// Reads the body of a 2xx answer of `get_pix`. `None`: no Pix that could be paid, although the ERP says success.
@@ -35,13 +49,9 @@ pub fn parse_pix(body: &[u8]) -> Result<Option<Pix>, IxcError> {
     let Some(charge) = answer.pix else { return Ok(None) };
     let is_active = matches!(charge.details.status.as_text(), Some("" | "ATIVA"));
     let codes = [&charge.details.code, &charge.image.code];
-    let code = codes.into_iter().filter_map(Scalar::as_text).map(str::trim).find(|code| is_emv(code));
+    let code = codes.into_iter().filter_map(Scalar::as_text).find_map(|code| PixCode::parse(code).ok());
     let expires_at_local = charge.details.expires_at.as_text().and_then(expiry);
-    Ok(code.filter(|_| is_active).map(|code| Pix { code: code.to_owned(), expires_at_local }))
-}
-
-fn is_emv(code: &str) -> bool {
-    code.starts_with("000201") && code.len() <= CODE_BYTES_MAX && !code.chars().any(char::is_control)
+    Ok(code.filter(|_| is_active).map(|code| Pix { code, expires_at_local }))
 }
 
 /// `DD/MM/YYYY HH:MM:SS`. The epoch, as local time shows it, is how the ERP writes "never set".
@@ -90,6 +100,10 @@ mod tests {
 
     const EMPTY: &[u8] = include_bytes!("../../tests/samples/ixc-get_pix-empty.json");
     const WITHOUT_CODE: &[u8] = include_bytes!("../../tests/samples/ixc-get_pix.json");
+    /// BACEN, "Manual de Padrões para Iniciação do Pix", section 2: the static and the dynamic example.
+    const STATIC: &str = "00020126580014br.gov.bcb.pix0136123e4567-e12b-12d1-a456-4266554400005204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***63041D3D";
+    const DYNAMIC: &str = "00020101021226700014br.gov.bcb.pix2548pix.example.com/8b3da2f39a4140d1a91abd93113bd4415204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***630464E4";
+
     const ERROR: &[u8] = include_bytes!("../../tests/samples/ixc-error-200.json");
 
     #[test]
@@ -101,24 +115,31 @@ mod tests {
 
     #[test]
     fn a_code_is_taken_from_either_place() {
-        let details = br#"{"type":"success","pix":{"dadosPix":{"status":"ATIVA","pixCopiaECola":" 000201AB ","expiracaoPix":"12/01/2027 00:00:00"}}}"#;
-        let pix = parse_pix(details).expect("an answer").expect("a Pix");
+        let details = format!(
+            r#"{{"type":"success","pix":{{"dadosPix":{{"status":"ATIVA","pixCopiaECola":" {STATIC} ","expiracaoPix":"12/01/2027 00:00:00"}}}}}}"#
+        );
+        let pix = parse_pix(details.as_bytes()).expect("an answer").expect("a Pix");
         let expiry = chrono::NaiveDate::from_ymd_opt(2027, 1, 12).and_then(|day| day.and_hms_opt(0, 0, 0));
-        assert_eq!((pix.code.as_str(), pix.expires_at_local), ("000201AB", expiry));
+        assert_eq!((pix.code.as_str(), pix.expires_at_local), (STATIC, expiry));
 
-        let image =
-            br#"{"type":"success","pix":{"dadosPix":{"expiracaoPix":"31/12/1969 21:00:00"},"qrCode":{"qrcode":"000201CD"}}}"#;
-        let pix = parse_pix(image).expect("an answer").expect("a Pix");
-        assert_eq!((pix.code.as_str(), pix.expires_at_local), ("000201CD", None));
+        let image = format!(
+            r#"{{"type":"success","pix":{{"dadosPix":{{"expiracaoPix":"31/12/1969 21:00:00"}},"qrCode":{{"qrcode":"{DYNAMIC}"}}}}}}"#
+        );
+        let pix = parse_pix(image.as_bytes()).expect("an answer").expect("a Pix");
+        assert_eq!((pix.code.as_str(), pix.expires_at_local), (DYNAMIC, None));
     }
 
     #[test]
     fn what_is_not_a_payable_code_is_no_pix() {
-        for body in [
-            r#"{"type":"success","pix":{"dadosPix":{"pixCopiaECola":"txid-123"}}}"#,
-            r#"{"type":"success","pix":{"dadosPix":{"status":"REMOVIDA","pixCopiaECola":"000201AB"}}}"#,
-            r#"{"type":"success","pix":{"dadosPix":{"pixCopiaECola":["000201AB"]}}}"#,
+        let changed = STATIC.replace("Fulano", "Sicrano");
+        for details in [
+            r#""pixCopiaECola":"txid-123""#.to_owned(),
+            format!(r#""status":"REMOVIDA","pixCopiaECola":"{STATIC}""#),
+            format!(r#""pixCopiaECola":["{STATIC}"]"#),
+            format!(r#""pixCopiaECola":"{changed}""#),
+            format!(r#""pixCopiaECola":"{}""#, &STATIC[..60]),
         ] {
+            let body = format!(r#"{{"type":"success","pix":{{"dadosPix":{{{details}}}}}}}"#);
             assert_eq!(parse_pix(body.as_bytes()).expect("an answer"), None, "{body}");
         }
     }

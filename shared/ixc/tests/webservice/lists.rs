@@ -1,6 +1,6 @@
 //! Lists over real HTTP: what is asked, paging, filters that a server ignores, dates in filters, ids, places.
 
-use crate::raw_erp::{Erp, Flaws, Server, Total, customer, title};
+use crate::raw_erp::{Erp, Flaws, Reply, Server, Total, customer, title};
 use chrono::NaiveDate;
 use regua_domain::ids::{CustomerId, InvoiceId};
 use regua_domain::mirror::Invoice;
@@ -294,4 +294,27 @@ async fn contracts_that_may_not_be_listed_are_a_refusal_of_their_own_and_change_
     assert!(refused(server.client().resolve_contracts(&mut titles).await.expect_err("a refusal")));
     assert_eq!(titles, before);
     assert!(refused(server.client().probe_contracts().await.expect_err("a refusal")));
+}
+
+#[tokio::test]
+async fn a_pix_is_asked_for_by_the_titles_id_and_never_as_an_insert() {
+    const CODE: &str = "00020101021226700014br.gov.bcb.pix2548pix.example.com/8b3da2f39a4140d1a91abd93113bd4415204000053039865802BR5913Fulano de Tal6008BRASILIA62070503***630464E4";
+    let server = Server::start(|request| match request.body["id_areceber"].as_str() {
+        Some("7") => Reply::ok(json!({ "type": "success", "pix": { "qrCode": { "qrcode": CODE } } }).to_string()),
+        Some("8") => Reply::ok(json!({ "type": "success" }).to_string()),
+        _ => Reply::ok(json!({ "type": "error", "message": "Parcela já está recebida ou cancelada!" }).to_string()),
+    })
+    .await;
+    let client = server.client();
+    let ask = |id: &str| {
+        let (client, id) = (client.clone(), InvoiceId(id.to_owned()));
+        async move { client.pix(&id).await }
+    };
+    assert_eq!(ask("7").await.expect("an answer").map(|pix| pix.code.as_str().to_owned()).as_deref(), Some(CODE));
+    assert_eq!(ask("8").await.expect("an answer"), None);
+    assert!(matches!(ask("9").await, Err(IxcError::Refused { resource: "get_pix", .. })));
+    assert!(matches!(ask("7; DROP").await, Err(IxcError::IdNotNumeric { .. })));
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request.resource() == "get_pix" && request.headers["ixcsoft"] == "listar"));
 }

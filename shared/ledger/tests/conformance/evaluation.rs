@@ -153,7 +153,7 @@ async fn candidates_come_page_by_page_in_the_order_of_due_date_and_id(f: Fixture
     let span = (date("2026-03-05"), date("2026-03-07"));
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = w.ledger.candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, after.as_ref(), 2).await.unwrap();
+        let page = w.ledger.candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, after.as_ref(), 2, false).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(Cursor { source_id: w.source, due_on: last.invoice.due_on, invoice_id: last.invoice.id.0.clone() });
         seen.extend(page.iter().map(|c| (c.invoice.id.0.clone(), c.customer.is_some())));
@@ -167,7 +167,7 @@ async fn a_candidate_tells_the_messages_that_exist_for_it(f: Fixture) {
     w.sync(&[without_phone(1)], &[invoice(1, 1, due_for("overdue"))]).await;
     w.evaluate().await;
     let span = (date("2026-03-01"), date("2026-03-31"));
-    let known = w.ledger.candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, None, 10).await.unwrap().remove(0).known;
+    let known = w.ledger.candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, None, 10, false).await.unwrap().remove(0).known;
     assert_eq!(known.len(), 1);
     assert_eq!((known[0].stage, known[0].due_on), (Stage::Overdue, Some(due_for("overdue"))));
     assert_eq!((known[0].state, known[0].skip_reason), (State::Skipped, Some(SkipReason::NoValidPhone)));

@@ -26,7 +26,7 @@ async fn mirrored(w: &World) -> (Invoice, Vec<String>) {
     let invoice: Invoice = serde_json::from_str(&record).unwrap();
     let listed = w
         .ledger
-        .candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, None, 10)
+        .candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, None, 10, false)
         .await
         .unwrap()
         .iter()
@@ -174,7 +174,7 @@ async fn any_text_is_kept_to_the_letter(f: Fixture) {
     w.ledger.write_customers(sync, vec![odd, customer(2)], w.now().await).await.unwrap();
     w.ledger.write_invoices(sync, vec![invoice(1, 1, due_for("overdue"))], w.now().await).await.unwrap();
     let span = (date("2000-01-01"), date("2100-01-01"));
-    let candidate = w.ledger.candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, None, 10).await.unwrap().remove(0);
+    let candidate = w.ledger.candidates(w.source, span, chrono::DateTime::UNIX_EPOCH, None, 10, false).await.unwrap().remove(0);
     assert_eq!(candidate.customer.unwrap().name, "😀 \u{2028} \u{7f} \"'\\u0041");
 }
 

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 /// The template of the overdue notice, and another one.
 pub const TEMPLATE: &str = "64f1c0de0a1b2c3d4e5f7003";
+/// What every notice says, if no test says otherwise.
+pub const VARIABLES: &str = "#cliente_razao#,#areceber_valor_aberto#,#areceber_data_vencimento#";
 pub const OTHER_TEMPLATE: &str = "64f1c0de0a1b2c3d4e5f7009";
 
 /// What differs between the tests' configurations.
@@ -29,6 +31,8 @@ pub struct Setup {
     pub stages: String,
     /// The template of the overdue notice.
     pub template: &'static str,
+    /// The variables of the overdue notice.
+    pub variables: &'static str,
     /// The channel of the overdue notice.
     pub channel: &'static str,
     /// Further sections.
@@ -57,6 +61,7 @@ impl Default for Setup {
             .iter()
             .fold(String::new(), |text, (name, days, notice)| text + &stage(name, *days, notice)),
             template: TEMPLATE,
+            variables: VARIABLES,
             channel: "Cobrança",
             more: String::new(),
         }
@@ -71,7 +76,7 @@ pub fn stage(stage: &str, days: i64, notice: &str) -> String {
 impl Setup {
     pub fn text(&self) -> String {
         let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, .. } = self;
-        let Self { days_between_stages, approval_above, policy, stages, template, channel, more, .. } = self;
+        let Self { days_between_stages, approval_above, policy, stages, template, variables, channel, more, .. } = self;
         let per_7_days = self.per_7_days.map_or_else(String::new, |cap| format!("per_7_days = {cap}"));
         let mut text = format!(
             r#"
@@ -93,21 +98,21 @@ impl Setup {
             id = "64f1c0de0a1b2c3d4e5f6002"
             "#
         );
-        for (name, template, channel) in [
-            ("Lembrete", "64f1c0de0a1b2c3d4e5f7001", "Cobrança"),
-            ("Vence hoje", "64f1c0de0a1b2c3d4e5f7002", "Cobrança"),
-            ("Aviso", template, channel),
-            ("Pendência", "64f1c0de0a1b2c3d4e5f7004", "Cobrança"),
+        for (name, template, channel, variables) in [
+            ("Lembrete", "64f1c0de0a1b2c3d4e5f7001", "Cobrança", &VARIABLES),
+            ("Vence hoje", "64f1c0de0a1b2c3d4e5f7002", "Cobrança", &VARIABLES),
+            ("Aviso", template, channel, variables),
+            ("Pendência", "64f1c0de0a1b2c3d4e5f7004", "Cobrança", &VARIABLES),
         ] {
             write!(
                 text,
-                r##"
+                r#"
                 [[notice]]
                 name = "{name}"
                 channel = "{channel}"
                 template = "{template}"
-                variables = "#cliente_razao#,#areceber_valor_aberto#,#areceber_data_vencimento#"
-                "##
+                variables = "{variables}"
+                "#
             )
             .unwrap();
         }

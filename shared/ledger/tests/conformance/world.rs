@@ -186,9 +186,9 @@ impl World {
         let policies = self.ledger.policies().await.unwrap();
         let settings = self.ledger.settings().await.unwrap();
         let span = decide::due_dates(&policies, today).unwrap();
-        let candidates = self.ledger.candidates(self.source, span, chrono::DateTime::UNIX_EPOCH, None, 1000).await.unwrap();
-        let days_between_stages = settings.caps.days_between_stages;
-        let day = decide::Day { today, now: self.now().await, times: settings.times(), days_between_stages };
+        let candidates = self.ledger.candidates(self.source, span, chrono::DateTime::UNIX_EPOCH, None, 1000, true).await.unwrap();
+        let (provider, days_between_stages) = (&settings.provider, settings.caps.days_between_stages);
+        let day = decide::Day { today, now: self.now().await, times: settings.times(), provider, days_between_stages };
         let (mut messages, mut no_policy) = (Vec::new(), 0);
         for candidate in &candidates {
             let Some(policy) = policy_for(&policies, &candidate.invoice, candidate.customer.as_ref()) else {
@@ -200,6 +200,7 @@ impl World {
                 &candidate.invoice,
                 candidate.customer.as_ref(),
                 &candidate.known,
+                candidate.totals,
                 day,
                 &Reach { opted_out: &candidate.opted_out, held_until: candidate.held_until, pilot: &settings.pilot },
             );

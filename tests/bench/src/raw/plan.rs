@@ -59,13 +59,19 @@ impl Plan {
         let routes: HashMap<_, _> = ledger.routes().await?.into_iter().map(|route| (route.channel_id, route)).collect();
         let mut invoices: Vec<_> = (0..world.invoices).map(|number| (provider::invoice(number), number)).collect();
         invoices.sort_by(|(a, _), (b, _)| (a.due_on, &a.id.0).cmp(&(b.due_on, &b.id.0)));
-        let days_between_stages = settings.caps.days_between_stages;
-        let day = Day { today: provider::today(), now: ledger.now().await?, times: settings.times(), days_between_stages };
+        let day = Day {
+            today: provider::today(),
+            now: ledger.now().await?,
+            times: settings.times(),
+            provider: &settings.provider,
+            days_between_stages: settings.caps.days_between_stages,
+        };
         let mut messages = Vec::with_capacity(invoices.len());
         for (invoice, number) in invoices {
             let customer = provider::customer(number);
-            let decided =
-                decide(&policy, &invoice, Some(&customer), &[], day, &Reach::EVERYBODY).ok().context("every invoice is due")?;
+            let decided = decide(&policy, &invoice, Some(&customer), &[], None, day, &Reach::EVERYBODY)
+                .ok()
+                .context("every invoice is due")?;
             let text = decided.text.map_err(|why| anyhow::anyhow!("no message is skipped, but this one is {why}"))?;
             let route = &routes[&decided.stage.notice.channel_id];
             let (id, attempt) = (new_id(), new_id());

@@ -10,6 +10,7 @@ mod events;
 mod hints;
 mod holds;
 mod import;
+mod notices;
 mod policies;
 mod separate;
 mod shutdown;

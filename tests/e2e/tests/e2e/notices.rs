@@ -1,0 +1,118 @@
+//! What a notice says, as an operator sees it before and while customers read it.
+
+use crate::import::files;
+use regua_e2e::House;
+use std::time::Duration;
+
+const CUSTOMERS: &str = "id;razao;telefone_celular;uf;cnpj_cpf\n\
+    1;José da Conceição;(49) 98811-2233;SC;123.456.789-09\n\
+    2;Padaria São João Ltda;(11) 97654-3210;SP;\n\
+    3;Úrsula Gonçalves;(51) 99876-5432;RS;\n";
+/// On 24/11/2026 they are due in three days, today, and three days ago.
+const INVOICES: &str = "id;id_cliente;valor;data_vencimento;status\n\
+    100;1;50,00;27/11/2026;A\n\
+    101;2;1.299,90;24/11/2026;A\n\
+    102;3;79,90;21/11/2026;A\n";
+
+async fn house() -> House {
+    House::build_with(1, &files()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_is_previewed_tried_and_stopped_alone_when_its_template_changes() {
+    let house = house().await;
+    let _up = house.up().await;
+    house.cli.run(&["import", "customers", &house.write("clientes.csv", CUSTOMERS.as_bytes()), "--json"]).await.good();
+    house.cli.run(&["import", "invoices", &house.write("boletos.csv", INVOICES.as_bytes()), "--json"]).await.good();
+    let config = house.cli.environment["REGUA_CONFIG"].clone();
+    let told = house.cli.run(&["config", "apply", &config]).await.good();
+    assert!(told.out.contains("applied") && !told.out.contains("unverified"), "{told:?}");
+
+    let preview = house.cli.run(&["preview", "Vence hoje", "--invoice", "101", "--json"]).await.good().json();
+    let text = "Olá Padaria São João Ltda! Sua fatura com valor R$1.299,90 vence hoje, 24/11/2026.";
+    assert_eq!(
+        (&preview["text"], &preview["to"], &preview["missing"]),
+        (&text.into(), &"…3210".into(), &serde_json::Value::Null)
+    );
+    house.cli.run(&["preview", "Nada", "--invoice", "101"]).await.refused(2, "no notice named \"Nada\"");
+
+    let try_it = ["notice", "test", "Vence hoje", "--phone", "(49) 98800-0001", "--json"];
+    let tried = house.cli.run(&try_it).await.good().json();
+    assert_eq!(tried["outcome"], "accepted", "{tried}");
+    house.cli.run(&["opt-out", "add", "(49) 98800-0001"]).await.good();
+    house.cli.run(&try_it).await.refused(1, "opted out");
+    let sent = house.requests();
+    let [only] = &sent[..] else { panic!("one test is sent: {sent:?}") };
+    assert_eq!((only.message, only.phone.as_str()), (None, "+5549988000001"));
+    assert_eq!(only.variables, ["TESTE da Silva", "R$123,00", "21/11/2026"]);
+
+    // Opa! Suite's text is another than what was accepted.
+    let database = house.database();
+    let changed = "UPDATE templates SET text = 'Olá {{1}}! Pague {{2}} até {{3}}.' WHERE name = 'vence_hoje'";
+    assert_eq!(database.execute(changed).await, 1);
+    house.run("update-collections").await;
+    house.run("send-queued-messages").await;
+    regua_e2e::within(Duration::from_mins(1), "the others go on", async || {
+        (database.count("messages WHERE state = 'sent'").await == 2).then_some(())
+    })
+    .await;
+    let status = house.cli.run(&["status", "--json"]).await.good().json();
+    assert_eq!((&status["tests"]["accepted"], &status["stops"][0]["raised_by"]), (&1.into(), &"template-changed".into()));
+    let differences = status["templates"][0]["differences"].to_string();
+    assert!(differences.contains("- Olá {{1}}! Pague") && differences.contains("+ Olá {{nome_cliente}}!"), "{differences}");
+    assert_eq!(database.count("messages WHERE stage = 'due_day' AND state IN ('held', 'scheduled', 'queued')").await, 1);
+    house.cli.run(&["notice", "accept", "Vence hoje", "--why", "shorter is better"]).await.good();
+    house.settled().await;
+    assert_eq!((house.requests().len(), database.count("messages WHERE state = 'sent'").await), (4, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_does_not_fit_its_template_is_refused_and_an_opa_that_is_down_only_told() {
+    let house = house().await;
+    let up = house.up().await;
+    drop(up);
+    let apply = async |text: &str| {
+        let file = house.write("other.toml", text.as_bytes());
+        house.cli.run(&["config", "apply", &file]).await
+    };
+    let valid = std::fs::read_to_string(&house.cli.environment["REGUA_CONFIG"]).unwrap();
+    let short = valid.replacen("#cliente_razao#,#areceber_valor#,", "#cliente_razao#,", 1);
+    let refused = apply(&short).await;
+    refused.refused(1, "\"lembrete_vencimento\" has 3 placeholders, the notice has 2 variables");
+    let gone = valid.replacen("64f1c0de0a1b2c3d4e5f7001", "64f1c0de0a1b2c3d4e5fffff", 1);
+    apply(&gone).await.refused(1, "isn't on its channel");
+    let down = short.replace("url_env = \"REGUA_DEMO_OPA_URL\"", "url = \"http://127.0.0.1:9/api/v1\"");
+    assert_ne!(down, short);
+    let told = apply(&down).await.good();
+    assert!(told.out.contains("unverified until the next update-collections"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_erp_is_asked_for_a_pix_only_where_a_notice_says_it() {
+    let overdue =
+        "template = \"64f1c0de0a1b2c3d4e5f7003\"\nvariables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
+    let with_pix = overdue.replace("#areceber_data_vencimento#", "#pix_copia_e_cola#");
+    let house = House::build(300, &[(overdue.to_owned(), with_pix)]).await;
+    let _up = house.up().await;
+    house.run("update-collections").await;
+    let database = house.database();
+    let (held, missing) = (
+        database.count("messages WHERE stage = 'overdue' AND state = 'held'").await,
+        database.count("messages WHERE stage = 'overdue' AND reason = 'missing_value'").await,
+    );
+    assert!(held > 0 && missing > 0, "of ten titles seven have a Pix: {held} {missing}");
+    let asked = house.ixc.stats();
+    assert_eq!((i64::try_from(asked.by_resource["get_pix"]).unwrap(), asked.inserts_attempted), (asked_of(&house).await, 0));
+    assert_eq!(database.count("invoices WHERE pix_asked_at IS NOT NULL").await, asked_of(&house).await);
+    house.run("send-queued-messages").await;
+    house.settled().await;
+    let codes = house.requests().into_iter().filter(|request| request.variables[2].starts_with("000201")).count();
+    assert_eq!(i64::try_from(codes).unwrap(), held);
+    house.run("update-collections").await;
+    assert_eq!(house.ixc.stats().by_resource["get_pix"], asked.by_resource["get_pix"], "nobody is asked twice in a few hours");
+}
+
+/// The titles whose overdue message says a Pix and could otherwise be written.
+async fn asked_of(house: &House) -> i64 {
+    house.database().count("messages WHERE stage = 'overdue' AND reason IS NULL OR reason = 'missing_value'").await
+}
