@@ -86,7 +86,7 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
     };
     acker.ack([tick.ack]);
     match answer {
-        LeaseAnswer::Leased(run) => worker.work(*run).await,
+        LeaseAnswer::Leased(run) => Box::pin(worker.work(*run)).await,
         LeaseAnswer::Held | LeaseAnswer::NothingToDo => {}
         LeaseAnswer::Over { why } => tracing::error!(run = %tick.body.run, why, "run.failed"),
         LeaseAnswer::Unknown => tracing::error!(run = %tick.body.run, "tick.of_unknown_run: has the ledger gone back in time?"),

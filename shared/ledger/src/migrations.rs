@@ -25,24 +25,24 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/sqlite/0003_sending_times.sql"),
     },
     Migration {
-        postgres: include_str!("../migrations/postgres/0006_tasks.sql"),
-        sqlite: include_str!("../migrations/sqlite/0006_tasks.sql"),
+        postgres: include_str!("../migrations/postgres/0004_tasks.sql"),
+        sqlite: include_str!("../migrations/sqlite/0004_tasks.sql"),
     },
     Migration {
-        postgres: include_str!("../migrations/postgres/0004_holds.sql"),
-        sqlite: include_str!("../migrations/sqlite/0004_holds.sql"),
+        postgres: include_str!("../migrations/postgres/0005_holds.sql"),
+        sqlite: include_str!("../migrations/sqlite/0005_holds.sql"),
     },
     Migration {
-        postgres: include_str!("../migrations/postgres/0004_events.sql"),
-        sqlite: include_str!("../migrations/sqlite/0004_events.sql"),
+        postgres: include_str!("../migrations/postgres/0006_events.sql"),
+        sqlite: include_str!("../migrations/sqlite/0006_events.sql"),
     },
     Migration {
         postgres: include_str!("../migrations/postgres/0007_consent.sql"),
         sqlite: include_str!("../migrations/sqlite/0007_consent.sql"),
     },
     Migration {
-        postgres: include_str!("../migrations/postgres/0005_notices.sql"),
-        sqlite: include_str!("../migrations/sqlite/0005_notices.sql"),
+        postgres: include_str!("../migrations/postgres/0008_notices.sql"),
+        sqlite: include_str!("../migrations/sqlite/0008_notices.sql"),
     },
 ];
 

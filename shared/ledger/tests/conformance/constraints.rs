@@ -10,15 +10,15 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_policies.sql"),
     include_str!("../../migrations/postgres/0003_sending_times.sql"),
-    include_str!("../../migrations/postgres/0004_holds.sql"),
-    include_str!("../../migrations/postgres/0004_events.sql"),
+    include_str!("../../migrations/postgres/0005_holds.sql"),
+    include_str!("../../migrations/postgres/0006_events.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_policies.sql"),
     include_str!("../../migrations/sqlite/0003_sending_times.sql"),
-    include_str!("../../migrations/sqlite/0004_holds.sql"),
-    include_str!("../../migrations/sqlite/0004_events.sql"),
+    include_str!("../../migrations/sqlite/0005_holds.sql"),
+    include_str!("../../migrations/sqlite/0006_events.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
