@@ -2,6 +2,7 @@
 
 pub mod evaluate;
 mod events;
+pub mod forecast;
 pub mod import;
 pub mod sync;
 mod work;

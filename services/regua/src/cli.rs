@@ -227,6 +227,9 @@ struct RunArgs {
     /// The date to evaluate; today if left out
     #[arg(long)]
     on: Option<NaiveDate>,
+    /// Write nothing: say what update-collections would decide from the mirror as it is, and how long sending would take
+    #[arg(long, conflicts_with = "no_wait")]
+    dry_run: bool,
     /// Don't wait for its end
     #[arg(long)]
     no_wait: bool,
@@ -509,6 +512,10 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Import(args) => {
             session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
         }
+        Command::Run(args) if args.dry_run && args.task == "update-collections" => {
+            session.forecast(args.on, args.json.format()).await
+        }
+        Command::Run(args) if args.dry_run => Ok(Outcome::Misused("--dry-run is for update-collections only".into())),
         Command::Run(args) => session.run(&args.task, args.on, !args.no_wait, args.json.format()).await,
         Command::Runs { command: None, json } => session.runs(json.format()).await,
         Command::Runs { command: Some(RunsCommand::Approve { id, why }), json } => {

@@ -3,6 +3,7 @@
 mod changes;
 mod configuration;
 mod explain;
+mod forecast;
 mod holds;
 mod lists;
 mod notices;

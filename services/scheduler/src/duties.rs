@@ -8,7 +8,8 @@ use regua_telemetry::health::Readiness;
 use regua_telemetry::metrics::Gauge;
 use regua_telemetry::service::Process;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Attempts whose lease expired become doubtful, never queued again.
 pub async fn rescue(pipeline: &Pipeline) -> Result<(), LedgerError> {

@@ -94,6 +94,20 @@ pub enum NotDue {
     },
 }
 
+impl NotDue {
+    /// Its name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotOwed(_) => "not_owed",
+            Self::NoStage => "no_stage",
+            Self::BeforeCollection { .. } => "before_collection",
+            Self::Said { .. } => "said",
+            Self::Ended { .. } => "ended",
+            Self::TooSoon { .. } => "too_soon",
+        }
+    }
+}
+
 /// The provider's date, and what else is the same for every invoice of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Day<'a> {

@@ -3,8 +3,11 @@
 use crate::Ledger;
 use crate::error::LedgerError;
 use crate::tasks::Task;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::schedule::{PlannedTask, Schedule, SendOutlook, TaskKind, send_outlook};
+
+/// A fire that is so young may still be on its way to its run: a scheduler looks every second, and a restarting one is given some.
+const FIRED: TimeDelta = TimeDelta::minutes(1);
 
 /// Held messages that no task will release within [`regua_domain::schedule::SEND_WITHIN`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ impl Ledger {
     /// What a run of send-queued-messages released already waits for its window and not for a task, and so does what a run at work is
     /// about to release: neither is parked. The count is made only where no task comes, so that it costs nothing on an ordinary day.
     pub async fn parked(&self) -> Result<Option<Parked>, LedgerError> {
-        let outlook = outlook(&self.tasks().await?, self.now().await?);
+        let outlook = outlook(&self.tasks().await?, self.now().await? - FIRED);
         if outlook == SendOutlook::Soon {
             return Ok(None);
         }

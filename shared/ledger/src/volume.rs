@@ -1,8 +1,11 @@
 //! How much is likely to be sent soon, for whoever compares it with what a channel may send.
 
 use crate::Ledger;
+use crate::database::Row;
 use crate::error::LedgerError;
 use chrono::NaiveDate;
+use regua_domain::admission::BUDGET_PERIOD;
+use regua_domain::ids::{BusinessId, ChannelId};
 use std::collections::{BTreeSet, HashMap};
 
 /// What waits, and what may fall due.
@@ -16,7 +19,64 @@ pub struct Volume {
     pub is_known: bool,
 }
 
+/// What a channel may send, for a forecast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRoom {
+    /// The channel.
+    pub id: ChannelId,
+    /// Its name.
+    pub name: String,
+    /// Messages per second; `None` is unlimited.
+    pub per_second: Option<u32>,
+    /// Messages of it that are held, scheduled, queued or being sent.
+    pub waiting: u64,
+    /// Its business.
+    pub business_id: BusinessId,
+    /// Different recipients that the business may write to in any 24 hours; `None` is unlimited.
+    pub recipients_per_24h: Option<u32>,
+    /// Those that it wrote to in the last 24 hours.
+    pub recipients_used: u64,
+    /// Whether its messages wait for send-queued-messages.
+    pub waits_for_task: bool,
+}
+
 impl Ledger {
+    /// What each channel may send, and what it has to.
+    pub async fn channel_rooms(&self) -> Result<Vec<ChannelRoom>, LedgerError> {
+        let now = self.now().await?;
+        let waiting = self.volume(&BTreeSet::new()).await?.waiting;
+        let rows = self
+            .db
+            .read()
+            .await?
+            .fetch(
+                sql!(
+                    "SELECT c.id, c.name, c.per_second, c.business_id, b.recipients_per_24h, i.release,
+                            (SELECT CAST(COALESCE(SUM(u.recipients), 0) AS BIGINT) FROM budget_buckets u
+                             WHERE u.business_id = c.business_id AND u.bucket_at > $1) AS used
+                     FROM channels c JOIN businesses b ON b.id = c.business_id JOIN integrations i ON i.id = c.integration_id ORDER BY c.id"
+                ),
+                values![now - BUDGET_PERIOD],
+            )
+            .await?;
+        let limit = |row: &Row, column| Ok::<_, LedgerError>(row.opt_int(column)?.and_then(|n| u32::try_from(n).ok()));
+        rows.iter()
+            .map(|row| {
+                let name = row.text("name")?;
+                Ok(ChannelRoom {
+                    id: ChannelId(row.id("id")?),
+                    per_second: limit(row, "per_second")?,
+                    waiting: waiting.get(&name).copied().unwrap_or(0),
+                    name,
+                    business_id: BusinessId(row.id("business_id")?),
+                    recipients_per_24h: limit(row, "recipients_per_24h")?,
+                    recipients_used: row.count("used")?,
+                    waits_for_task: row.text("release")? != "immediate",
+                })
+            })
+            .collect()
+    }
+
     /// What waits by channel, and how many open invoices are due on these dates.
     pub async fn volume(&self, due_on: &BTreeSet<NaiveDate>) -> Result<Volume, LedgerError> {
         let mut tx = self.db.read().await?;

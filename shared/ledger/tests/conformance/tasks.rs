@@ -163,6 +163,11 @@ async fn held_messages_that_no_task_releases_are_parked(f: Fixture) {
     assert_eq!(parked(&w).await, Some((two, SendOutlook::Later { next })));
     w.f.advance(TimeDelta::days(1)).await;
     assert_eq!(parked(&w).await, None, "it fires within a day");
+    let fired: chrono::DateTime<chrono::Utc> = "2026-03-11T11:30:02Z".parse().unwrap();
+    w.f.advance(fired - w.now().await).await;
+    assert_eq!(parked(&w).await, None, "it fired two seconds ago: its run is about to be planned");
+    w.f.advance(TimeDelta::minutes(2)).await;
+    assert!(parked(&w).await.is_some(), "nobody planned it");
     change(&w, |configuration| configuration.tasks[1].enabled = false).await;
     w.release().await;
     assert_eq!(parked(&w).await, None, "what was released waits for its window");

@@ -5,6 +5,7 @@
 mod changes;
 mod checks;
 mod demo;
+mod dry_run;
 mod embedded;
 mod events;
 mod hints;

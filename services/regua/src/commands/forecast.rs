@@ -1,0 +1,204 @@
+//! `regua run update-collections --dry-run`: what a run would write, how long sending it takes, what binds, what it costs.
+
+use crate::commands::lists::cell;
+use crate::commands::{Outcome, Session};
+use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
+use billing_evaluator::forecast::{self, Forecast};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use regua_domain::forecast::{BudgetPart, Load};
+use regua_domain::money::Centavos;
+use regua_domain::render::Rendered;
+use regua_domain::schedule::TaskKind;
+use regua_domain::stage::Stage;
+use regua_domain::variables;
+use regua_ledger::settings::Settings;
+use regua_ledger::volume::ChannelRoom;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+impl Session {
+    pub async fn forecast(&self, on: Option<NaiveDate>, format: Format) -> anyhow::Result<Outcome> {
+        if self.ledger.configuration().await?.is_none() {
+            say!("{NOTHING_CONFIGURED}");
+            return Ok(Outcome::DidNotHold);
+        }
+        let settings = self.ledger.settings().await?;
+        let forecast = forecast::forecast(&self.ledger, on).await?;
+        let from = self.release_from(&settings, forecast.on).await?;
+        let rooms = self.ledger.channel_rooms().await?;
+        let channels: Vec<Value> = rooms.iter().filter_map(|room| channel(room, &rooms, &forecast, &settings, from)).collect();
+        let texts = self.sample_texts(&forecast.samples).await?;
+        let told = told(&forecast, &settings, channels, texts);
+        match format {
+            Format::Json => output::line(&told),
+            Format::Human => print(&told),
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// When what a run of this date decides may leave: at once, and when the next send-queued-messages comes.
+    async fn release_from(&self, settings: &Settings, on: NaiveDate) -> anyhow::Result<Release> {
+        let (now, times) = (self.ledger.now().await?, settings.times());
+        let begins_at = if on == times.date_at(now) { now } else { times.of(None, None).start_of_day(on) };
+        let tasks = self.ledger.tasks().await?;
+        let fires = tasks.iter().filter(|task| task.kind == TaskKind::SendQueuedMessages);
+        let next = fires.filter_map(|task| task.schedule()?.next_after(task.zone, begins_at)).min();
+        Ok(Release { begins_at, next_task_at: next })
+    }
+
+    /// What the first customer of each stage would read; its values alone where the template's text isn't known.
+    async fn sample_texts(&self, samples: &BTreeMap<Stage, Rendered>) -> anyhow::Result<BTreeMap<Stage, Value>> {
+        let templates = self.ledger.templates().await?;
+        let text = |sample: &Rendered| {
+            let template = templates.iter().find(|template| template.template_id == sample.template_id);
+            let text = template.and_then(|template| template.text.as_deref());
+            text.map(|text| variables::fill(text, &sample.variables))
+        };
+        Ok(samples
+            .iter()
+            .map(|(stage, sample)| (*stage, json!({ "stage": stage, "text": text(sample), "values": sample.variables })))
+            .collect())
+    }
+}
+
+/// From when on messages may leave.
+#[derive(Clone, Copy)]
+struct Release {
+    begins_at: DateTime<Utc>,
+    next_task_at: Option<DateTime<Utc>>,
+}
+
+/// What all channels of a business have to send: they share its budget.
+fn of_business(room: &ChannelRoom, rooms: &[ChannelRoom], forecast: &Forecast) -> u64 {
+    rooms.iter().filter(|other| other.business_id == room.business_id).map(|other| messages(other, forecast)).sum()
+}
+
+fn messages(room: &ChannelRoom, forecast: &Forecast) -> u64 {
+    room.waiting + forecast.channels.get(&room.id).map_or(0, |load| load.messages)
+}
+
+/// How long a channel takes for what waits and what the run would add; `None` for one with nothing to send.
+fn channel(
+    room: &ChannelRoom,
+    rooms: &[ChannelRoom],
+    forecast: &Forecast,
+    settings: &Settings,
+    release: Release,
+) -> Option<Value> {
+    let messages = messages(room, forecast);
+    if messages == 0 {
+        return None;
+    }
+    let mine = |people: u64| {
+        let part = u128::from(people) * u128::from(messages) / u128::from(of_business(room, rooms, forecast).max(1));
+        u64::try_from(part).unwrap_or(u64::MAX)
+    };
+    let budget = room
+        .recipients_per_24h
+        .map(u64::from)
+        .map(|limit| BudgetPart { left: mine(limit.saturating_sub(room.recipients_used)), per_24h: mine(limit) });
+    // Of what waits already nobody counts the people: each is taken for another one.
+    let recipients = room.waiting + forecast.channels.get(&room.id).map_or(0, forecast::ChannelForecast::recipients);
+    let open_windows = settings.expiry.open_windows;
+    let load = Load { messages, recipients, per_second: room.per_second, budget, open_windows };
+    let from = if room.waits_for_task { release.next_task_at } else { Some(release.begins_at) };
+    let times = settings.times();
+    let told = from.map(|from| load.forecast(&times.of(None, None), from));
+    let local = |at: DateTime<Utc>| at.with_timezone(&settings.window.zone).to_rfc3339_opts(SecondsFormat::Secs, false);
+    Some(json!({
+        "channel": room.name, "messages": messages, "waiting": room.waiting, "recipients": recipients, "per_second": room.per_second,
+        "begins_at": told.map(|told| local(told.begins_at)), "ends_at": told.map(|told| local(told.ends_at)),
+        "seconds": told.map(|told| (told.ends_at - told.begins_at).num_seconds()),
+        "binds": told.map_or("no_task", |told| told.binds.as_str()), "unsent": told.map_or(messages, |told| told.unsent),
+    }))
+}
+
+fn told(forecast: &Forecast, settings: &Settings, channels: Vec<Value>, texts: BTreeMap<Stage, Value>) -> Value {
+    let to_send: u64 = forecast.to_send.values().sum();
+    let cost = settings.price.per_message.map(|price| price.times(to_send));
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for ((_, why), n) in &forecast.skipped {
+        *reasons.entry(why.as_str()).or_default() += n;
+    }
+    let stages = Stage::ALL.iter().filter_map(|stage| {
+        let to_send = forecast.to_send.get(stage).copied().unwrap_or(0);
+        let skipped: u64 = forecast.skipped.iter().filter(|((of, _), _)| of == stage).map(|(_, n)| n).sum();
+        (to_send + skipped > 0)
+            .then(|| json!({ "stage": stage, "erp": stage.erp_label(), "to_send": to_send, "skipped": skipped }))
+    });
+    json!({
+        "on": forecast.on, "to_send": to_send, "revived": forecast.revived, "stages": stages.collect::<Vec<_>>(), "skipped": reasons,
+        "not_due": forecast.not_due, "no_policy": forecast.no_policy, "pix_asked": forecast.pix_asked, "stale": forecast.stale,
+        "channels": channels, "cost": cost.map(Centavos::format_brl),
+        "price_per_message": settings.price.per_message.map(|price| price.to_string()),
+        "samples": texts.into_values().collect::<Vec<_>>(),
+    })
+}
+
+fn print(told: &Value) {
+    let field = |name: &str| cell(&told[name]);
+    let list = |name: &str| told[name].as_array().cloned().unwrap_or_default();
+    say!("update-collections on {}, without writing anything: {} messages to be sent", field("on"), field("to_send"));
+    for source in list("stale") {
+        say!("the mirror of {} is older than allowed: a run would read it again first", cell(&source));
+    }
+    let headings = ["stage", "erp", "to send", "skipped"];
+    let row = |stage: &Value| headings.map(|heading| cell(&stage[heading.replace(' ', "_")])).to_vec();
+    let rows: Vec<Vec<String>> = list("stages").iter().map(row).collect();
+    if !rows.is_empty() {
+        say!("{}", table(&headings, &rows).trim_end());
+    }
+    for (title, name) in [("skipped", "skipped"), ("nothing written", "not_due")] {
+        for (why, n) in told[name].as_object().into_iter().flatten() {
+            say!("{title}: {why} {n}");
+        }
+    }
+    for (name, what) in [
+        ("no_policy", "invoices without a policy"),
+        ("revived", "of them skipped before"),
+        ("pix_asked", "wait for a Pix code of the ERP's"),
+    ] {
+        if told[name].as_u64().is_some_and(|n| n > 0) {
+            say!("{what}: {}", field(name));
+        }
+    }
+    for channel in list("channels") {
+        print_channel(&channel);
+    }
+    if told["cost"].is_string() {
+        say!("costs: about {} at R${} a message", field("cost"), field("price_per_message"));
+    }
+    for sample in list("samples") {
+        say!("\n{}:", cell(&sample["stage"]));
+        match sample["text"].as_str() {
+            Some(text) => say!("{text}"),
+            None => say!("{} (the template's text isn't known yet: `regua config apply` reads it)", cell(&sample["values"])),
+        }
+    }
+}
+
+fn print_channel(channel: &Value) {
+    let part = |name: &str| cell(&channel[name]);
+    if channel["begins_at"].is_null() {
+        say!("{}: {} messages, and no send-queued-messages task that would release them", part("channel"), part("messages"));
+        return;
+    }
+    let binds = match channel["binds"].as_str() {
+        Some("per_second") => format!("the limit of {} per second binds", part("per_second")),
+        Some("budget") => "the budget of recipients per 24 hours binds".to_owned(),
+        Some("window") => "the window binds: it closes before all is sent".to_owned(),
+        _ => "no limit binds".to_owned(),
+    };
+    say!(
+        "{}: {} messages ({} of them wait already) to at most {} people, from {} to {}; {binds}",
+        part("channel"),
+        part("messages"),
+        part("waiting"),
+        part("recipients"),
+        part("begins_at"),
+        part("ends_at")
+    );
+    if channel["unsent"].as_u64().is_some_and(|n| n > 0) {
+        say!("{}: {} messages would end unsent, for their windows pass first", part("channel"), part("unsent"));
+    }
+}
