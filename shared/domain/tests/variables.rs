@@ -288,7 +288,7 @@ fn a_field_that_is_not_understood_names_the_entry_and_the_mend() {
     check_refused("#cliente_razão#", &unknown(1, "cliente_razão", Variable::CustomerName));
     check_refused("#areceber_valor#,#vencimento#", &unknown(2, "vencimento", Variable::InvoiceDueOn));
     check_refused("#areceber_valr#", &unknown(1, "areceber_valr", Variable::InvoiceAmount));
-    check_refused("##", &unknown(1, "", Variable::CustomerState));
+    check_refused("##", &unknown(1, "", Variable::CustomerName));
     for (field, entry) in [("#areceber_valor", 1), ("a,b #", 2), ("#a#b#", 1)] {
         check_refused(field, &VariablesError::Unclosed { entry });
     }
