@@ -5,8 +5,10 @@ use crate::setup::Setup;
 use crate::world::{LEAD, World};
 use chrono::TimeDelta;
 use regua_domain::admission::{HORIZON, PHONE_SPACING};
+use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::phone::{self, PhoneKey};
 use regua_domain::stop::StopScope;
+use regua_ledger::people::{NewOptOut, OptOutOrigin};
 use regua_ledger::start::StartAnswer;
 use regua_ledger::stops::NewStop;
 use regua_ledger::test_sends::{NewTest, TestEnd, TestStart};
@@ -64,7 +66,9 @@ async fn a_test_keeps_its_distance_to_other_messages_of_its_phone(f: Fixture) {
 
 async fn who_opted_out_gets_no_test_and_a_stopped_channel_sends_none(f: Fixture) {
     let w = world(f, 80).await;
-    w.opt_out(&[1], "ana").await;
+    let asked = NewOptOut { phone: phone(1), since_at: None, why: "pediu".into() };
+    let origin = OptOutOrigin { scope: OptOutScope::All, source: OptOutSource::Command, added_by: "ana".into() };
+    w.ledger.add_opt_outs(vec![asked], origin).await.unwrap();
     assert!(refused(&w, 1).await.contains("opted out"));
     let stop = NewStop {
         scope: StopScope::Channel,
