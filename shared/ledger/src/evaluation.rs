@@ -1,26 +1,24 @@
-//! What the evaluator reads and writes: plans, candidates, and the messages that it decided.
+//! What the evaluator writes: the messages that it decided, with the run's own counters.
+
+mod candidates;
+
+pub use candidates::Candidate;
+pub(crate) use candidates::known_of;
 
 use crate::Ledger;
 use crate::database::{Row, Tx, micros};
 use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
 use crate::events::EventDecision;
-use crate::people::{opted_out, phone_key_of};
 use crate::runs::Cursor;
-use crate::totals::TotalsOf;
 use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
-use regua_domain::decide::Known;
-use regua_domain::ids::{ChannelId, InvoiceId, MessageId, NoticeId, PolicyId, RunId, SourceId};
+use regua_domain::ids::{ChannelId, MessageId, NoticeId, PolicyId, RunId, SourceId};
 use regua_domain::message::{DoubtReason, SkipReason, State};
-use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::money::Centavos;
-use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
-use regua_domain::render::{NoticePlan, Rendered};
+use regua_domain::render::Rendered;
 use regua_domain::stage::Stage;
-use regua_domain::variables::{self, Totals};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -28,25 +26,6 @@ use uuid::Uuid;
 pub const PAGE_POSTGRES: u32 = 1000;
 /// On SQLite, whose one writer the dispatcher's starts share: a batch must not keep them waiting.
 pub const PAGE_SQLITE: u32 = 250;
-
-/// An invoice that may be due for a stage.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// The invoice.
-    pub invoice: Invoice,
-    /// Its customer, if the mirror has it.
-    pub customer: Option<Customer>,
-    /// The messages that exist for it.
-    pub known: Vec<Known>,
-    /// The last day of the longest hold on it or its customer; it may be over.
-    pub held_until: Option<NaiveDate>,
-    /// The channels through which its customer asked not to be written to.
-    pub opted_out: BTreeSet<ChannelId>,
-    /// What the customer owes in all, where that was asked for.
-    pub totals: Option<Totals>,
-    /// When the ERP was last asked for its Pix code, if that holds still.
-    pub pix_asked_at: Option<DateTime<Utc>>,
-}
 
 /// What tells a message from the others of its subject and stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,130 +141,6 @@ impl Ledger {
         if self.is_embedded() { PAGE_SQLITE } else { PAGE_POSTGRES }
     }
 
-    /// The enabled policies, best first, each with the stages that are switched on.
-    ///
-    /// # Errors
-    /// [`LedgerError::Unreadable`] for a notice whose variables no version of Régua would have accepted.
-    pub async fn policies(&self) -> Result<Vec<PolicyPlan>, LedgerError> {
-        let rows = self
-            .db
-            .read()
-            .await?
-            .fetch(
-                sql!(
-                    "SELECT p.id AS policy_id, p.name, p.filters, COALESCE(p.stated_activated_on, ps.activated_on, p.activated_on) AS active_from,
-                            ps.stage, ps.days, ps.only_after_notice, ps.closed_day, COALESCE(ps.hours, p.hours) AS hours, n.id AS notice_id,
-                            n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
-                     FROM policies p LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
-                     LEFT JOIN notices n ON n.id = ps.notice_id LEFT JOIN channels c ON c.id = n.channel_id
-                     WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
-                ),
-                vec![],
-            )
-            .await?;
-        let mut plans: Vec<PolicyPlan> = Vec::new();
-        for row in &rows {
-            let id = PolicyId(row.id("policy_id")?);
-            // One without stages speaks for its customers all the same: it keeps them from every later policy.
-            let stage = row.opt_text("stage")?.map(|_| read_stage(row)).transpose()?;
-            match plans.last_mut().filter(|plan| plan.id == id) {
-                Some(plan) => plan.stages.extend(stage),
-                None => plans.push(PolicyPlan {
-                    id,
-                    name: row.text("name")?,
-                    filters: row.json("filters")?,
-                    stages: stage.into_iter().collect(),
-                }),
-            }
-        }
-        Ok(plans)
-    }
-
-    /// A page of open invoices due between two dates, after the cursor, in the order of due date and id. Those that nobody looked at since
-    /// `looked_at_after` are left out: nothing is decided from what no sync confirmed. `with_totals` where a notice says what customers owe in all.
-    pub async fn candidates(
-        &self,
-        source_id: SourceId,
-        due: (NaiveDate, NaiveDate),
-        looked_at_after: DateTime<Utc>,
-        after: Option<&Cursor>,
-        limit: u32,
-        with_totals: bool,
-    ) -> Result<Vec<Candidate>, LedgerError> {
-        let mut tx = self.db.read().await?;
-        let (after_on, after_id) = match after {
-            Some(cursor) => (cursor.due_on, cursor.invoice_id.clone()),
-            None => (due.0, String::new()),
-        };
-        let rows = tx
-            .fetch(
-                sql!(
-                    "SELECT i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until
-                     FROM invoices i LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
-                     LEFT JOIN holds hi ON hi.source_id = i.source_id AND hi.kind = 'invoice' AND hi.subject = i.id AND hi.lifted_at IS NULL
-                     LEFT JOIN holds hc ON hc.source_id = i.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id
-                        AND hc.lifted_at IS NULL
-                     WHERE i.source_id = $1 AND i.is_open AND i.due_on >= $2 AND i.due_on <= $3 AND (i.due_on, i.id) > ($4, $5)
-                        AND i.observed_at > $7
-                     ORDER BY i.due_on, i.id LIMIT $6"
-                ),
-                values![source_id, due.0, due.1, after_on, after_id, limit, looked_at_after],
-            )
-            .await?;
-        let zone = crate::settings::load(&mut tx).await?.window.zone;
-        let today = tx.now().await?.with_timezone(&zone).date_naive();
-        let mut candidates = rows.iter().map(|row| read_candidate(row, today)).collect::<Result<Vec<_>, LedgerError>>()?;
-        let ids: Vec<_> = candidates.iter().map(|candidate| &candidate.invoice.id).collect();
-        let mut known = known_messages(&mut tx, source_id, &ids, zone).await?;
-        for candidate in &mut candidates {
-            candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
-        }
-        ask_consent(&mut tx, candidates.iter_mut()).await?;
-        if with_totals {
-            let customers = candidates.iter().filter_map(|candidate| Some((source_id, candidate.invoice.customer_id.as_ref()?)));
-            let totals = TotalsOf::load(&mut tx, customers).await?;
-            for candidate in &mut candidates {
-                candidate.totals = totals.of(source_id, candidate.invoice.customer_id.as_ref());
-            }
-        }
-        Ok(candidates)
-    }
-
-    /// An invoice by its id in the ERP, of whatever state, from each enabled source that has one.
-    pub async fn candidates_by_id(&self, invoice_id: &InvoiceId) -> Result<Vec<(SourceId, Candidate)>, LedgerError> {
-        let mut tx = self.db.read().await?;
-        let rows = tx
-            .fetch(
-                sql!(
-                    "SELECT s.id AS source_id, i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until,
-                            hc.until_on AS customer_held_until FROM sources s
-                     JOIN invoices i ON i.source_id = s.id AND i.id = $1
-                     LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
-                     LEFT JOIN holds hi ON hi.source_id = i.source_id AND hi.kind = 'invoice' AND hi.subject = i.id AND hi.lifted_at IS NULL
-                     LEFT JOIN holds hc ON hc.source_id = i.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id
-                        AND hc.lifted_at IS NULL
-                     WHERE s.enabled ORDER BY s.id"
-                ),
-                values![&invoice_id.0],
-            )
-            .await?;
-        let zone = crate::settings::load(&mut tx).await?.window.zone;
-        let today = tx.now().await?.with_timezone(&zone).date_naive();
-        let mut found = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let source_id = SourceId(row.id("source_id")?);
-            let mut known = known_messages(&mut tx, source_id, &[invoice_id], zone).await?;
-            let mut candidate = read_candidate(row, today)?;
-            candidate.known = known.remove(&invoice_id.0).unwrap_or_default();
-            let customer = candidate.invoice.customer_id.as_ref();
-            let totals = TotalsOf::load(&mut tx, customer.into_iter().map(|customer| (source_id, customer))).await?;
-            candidate.totals = totals.of(source_id, customer);
-            found.push((source_id, candidate));
-        }
-        ask_consent(&mut tx, found.iter_mut().map(|(_, candidate)| candidate)).await?;
-        Ok(found)
-    }
-
     /// Commits a batch of decisions under the run's lease: messages, counters and cursor in one transaction.
     ///
     /// # Errors
@@ -299,100 +154,6 @@ impl Ledger {
             })
             .await
     }
-}
-
-/// A row's invoice and customer. A Pix code that the ERP was asked for stands in the invoice as if it were its own, while it holds on `today`.
-fn read_candidate(row: &Row, today: NaiveDate) -> Result<Candidate, LedgerError> {
-    let mut invoice: Invoice = row.json("invoice")?;
-    let pix_asked_at = crate::pix::asked_at(row, &invoice, today)?;
-    if pix_asked_at.is_some() {
-        crate::pix::add_code(row, &mut invoice)?;
-    }
-    Ok(Candidate {
-        invoice,
-        customer: row.opt_json("customer")?,
-        known: Vec::new(),
-        held_until: crate::holds::held_until(row)?,
-        opted_out: BTreeSet::new(),
-        totals: None,
-        pix_asked_at,
-    })
-}
-
-/// Finds out who of them asked not to be written to, through which channels.
-async fn ask_consent<'a>(tx: &mut Tx, candidates: impl Iterator<Item = &'a mut Candidate>) -> Result<(), LedgerError> {
-    let of_phone: Vec<_> =
-        candidates.filter_map(|candidate| Some((phone_key_of(candidate.customer.as_ref()?)?, candidate))).collect();
-    let opted_out = opted_out(tx, &of_phone.iter().map(|(phone_key, _)| phone_key.clone()).collect()).await?;
-    for (phone_key, candidate) in of_phone {
-        candidate.opted_out = opted_out.get(&phone_key).cloned().unwrap_or_default();
-    }
-    Ok(())
-}
-
-fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
-    let text = row.text("variables")?;
-    let stage = row.named("stage", Stage::parse)?;
-    Ok(StagePlan {
-        stage,
-        days: row.opt_int("days")?,
-        active_from: row.date("active_from")?,
-        only_after_notice: row.flag("only_after_notice")?,
-        closed_day: crate::configuration::read_closed_day(row, stage)?.unwrap_or(ClosedDay::default_of(stage)),
-        hours: row.opt_json("hours")?,
-        notice: NoticePlan {
-            id: NoticeId(row.id("notice_id")?),
-            channel_id: ChannelId(row.id("channel_id")?),
-            provider_channel_id: row.text("provider_channel_id")?,
-            template_id: row.text("template_id")?,
-            entries: variables::parse(&text).map_err(|_| LedgerError::unreadable("notices.variables", &text))?,
-        },
-    })
-}
-
-/// The provider's date on which a message was last begun. One that a restored backup left in doubt has no attempt: it may have been sent
-/// any time since it was written.
-fn begun_on(row: &Row, state: State, zone: Tz) -> Result<Option<NaiveDate>, LedgerError> {
-    let created_at = state.may_have_arrived().then(|| row.instant("created_at")).transpose()?;
-    let begun_at = row.opt_instant("begun_at")?.or(created_at);
-    Ok(begun_at.map(|at| at.with_timezone(&zone).date_naive()))
-}
-
-async fn known_messages(
-    tx: &mut Tx,
-    source_id: SourceId,
-    ids: &[&InvoiceId],
-    zone: Tz,
-) -> Result<HashMap<String, Vec<Known>>, LedgerError> {
-    let rows = tx
-        .fetch(
-            sql!(
-                "SELECT id, subject, stage, due_on, state, reason, created_at,
-                        (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) AS begun_at
-                 FROM messages WHERE source_id = $1 AND stage <> 'bureau_removed' AND subject",
-                (among 2 text)
-            ),
-            values![source_id, json!(ids).to_string()],
-        )
-        .await?;
-    let mut known: HashMap<String, Vec<Known>> = HashMap::new();
-    for row in &rows {
-        known.entry(row.text("subject")?).or_default().push(known_of(row, zone)?);
-    }
-    Ok(known)
-}
-
-/// A message as a decision sees it.
-pub(crate) fn known_of(row: &Row, zone: Tz) -> Result<Known, LedgerError> {
-    let state = row.named("state", State::parse)?;
-    Ok(Known {
-        id: MessageId(row.id("id")?),
-        stage: row.named("stage", Stage::parse)?,
-        due_on: row.opt_date("due_on")?,
-        state,
-        skip_reason: if state == State::Skipped { row.opt_named("reason", SkipReason::parse)? } else { None },
-        begun_on: begun_on(row, state, zone)?,
-    })
 }
 
 async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {

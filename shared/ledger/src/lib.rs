@@ -23,6 +23,7 @@ pub mod mirror;
 pub mod parked;
 pub mod people;
 pub mod pix;
+mod policies;
 pub mod queries;
 pub mod release;
 mod rivals;
