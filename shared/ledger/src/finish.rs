@@ -1,11 +1,12 @@
 //! *finish*: attempt, state and counters in ONE transaction, fenced by the attempt id (K4).
 
 use crate::Ledger;
+use crate::budgets::BucketChanges;
 use crate::database::{Tx, from_micros, micros};
 use crate::error::LedgerError;
 use crate::frequency::People;
 use crate::snapshot::json_ids;
-use crate::start::{BucketChanges, RecipientBefore};
+use crate::start::RecipientBefore;
 use chrono::{DateTime, Utc};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
 use regua_domain::message::{DeferReason, State};

@@ -8,6 +8,7 @@
 pub mod database;
 
 pub mod approval;
+mod budgets;
 pub mod commands;
 pub mod configuration;
 pub mod conservation;
