@@ -54,8 +54,9 @@ fn known() -> BTreeSet<(String, String)> {
         let mut lines: Vec<&str> = EXAMPLE.lines().collect();
         let probe = format!("{PROBE} = true");
         let place = lines.iter().position(|line| (is_option(line) || line.starts_with('[')) && section_of(line) == Some(section));
-        if let Some(place) = place {
-            lines[place] = lines[place].trim_start_matches('#');
+        let option = place.into_iter().flat_map(|place| place..lines.len()).take_while(|at| is_option(lines[*at]));
+        for at in option.collect::<Vec<_>>() {
+            lines[at] = &lines[at][1..];
         }
         lines.insert(place.map_or(0, |place| place + 1), &probe);
         let text = lines.join("\n");
