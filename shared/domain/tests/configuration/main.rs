@@ -1,6 +1,7 @@
 //! The configuration file: what is read, what is refused and with which line and mend, what is written back.
 
 mod addresses;
+mod complete_example;
 mod reading;
 mod refusals;
 mod writing;

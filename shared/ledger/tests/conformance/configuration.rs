@@ -149,6 +149,14 @@ async fn what_is_applied_is_read_back(f: Fixture) {
     );
 }
 
+/// The example that has every section and key.
+async fn the_complete_example_is_applied_and_read_back(f: Fixture) {
+    let ledger = migrated(&f).await;
+    let example = parse(include_str!("../../../../ops/examples/regua-completa.toml"));
+    ledger.apply_configuration(example.clone()).await.unwrap();
+    assert_eq!(applied(&ledger).await, example);
+}
+
 async fn applying_the_same_again_changes_nothing(f: Fixture) {
     let ledger = migrated(&f).await;
     ledger.apply_configuration(parse(FULL)).await.unwrap();
@@ -406,6 +414,7 @@ async fn settings_that_cannot_be_read_are_an_error(f: Fixture) {
 conformance! {
     before_the_first_configuration_there_is_none
     what_is_applied_is_read_back
+    the_complete_example_is_applied_and_read_back
     applying_the_same_again_changes_nothing
     limits_are_given_and_taken_away_in_any_order
     a_configuration_is_applied_whole_or_not_at_all
