@@ -25,6 +25,8 @@ pub const TEMPLATE_CANCELLED: &str = "64f1c0de0a1b2c3d4e5f7005";
 pub const TEMPLATE_RENEGOTIATED: &str = "64f1c0de0a1b2c3d4e5f7006";
 /// `boas_vindas`: no variable at all.
 pub const TEMPLATE_WITHOUT_VARIABLES: &str = "64f1c0de0a1b2c3d4e5f7007";
+/// `fatura_disponivel`: the vendor's own example to the letter, numbered variables, name, value and due date.
+pub const TEMPLATE_OF_THE_GUIDE: &str = "64f1c0de0a1b2c3d4e5f7008";
 
 const DEPARTMENT: &str = "64f1c0de0a1b2c3d4e5f8001";
 const ATTENDANT: &str = "64f1c0de0a1b2c3d4e5f9001";
@@ -62,7 +64,7 @@ pub(crate) struct Template {
     pub channel_token: &'static str,
 }
 
-pub(crate) const TEMPLATES: [Template; 7] = [
+pub(crate) const TEMPLATES: [Template; 8] = [
     Template {
         id: TEMPLATE_PRE_DUE,
         name: "lembrete_vencimento",
@@ -100,6 +102,12 @@ pub(crate) const TEMPLATES: [Template; 7] = [
         channel_token: "Fg8iJk3m",
     },
     Template { id: TEMPLATE_WITHOUT_VARIABLES, name: "boas_vindas", text: "Olá! Seja bem-vindo.", channel_token: "Gh9jKl4n" },
+    Template {
+        id: TEMPLATE_OF_THE_GUIDE,
+        name: "fatura_disponivel",
+        text: "Olá {{1}}! Sua fatura com valor {{2}} e com data de vencimento {{3}} já se encontra disponível.",
+        channel_token: "Hi2kLm5o",
+    },
 ];
 
 impl Channel {
