@@ -28,7 +28,7 @@ impl Session {
         let rooms = self.ledger.channel_rooms().await?;
         let channels: Vec<Value> = rooms.iter().filter_map(|room| channel(room, &rooms, &forecast, &settings, from)).collect();
         let texts = self.sample_texts(&forecast.samples).await?;
-        let told = told(&forecast, &settings, channels, texts);
+        let told = told(&forecast, &settings, &channels, &texts);
         match format {
             Format::Json => output::line(&told),
             Format::Human => print(&told),
@@ -47,7 +47,7 @@ impl Session {
     }
 
     /// What the first customer of each stage would read; its values alone where the template's text isn't known.
-    async fn sample_texts(&self, samples: &BTreeMap<Stage, Rendered>) -> anyhow::Result<BTreeMap<Stage, Value>> {
+    async fn sample_texts(&self, samples: &BTreeMap<Stage, Rendered>) -> anyhow::Result<Vec<Value>> {
         let templates = self.ledger.templates().await?;
         let text = |sample: &Rendered| {
             let template = templates.iter().find(|template| template.template_id == sample.template_id);
@@ -56,7 +56,7 @@ impl Session {
         };
         Ok(samples
             .iter()
-            .map(|(stage, sample)| (*stage, json!({ "stage": stage, "text": text(sample), "values": sample.variables })))
+            .map(|(stage, sample)| json!({ "stage": stage, "text": text(sample), "values": sample.variables }))
             .collect())
     }
 }
@@ -113,7 +113,7 @@ fn channel(
     }))
 }
 
-fn told(forecast: &Forecast, settings: &Settings, channels: Vec<Value>, texts: BTreeMap<Stage, Value>) -> Value {
+fn told(forecast: &Forecast, settings: &Settings, channels: &[Value], texts: &[Value]) -> Value {
     let to_send: u64 = forecast.to_send.values().sum();
     let cost = settings.price.per_message.map(|price| price.times(to_send));
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
@@ -131,7 +131,7 @@ fn told(forecast: &Forecast, settings: &Settings, channels: Vec<Value>, texts: B
         "not_due": forecast.not_due, "no_policy": forecast.no_policy, "pix_asked": forecast.pix_asked, "stale": forecast.stale,
         "channels": channels, "cost": cost.map(Centavos::format_brl),
         "price_per_message": settings.price.per_message.map(|price| price.to_string()),
-        "samples": texts.into_values().collect::<Vec<_>>(),
+        "samples": texts,
     })
 }
 

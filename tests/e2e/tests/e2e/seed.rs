@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use regua_e2e::{House, until};
 use regua_simulators::opa::catalogue::{CHANNEL_WHATSAPP, TEMPLATE_OF_THE_GUIDE, TEMPLATE_WITHOUT_VARIABLES};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 const VARIABLES: &str = "#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#";
 const TEMPLATE: &str = "Olá {{1}}! Sua fatura com valor {{2}} e com data de vencimento {{3}} já se encontra disponível.";
@@ -36,14 +37,17 @@ fn configuration() -> String {
         // What concerns a customer as such has no invoice to speak of.
         let (template, variables) =
             if stage == "bureau_removed" { (TEMPLATE_WITHOUT_VARIABLES, "") } else { (TEMPLATE_OF_THE_GUIDE, VARIABLES) };
-        file += &format!(
+        write!(
+            file,
             "[[notice]]\nname = \"{label}\"\nchannel = \"WhatsApp\"\ntemplate = \"{template}\"\nvariables = \"{variables}\"\n"
-        );
+        )
+        .unwrap();
     }
     file += "[[policy]]\nname = \"Todos os clientes\"\n";
     for (label, stage, days) in TABS {
         let days = days.map(|days| format!("days = {days}\n")).unwrap_or_default();
-        file += &format!("[[policy.stage]]\nstage = \"{stage}\" # Mensagem omnichannel ({label})\n{days}notice = \"{label}\"\n");
+        let notice = format!("# Mensagem omnichannel ({label})\n{days}notice = \"{label}\"\n");
+        write!(file, "[[policy.stage]]\nstage = \"{stage}\" {notice}").unwrap();
     }
     file
 }
@@ -76,8 +80,8 @@ async fn import(house: &House) {
     let mut customers = "id;razao;telefone_celular;uf\n1;João da Silva;(49) 98811-0001;SC\n".to_owned();
     let mut invoices = "id;id_cliente;valor;data_vencimento;status\n101;1;123,00;19/07/2023;A\n".to_owned();
     for (id, due) in (2..).zip(["14/07/2023", "10/07/2023", "05/07/2023", "27/06/2023", "02/06/2023"]) {
-        customers += &format!("{id};Cliente {id};(49) 98811-000{id};SC\n");
-        invoices += &format!("10{id};{id};50,00;{due};A\n");
+        writeln!(customers, "{id};Cliente {id};(49) 98811-000{id};SC").unwrap();
+        writeln!(invoices, "10{id};{id};50,00;{due};A").unwrap();
     }
     for (kind, text) in [("customers", customers), ("invoices", invoices)] {
         house.cli.run(&["import", kind, &house.write(kind, text.as_bytes()), "--json"]).await.good();
