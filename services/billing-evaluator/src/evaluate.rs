@@ -158,13 +158,16 @@ impl Evaluation<'_> {
         let mut noted = Vec::with_capacity(answers.len());
         for (candidate, pix) in lacking.into_iter().zip(answers) {
             let (code, expires_at) = pix.map(|pix| (pix.code.as_str().to_owned(), pix.expires_at_local)).unwrap_or_default();
-            candidate.invoice.pix_code.clone_from(&code);
+            // A day on which it ends is one on which it can't be relied upon any more.
+            let expires_on = expires_at.and_then(|at| at.date().pred_opt());
+            if expires_on.is_none_or(|last| day.today <= last) {
+                candidate.invoice.pix_code.clone_from(&code);
+            }
             noted.push(PixAnswer {
                 invoice_id: candidate.invoice.id.clone(),
                 open_amount: candidate.invoice.open_amount,
                 code,
-                // A day on which it ends is one on which it can't be relied upon any more.
-                expires_on: expires_at.and_then(|at| at.date().pred_opt()),
+                expires_on,
             });
         }
         tracing::debug!(source = %source.name, titles = titles.len(), "pix.asked");

@@ -60,9 +60,9 @@ impl Ledger {
     }
 }
 
-/// Puts the code that the ERP gave into an invoice whose record has none, if as much is owed as then. The row has `pix_code` and `pix_amount`.
-pub(crate) fn add_code(row: &Row, invoice: &mut Invoice) -> Result<(), LedgerError> {
-    if invoice.pix_code.is_empty() && row.opt_int("pix_amount")? == Some(invoice.open_amount.0) {
+/// Puts the code that the ERP gave into an invoice whose record has none, if it holds still on `today`. The row has the columns `pix_…`.
+pub(crate) fn add_code(row: &Row, invoice: &mut Invoice, today: NaiveDate) -> Result<(), LedgerError> {
+    if invoice.pix_code.is_empty() && holds(row, invoice, today)? {
         invoice.pix_code = row.opt_text("pix_code")?.unwrap_or_default();
     }
     Ok(())
@@ -70,7 +70,12 @@ pub(crate) fn add_code(row: &Row, invoice: &mut Invoice) -> Result<(), LedgerErr
 
 /// When the ERP was asked for a code that still holds on `today`, or said that there is none; `None` if it shall be asked.
 pub(crate) fn asked_at(row: &Row, invoice: &Invoice, today: NaiveDate) -> Result<Option<DateTime<Utc>>, LedgerError> {
-    let holds = row.opt_int("pix_amount")? == Some(invoice.open_amount.0)
-        && row.opt_date("pix_expires_on")?.is_none_or(|last| today <= last);
+    let holds = holds(row, invoice, today)?;
     Ok(row.opt_instant("pix_asked_at")?.filter(|_| holds))
+}
+
+/// Whether what the ERP said is of what is owed now, and can be paid on `today`.
+fn holds(row: &Row, invoice: &Invoice, today: NaiveDate) -> Result<bool, LedgerError> {
+    let is_of_now = row.opt_int("pix_amount")? == Some(invoice.open_amount.0);
+    Ok(is_of_now && row.opt_date("pix_expires_on")?.is_none_or(|last| today <= last))
 }

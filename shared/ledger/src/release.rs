@@ -296,7 +296,7 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     if ids.is_empty() {
         return Ok(TopUp::default());
     }
-    let loaded = snapshot::load(tx, ids, stops).await?;
+    let loaded = snapshot::load(tx, ids, terms.times.date_at(now), stops).await?;
     let mut skipped = Vec::new();
     let mut changed: Vec<(&Loaded, Rendered)> = Vec::new();
     let mut waiting = Vec::new();
@@ -308,6 +308,8 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
             Ok(_) if opens_at >= message.snapshot.expires_at => {
                 skipped.push(json!({"id": message.id, "reason": SkipReason::Expired}));
             }
+            // Whatever it waits for, it waits for the other channel's top-up: here it would be put off again and again, or go unreleased.
+            Ok(text) if moves_to(message) != Some(channel_id) => changed.push((message, text)),
             Ok(_) if opens_at > now => waiting.push(wait(message.id, opens_at, DeferReason::WindowClosed)),
             // Its own row is old though its source is young: nothing is sent from it, and it makes room for others.
             Ok(_) if message.snapshot.fresh_until.is_none_or(|until| until <= now) => {

@@ -62,7 +62,7 @@ impl Rivals {
         let can_go: BTreeSet<MessageId> = if close.is_empty() {
             BTreeSet::new()
         } else {
-            let loaded = snapshot::load(tx, &close, stops).await?;
+            let loaded = snapshot::load(tx, &close, rules.terms.times.date_at(now), stops).await?;
             loaded.iter().filter(|message| could_go(message, rules, now)).map(|message| message.id).collect()
         };
         for due in rivals.0.values_mut() {

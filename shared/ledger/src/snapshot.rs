@@ -4,7 +4,7 @@ use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::stops::{Belongs, Stops};
 use crate::totals::TotalsOf;
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use regua_domain::admission::Snapshot;
 use regua_domain::decide::NextStage;
 use regua_domain::frequency::Precedence;
@@ -53,14 +53,15 @@ impl Limits {
     }
 }
 
-/// Loads the snapshots of `ids`, in the order of their ids. Lock the rows before, where the result decides a write.
-pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Result<Vec<Loaded>, LedgerError> {
+/// Loads the snapshots of `ids` as they are on `today`, the provider's date, in the order of their ids. Lock the rows before, where the
+/// result decides a write.
+pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], today: NaiveDate, stops: &Stops) -> Result<Vec<Loaded>, LedgerError> {
     let rows = tx
         .fetch(
             sql!(
                 "SELECT m.id, m.source_id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.amount, m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
-                        i.record AS invoice, i.pix_code, i.pix_amount, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
+                        i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
@@ -96,7 +97,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], stops: &Stops) -> Resul
         )
         .await?;
     let mut notices = Notices::default();
-    let mut loaded = rows.iter().map(|row| read(row, stops, &mut notices)).collect::<Result<Vec<_>, _>>()?;
+    let mut loaded = rows.iter().map(|row| read(row, today, stops, &mut notices)).collect::<Result<Vec<_>, _>>()?;
     add_totals(tx, &mut loaded).await?;
     Ok(loaded)
 }
@@ -112,7 +113,7 @@ async fn add_totals(tx: &mut Tx, loaded: &mut [Loaded]) -> Result<(), LedgerErro
     Ok(())
 }
 
-fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, LedgerError> {
+fn read(row: &Row, today: NaiveDate, stops: &Stops, notices: &mut Notices) -> Result<Loaded, LedgerError> {
     let stage = row.named("stage", Stage::parse)?;
     let notice = match row.opt_id("notice_id")? {
         Some(id) => notices.plan(NoticeId(id), row)?,
@@ -120,7 +121,7 @@ fn read(row: &Row, stops: &Stops, notices: &mut Notices) -> Result<Loaded, Ledge
     };
     let mut invoice: Option<Invoice> = row.opt_json("invoice")?;
     if let Some(invoice) = &mut invoice {
-        crate::pix::add_code(row, invoice)?;
+        crate::pix::add_code(row, invoice, today)?;
     }
     // A row that the last sync didn't confirm is as old as its own look, however young the source is.
     let looked_at = row.opt_instant("complete_at")?.zip(row.opt_instant("observed_at")?).map(|(source, row)| source.min(row));

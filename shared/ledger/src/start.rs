@@ -166,7 +166,7 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     let mut shared = Shared::lock(tx, &ids).await?;
     let (now, settings, stops) = settings::now_in_force(tx).await?;
     shared.load_budgets(tx, now).await?;
-    let mut loaded = snapshot::load(tx, &ids, &stops).await?;
+    let mut loaded = snapshot::load(tx, &ids, settings.times().date_at(now), &stops).await?;
     if loaded.iter().any(|message| shared.goes_by_others(message)) {
         return Err(LedgerError::Overtaken);
     }

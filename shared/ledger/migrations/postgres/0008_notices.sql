@@ -1,6 +1,6 @@
 -- What customers owe in all.
 ALTER TABLE invoices ADD COLUMN open_amount BIGINT NOT NULL DEFAULT 0;
-UPDATE invoices SET open_amount = CAST(CAST(record AS JSONB) ->> 'open_amount' AS BIGINT);
+UPDATE invoices SET open_amount = COALESCE(CAST(CAST(record AS JSONB) ->> 'open_amount' AS BIGINT), 0);
 CREATE INDEX open_invoices_of_a_customer ON invoices (source_id, customer_id) WHERE is_open;
 
 -- The Pix code that the ERP gave when it was asked for one; '' is none, NULL was never asked. It is of the amount that was open then.

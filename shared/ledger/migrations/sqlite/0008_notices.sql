@@ -1,6 +1,6 @@
 -- What customers owe in all.
 ALTER TABLE invoices ADD COLUMN open_amount INTEGER NOT NULL DEFAULT 0;
-UPDATE invoices SET open_amount = json_extract(record, '$.open_amount');
+UPDATE invoices SET open_amount = COALESCE(json_extract(record, '$.open_amount'), 0);
 CREATE INDEX open_invoices_of_a_customer ON invoices (source_id, customer_id) WHERE is_open;
 
 -- The Pix code that the ERP gave when it was asked for one; '' is none, NULL was never asked. It is of the amount that was open then.

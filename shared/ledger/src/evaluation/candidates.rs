@@ -128,7 +128,7 @@ fn read_candidate(row: &Row, today: NaiveDate) -> Result<Candidate, LedgerError>
     let mut invoice: Invoice = row.json("invoice")?;
     let pix_asked_at = crate::pix::asked_at(row, &invoice, today)?;
     if pix_asked_at.is_some() {
-        crate::pix::add_code(row, &mut invoice)?;
+        crate::pix::add_code(row, &mut invoice, today)?;
     }
     Ok(Candidate {
         invoice,
@@ -155,7 +155,7 @@ async fn ask_consent<'a>(tx: &mut Tx, candidates: impl Iterator<Item = &'a mut C
 /// The provider's date on which a message was last begun. One that a restored backup left in doubt has no attempt: it may have been sent
 /// any time since it was written.
 fn begun_on(row: &Row, state: State, zone: Tz) -> Result<Option<NaiveDate>, LedgerError> {
-    let created_at = state.may_have_arrived().then(|| row.instant("created_at")).transpose()?;
+    let created_at = row.opt_instant("created_at")?.filter(|_| state.may_have_arrived());
     let begun_at = row.opt_instant("begun_at")?.or(created_at);
     Ok(begun_at.map(|at| at.with_timezone(&zone).date_naive()))
 }
@@ -169,8 +169,9 @@ async fn known_messages(
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, subject, stage, due_on, state, reason, created_at,
-                        (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) AS begun_at
+                "SELECT id, subject, stage, due_on, state, reason, CASE WHEN NOT redirected THEN created_at END AS created_at,
+                        CASE WHEN NOT redirected THEN
+                            (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) END AS begun_at
                  FROM messages WHERE source_id = $1 AND stage <> 'bureau_removed' AND subject",
                 (among 2 text)
             ),

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{World, customer, due_for, invoice, paid, skipped};
+use crate::world::{World, customer, date, due_for, invoice, paid, skipped};
 use chrono::TimeDelta;
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::Invoice;
@@ -133,7 +133,39 @@ async fn a_pix_code_of_another_amount_or_of_the_past_is_no_code_and_is_asked_for
     }
 }
 
+/// The code was good when the message was written; by the time it may leave it can't be paid any more.
+async fn a_pix_code_that_ends_while_its_message_waits_is_not_sent(f: Fixture) {
+    let w = world(f, "#pix_copia_e_cola#", "").await;
+    let lacking = invoice(1, 1, due_for("overdue"));
+    w.sync(&[customer(1)], std::slice::from_ref(&lacking)).await;
+    note_pix(&w, PIX, 10_000, Some("2026-03-09")).await;
+    w.evaluate().await;
+    let id = w.message_of(1).await.id;
+    w.release().await;
+    w.f.advance(TimeDelta::days(1)).await;
+    w.sync(&[customer(1)], &[lacking]).await;
+    assert!(w.top_up(9).await.is_empty());
+    assert_eq!(w.state(id).await, (State::Skipped, Some(SkipReason::MissingValue.as_str().into())));
+    note_pix(&w, PIX, 10_000, Some("2026-03-12")).await;
+    assert_eq!(w.evaluate().await.1.revived, 1, "it comes back with a new one");
+}
+
+/// A title that no look confirmed since it fell out of the lists may be paid by now: a total with it is no total.
+async fn a_total_with_a_title_that_was_not_looked_at_again_is_none(f: Fixture) {
+    let w = world(f, "#total_em_aberto#", "").await;
+    let (due, old) = (invoice(1, 1, due_for("overdue")), invoice(2, 1, date("2025-06-01")));
+    w.sync(&[customer(1)], &[due.clone(), old]).await;
+    w.f.advance(TimeDelta::seconds(1)).await;
+    w.sync(&[customer(1)], std::slice::from_ref(&due)).await;
+    let candidate = w.ledger.candidates_by_id(&due.id).await.unwrap().remove(0).1;
+    assert_eq!(candidate.totals, None);
+    w.evaluate().await;
+    assert_eq!(w.message_of(1).await.reason.as_deref(), Some("missing_value"));
+}
+
 conformance! {
+    a_pix_code_that_ends_while_its_message_waits_is_not_sent
+    a_total_with_a_title_that_was_not_looked_at_again_is_none
     a_pix_code_that_the_erp_was_asked_for_outlives_the_next_sync_and_is_sent
     a_pix_code_of_another_amount_or_of_the_past_is_no_code_and_is_asked_for_again
     a_total_is_that_of_every_open_invoice_of_the_customer

@@ -5,6 +5,7 @@ use crate::setup::{Setup, stage};
 use crate::world::{World, due_for, invoice, phone_key, sent, skipped};
 use chrono::TimeDelta;
 use regua_domain::admission::PHONE_RESERVATION;
+use regua_domain::ids::InvoiceId;
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_ledger::start::StartAnswer;
 
@@ -114,7 +115,17 @@ async fn a_redirection_sends_nothing_about_who_opted_out(f: Fixture) {
     assert_eq!(w.top_up(10).await, [ids[1]]);
 }
 
+/// The days between two messages count from what the customer heard, and nobody is thanked for what nobody asked for.
+async fn what_went_to_the_pilots_phone_is_no_notice_to_the_customer(f: Fixture) {
+    let w = World::new(f, &redirect()).await;
+    let id = w.queued(1).await[0];
+    w.send(id).await;
+    let known = w.ledger.candidates_by_id(&InvoiceId("i0001".into())).await.unwrap().remove(0).1.known;
+    assert_eq!((known.len(), known[0].state, known[0].begun_on), (1, State::Sent, None));
+}
+
 conformance! {
+    what_went_to_the_pilots_phone_is_no_notice_to_the_customer
     who_takes_no_part_is_skipped_when_it_is_decided
     a_pilot_that_begins_ends_what_waits
     after_a_pilot_only_what_is_still_caught_up_comes_back
