@@ -53,10 +53,10 @@ fn configuration() -> String {
 }
 
 /// "Confira, a seguir, como realizar a configuração da tarefa": Minuto, Hora, Dia do mês, Mês, Dia da semana.
-fn sending(minute: u32, day_of_month: &str) -> String {
+fn sending(minute: u32) -> String {
     format!(
         "[[task]]\nname = \"Envia Mensagens Omnichannel da Fila\"\nkind = \"send-queued-messages\"\nminute = {minute}\nhour = 8\n\
-         day_of_month = \"{day_of_month}\"\nmonth = \"*\"\nday_of_week = \"1-5\"\n"
+         day_of_month = \"Todos\"\nmonth = \"Todos\"\nday_of_week = \"1-5\"\n"
     )
 }
 
@@ -154,14 +154,13 @@ async fn the_policy(house: &House, base: &str) {
 
 async fn the_tasks(house: &House, base: &str) {
     // "configure a rotina […] com pelo menos 30 minutos de diferença entre as execuções."
-    refused(house, &format!("{base}{}", sending(29, "*")), "leave at least 30 minutes").await;
+    refused(house, &format!("{base}{}", sending(29)), "leave at least 30 minutes").await;
     // "a tarefa precisa ser configurada em um horário que não tenha nenhuma outra tarefa configurada."
     let other = "[[task]]\nkind = \"reserved\"\nname = \"Remessa\"\nminute = 30\nhour = 8\n";
-    refused(house, &format!("{base}{}{other}", sending(30, "*")), "choose a minute that no other task uses").await;
-    // "Para executar todos os dias do mês, marque a opção "Todos"."
-    refused(house, &format!("{base}{}", sending(30, "Todos")), "* for every value").await;
+    refused(house, &format!("{base}{}{other}", sending(30)), "choose a minute that no other task uses").await;
+    // "Para executar todos os dias do mês, marque a opção "Todos"." and
     // "ao indicar 1-5, a tarefa irá executar de segunda à sexta-feira."
-    let friday = ["schedule", "next", "30 8 * * 1-5", "--from", "2023-07-21T08:00:00-03:00", "--count", "2"];
+    let friday = ["schedule", "next", "30 8 Todos Todos 1-5", "--from", "2023-07-21T08:00:00-03:00", "--count", "2"];
     let fires = house.cli.run(&friday).await.good().out;
     assert_eq!(fires.lines().collect::<Vec<_>>(), ["2023-07-21T08:30:00-03:00", "2023-07-24T08:30:00-03:00"]);
 }
@@ -179,7 +178,7 @@ async fn the_queue(house: &House, base: &str) {
     assert_eq!((&parked["parked"]["messages"], &parked["messages"]["held"]), (&6.into(), &6.into()), "{parked}");
     assert!(house.requests().is_empty());
     // "portanto, é um passo obrigatório": "Clique no botão Salvar".
-    let saved = house.write("saved.toml", format!("{base}{}", sending(30, "*")).as_bytes());
+    let saved = house.write("saved.toml", format!("{base}{}", sending(30)).as_bytes());
     house.cli.run(&["config", "apply", &saved]).await.good();
     assert!(status(house).await["parked"].is_null() && house.requests().is_empty(), "it waits for its time");
     pass_to(house, "08:30:01").await;
