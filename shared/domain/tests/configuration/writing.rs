@@ -288,12 +288,12 @@ prop_compose! {
         (notice, template) in (name("notice"), "[0-9a-f]{24}"),
         variables in prop_oneof![Just(""), Just("#cliente_razao#"), Just(r"Sr. #cliente_razao#\, olá,#AReceber_valor#")],
     )(
-        stages in stages(notice.clone()), tasks in tasks(), sources in sources(), policy in name("policy"),
-        (window, holidays, own_hours) in (window(), holidays(), proptest::option::of(hours())),
+        stages in stages(notice.clone()).boxed(), tasks in tasks().boxed(), sources in sources().boxed(), policy in name("policy"),
+        (window, holidays, own_hours) in (window().boxed(), holidays().boxed(), proptest::option::of(hours())),
         priority in 0u16..=9999, enabled in any::<bool>(), (per_day, per_7_days) in (1u16..=50).prop_flat_map(|cap| (Just(cap), cap..=350)), open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
-        (filters, activated_on) in (filters(), proptest::option::of(0u64..20_000)),
-        (provider, days_between_stages, above, pilot) in (provider(), 0u16..=30, proptest::option::of(1u32..=10_000_000), pilot()),
+        (filters, activated_on) in (filters().boxed(), proptest::option::of(0u64..20_000)),
+        (provider, days_between_stages, above, pilot) in (provider().boxed(), 0u16..=30, proptest::option::of(1u32..=10_000_000), pilot().boxed()),
         id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
     ) -> Configuration {
         let of_customers = stages.iter().any(|stage| stage.stage == Stage::BureauRemoved);
@@ -319,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_exported_parses_to_the_same(configuration in configuration()) {
+    fn what_is_exported_parses_to_the_same(configuration in configuration().boxed()) {
         let written = export(&configuration);
         let (read, _) = parse(&written).unwrap_or_else(|errors| panic!("{errors}\n{written}"));
         prop_assert_eq!(&read, &configuration);
@@ -327,7 +327,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration(), other in configuration(), section in 0usize..15) {
+    fn a_difference_in_any_section_is_told(one in configuration().boxed(), other in configuration().boxed(), section in 0usize..15) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -350,7 +350,7 @@ proptest! {
     }
 
     #[test]
-    fn json_keeps_everything(configuration in configuration()) {
+    fn json_keeps_everything(configuration in configuration().boxed()) {
         let json = serde_json::to_string(&configuration).expect("plain data");
         prop_assert_eq!(serde_json::from_str::<Configuration>(&json).expect("plain data"), configuration);
     }
