@@ -5,11 +5,10 @@
 use crate::events::decide_events;
 use crate::sync::{SyncError, Syncer};
 use chrono::{NaiveDate, TimeDelta};
-use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::{InvoiceId, MessageId};
 use regua_domain::message::SkipReason;
-use regua_domain::policy::{PolicyPlan, policy_for};
+use regua_domain::policy::{PolicyPlan, needs_totals, policy_for};
 use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
 use regua_ledger::mirror::Source;
 use regua_ledger::pix::PixAnswer;
@@ -62,7 +61,7 @@ pub async fn evaluate(
         decide_events(ledger, leased, source, &plans, &settings, &mut sum).await?;
     }
     let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
-    let with_totals = plans.iter().flat_map(|plan| &plan.stages).any(|stage| stage.notice.needs_totals());
+    let with_totals = needs_totals(&plans);
     let evaluation = Evaluation { ledger, syncer, leased, policies: &plans, today, settings: &settings, with_totals, due };
     for source in sources {
         let resume = leased.cursor.as_ref();
@@ -186,17 +185,14 @@ impl Evaluation<'_> {
         }
         // One that is skipped already comes back only with a text: it is asked for what it would say.
         let unknown: Vec<_> = known.iter().filter(|known| known.skip_reason != Some(SkipReason::MissingValue)).cloned().collect();
-        decide(policy, invoice, customer.as_ref(), &unknown, *totals, day, &self.reach(candidate))
+        decide(policy, invoice, customer.as_ref(), &unknown, *totals, day, &candidate.reach(&self.settings.pilot))
             .is_ok_and(|decided| decided.stage.notice.needs_pix() && decided.text == Err(SkipReason::MissingValue))
-    }
-
-    fn reach<'c>(&'c self, candidate: &'c Candidate) -> Reach<'c> {
-        Reach { opted_out: &candidate.opted_out, held_until: candidate.held_until, pilot: &self.settings.pilot }
     }
 
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
         let Candidate { invoice, customer, known, totals, .. } = candidate;
-        let decided = decide(policy, invoice, customer.as_ref(), known, *totals, day, &self.reach(candidate)).ok()?;
+        let decided =
+            decide(policy, invoice, customer.as_ref(), known, *totals, day, &candidate.reach(&self.settings.pilot)).ok()?;
         let Decided { stage, revives, stage_day, opens_at, last_day, window, text } = decided;
         Some(NewMessage {
             id: revives.unwrap_or_else(|| MessageId(new_id())),

@@ -1,7 +1,7 @@
 //! Decides what happened since the last run calls for: pages through a source's events by day, and commits each page with its messages.
 
 use regua_domain::events::first_day;
-use regua_domain::policy::PolicyPlan;
+use regua_domain::policy::{PolicyPlan, needs_totals};
 use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts};
 use regua_ledger::events::{EventCursor, decide_page};
 use regua_ledger::mirror::Source;
@@ -27,7 +27,8 @@ pub(crate) async fn decide_events(
     while let Some(cursor) = after {
         let now = ledger.now().await?;
         let told_since = first_day(settings.times().date_at(now));
-        let (candidates, next) = ledger.events(source.id, told_since, &cursor, ledger.evaluation_page()).await?;
+        let (limit, with_totals) = (ledger.evaluation_page(), needs_totals(policies));
+        let (candidates, next) = ledger.events(source.id, told_since, &cursor, limit, with_totals).await?;
         let (messages, events) = decide_page(&candidates, policies, settings, now);
         if !(messages.is_empty() && events.is_empty()) {
             let batch = EvaluationBatch {

@@ -1,12 +1,11 @@
 //! What update-collections would decide, without writing anything: the same pages, the same decisions, only added up.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, decide, due_dates};
 use regua_domain::events::first_day;
 use regua_domain::ids::ChannelId;
 use regua_domain::message::SkipReason;
-use regua_domain::policy::{PolicyPlan, policy_for};
+use regua_domain::policy::{PolicyPlan, needs_totals, policy_for};
 use regua_domain::render::Rendered;
 use regua_domain::stage::Stage;
 use regua_ledger::evaluation::Candidate;
@@ -68,7 +67,7 @@ pub async fn forecast(ledger: &Ledger, on: Option<NaiveDate>) -> Result<Forecast
     let (settings, policies, now) = (ledger.settings().await?, ledger.policies().await?, ledger.now().await?);
     let (times, provider) = (settings.times(), &settings.provider);
     let today = on.unwrap_or_else(|| times.date_at(now));
-    let begins_at = if today == times.date_at(now) { now } else { times.of(None, None).start_of_day(today) };
+    let begins_at = times.looked_at_from(today, now);
     let days_between_stages = settings.caps.days_between_stages;
     let day = Day { today, now: begins_at, times, provider, days_between_stages };
     let mut told = Tally {
@@ -100,7 +99,8 @@ impl Tally<'_> {
         let told_since = first_day(self.settings.times().date_at(now));
         let mut after = Some(EventCursor::default());
         while let Some(cursor) = after {
-            let (candidates, next) = ledger.events(source.id, told_since, &cursor, ledger.evaluation_page()).await?;
+            let (limit, with_totals) = (ledger.evaluation_page(), needs_totals(self.policies));
+            let (candidates, next) = ledger.events(source.id, told_since, &cursor, limit, with_totals).await?;
             let (messages, _) = decide_page(&candidates, self.policies, self.settings, now);
             for message in messages {
                 self.add(message.stage, message.channel_id, message.revives, message.text);
@@ -112,7 +112,7 @@ impl Tally<'_> {
 
     async fn invoices(&mut self, ledger: &Ledger, source: &Source, day: Day<'_>) -> Result<(), LedgerError> {
         let Some(due) = due_dates(self.policies, day.today) else { return Ok(()) };
-        let with_totals = self.policies.iter().flat_map(|plan| &plan.stages).any(|stage| stage.notice.needs_totals());
+        let with_totals = needs_totals(self.policies);
         let limit = ledger.evaluation_page();
         let mut after: Option<Cursor> = None;
         loop {
@@ -134,13 +134,12 @@ impl Tally<'_> {
     }
 
     fn decide(&mut self, candidate: &Candidate, source: &Source, day: Day<'_>) {
-        let Candidate { invoice, customer, known, totals, held_until, opted_out, .. } = candidate;
+        let Candidate { invoice, customer, known, totals, .. } = candidate;
         let Some(policy) = policy_for(self.policies, invoice, customer.as_ref()) else {
             self.forecast.no_policy += u64::from(invoice.is_open());
             return;
         };
-        let reach = Reach { opted_out, held_until: *held_until, pilot: &self.settings.pilot };
-        match decide(policy, invoice, customer.as_ref(), known, *totals, day, &reach) {
+        match decide(policy, invoice, customer.as_ref(), known, *totals, day, &candidate.reach(&self.settings.pilot)) {
             Err(why) => *self.forecast.not_due.entry(why.as_str()).or_default() += 1,
             Ok(decided) => {
                 let notice = &decided.stage.notice;

@@ -202,7 +202,7 @@ fn most_advanced_due<'a>(
 ) -> Option<Due<'a>> {
     let stages = policy.stages.iter().filter(|plan| is_asked(plan));
     stages
-        .filter(|plan| may_be_due(plan, invoice.due_on, on.today))
+        .filter(|plan| plan.days.is_some_and(|days| may_be_due(days, plan.closed_day, invoice.due_on, on.today)))
         .filter_map(|stage| {
             let window = on.times.of(customer, stage.hours);
             let period = DuePeriod::of(stage.stage, stage.days?, stage.closed_day, invoice.due_on, |day| window.is_open_on(day))?;
@@ -224,9 +224,9 @@ fn why_none_is_due(policy: &PolicyPlan, invoice: &Invoice, customer: Option<&Cus
 }
 
 /// A cheap look before windows and holidays are asked: whether a stage's day is near enough.
-fn may_be_due(plan: &StagePlan, due_on: NaiveDate, today: NaiveDate) -> bool {
-    let Some(day) = plan.days.and_then(|days| day_of(due_on, days)) else { return false };
-    let before = if plan.closed_day == ClosedDay::Previous { CLOSED_DAYS_MAX } else { 0 };
+fn may_be_due(days: i64, closed_day: ClosedDay, due_on: NaiveDate, today: NaiveDate) -> bool {
+    let Some(day) = day_of(due_on, days) else { return false };
+    let before = if closed_day == ClosedDay::Previous { CLOSED_DAYS_MAX } else { 0 };
     let (first, last) =
         (day.checked_sub_days(Days::new(before)), day.checked_add_days(Days::new(CLOSED_DAYS_MAX + CATCH_UP_DAYS)));
     first.is_some_and(|first| first <= today) && last.is_none_or(|last| today <= last)
@@ -250,10 +250,12 @@ pub struct NextStage {
 impl NextStage {
     /// Whether it is due on `today` for an invoice due on `due_on`: what [`decide`] would choose before the earlier one.
     pub fn is_due(&self, customer: Option<&Customer>, due_on: NaiveDate, today: NaiveDate, times: SendingTimes<'_>) -> bool {
+        if !may_be_due(self.days, self.closed_day, due_on, today) || is_before_collection(Some(self.days), customer) {
+            return false;
+        }
         let window = times.of(customer, self.hours);
         let period = DuePeriod::of(self.stage, self.days, self.closed_day, due_on, |day| window.is_open_on(day));
-        !is_before_collection(Some(self.days), customer)
-            && period.is_some_and(|period| period.day >= self.active_from && period.holds(today))
+        period.is_some_and(|period| period.day >= self.active_from && period.holds(today))
     }
 }
 

@@ -205,6 +205,11 @@ fn is_meant(wanted: &str, filter: Filter, invoice: Option<&Invoice>, customer: O
     }
 }
 
+/// Whether any notice of these policies says what a customer owes in all, which must be added up first.
+pub fn needs_totals(policies: &[PolicyPlan]) -> bool {
+    policies.iter().flat_map(|policy| &policy.stages).any(|stage| stage.notice.needs_totals())
+}
+
 /// The policy that decides for an invoice, or without one for a customer as such: the first of `policies`, best first, whose filters let
 /// it through.
 pub fn policy_for<'p, 'i>(

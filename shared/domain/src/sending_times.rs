@@ -35,6 +35,11 @@ impl<'a> SendingTimes<'a> {
         instant.with_timezone(&self.settings.zone).date_naive()
     }
 
+    /// The instant from which a day is looked at: now for today, for another day its beginning.
+    pub fn looked_at_from(&self, day: NaiveDate, now: DateTime<Utc>) -> DateTime<Utc> {
+        if day == self.date_at(now) { now } else { self.of(None, None).start_of_day(day) }
+    }
+
     /// The window of a customer; `own` are the hours of its stage or policy, if these have any.
     ///
     /// Zone and holidays follow the city and state of its record, else the area code of the number that it is written to. Where not

@@ -187,6 +187,7 @@ impl Ledger {
         told_since: NaiveDate,
         after: &EventCursor,
         limit: u32,
+        with_totals: bool,
     ) -> Result<(Vec<EventCandidate>, Option<EventCursor>), LedgerError> {
         let mut tx = self.db.read().await?;
         let rows = tx
@@ -227,10 +228,12 @@ impl Ledger {
             find_messages(&mut tx, source_id, kind, &mut of_kind, zone).await?;
         }
         find_notices(&mut tx, source_id, &mut candidates).await?;
-        let customers = candidates.iter().filter_map(|candidate| Some((source_id, &candidate.customer.as_ref()?.id)));
-        let totals = TotalsOf::load(&mut tx, customers).await?;
-        for candidate in &mut candidates {
-            candidate.totals = totals.of(source_id, candidate.customer.as_ref().map(|customer| &customer.id));
+        if with_totals {
+            let customers = candidates.iter().filter_map(|candidate| Some((source_id, &candidate.customer.as_ref()?.id)));
+            let totals = TotalsOf::load(&mut tx, customers).await?;
+            for candidate in &mut candidates {
+                candidate.totals = totals.of(source_id, candidate.customer.as_ref().map(|customer| &customer.id));
+            }
         }
         Ok((candidates, next))
     }

@@ -10,40 +10,26 @@ struct Migration {
     sqlite: &'static str,
 }
 
+/// A migration by the name of its files.
+macro_rules! migration {
+    ($name:literal) => {
+        Migration {
+            postgres: include_str!(concat!("../migrations/postgres/", $name, ".sql")),
+            sqlite: include_str!(concat!("../migrations/sqlite/", $name, ".sql")),
+        }
+    };
+}
+
 /// Every migration, the first one first; its number is its place, from 1.
 const MIGRATIONS: &[Migration] = &[
-    Migration {
-        postgres: include_str!("../migrations/postgres/0001_initial.sql"),
-        sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0002_policies.sql"),
-        sqlite: include_str!("../migrations/sqlite/0002_policies.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0003_sending_times.sql"),
-        sqlite: include_str!("../migrations/sqlite/0003_sending_times.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0004_tasks.sql"),
-        sqlite: include_str!("../migrations/sqlite/0004_tasks.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0005_holds.sql"),
-        sqlite: include_str!("../migrations/sqlite/0005_holds.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0006_events.sql"),
-        sqlite: include_str!("../migrations/sqlite/0006_events.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0007_consent.sql"),
-        sqlite: include_str!("../migrations/sqlite/0007_consent.sql"),
-    },
-    Migration {
-        postgres: include_str!("../migrations/postgres/0008_notices.sql"),
-        sqlite: include_str!("../migrations/sqlite/0008_notices.sql"),
-    },
+    migration!("0001_initial"),
+    migration!("0002_policies"),
+    migration!("0003_sending_times"),
+    migration!("0004_tasks"),
+    migration!("0005_holds"),
+    migration!("0006_events"),
+    migration!("0007_consent"),
+    migration!("0008_notices"),
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

@@ -5,7 +5,6 @@ use crate::commands::lists::cell;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
 use chrono::{NaiveDate, SecondsFormat};
-use regua_domain::consent::Reach;
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
@@ -24,8 +23,7 @@ impl Session {
         let settings = self.ledger.settings().await?;
         let (now, times) = (self.ledger.now().await?, settings.times());
         let today = on.unwrap_or_else(|| times.date_at(now));
-        // Another day is looked at from its beginning.
-        let now = if today == times.date_at(now) { now } else { times.of(None, None).start_of_day(today) };
+        let now = times.looked_at_from(today, now);
         let (provider, days_between_stages) = (&settings.provider, settings.caps.days_between_stages);
         let day = Day { today, now, times, provider, days_between_stages };
         let found = self.ledger.candidates_by_id(&InvoiceId(invoice.to_owned())).await?;
@@ -121,8 +119,8 @@ fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
 
 /// What update-collections would make of it, in a sentence.
 fn decision(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>, pilot: &Pilot) -> String {
-    let Candidate { invoice, customer, known, totals, held_until, opted_out, .. } = candidate;
-    match decide(policy, invoice, customer.as_ref(), known, *totals, day, &Reach { opted_out, held_until: *held_until, pilot }) {
+    let Candidate { invoice, customer, known, totals, .. } = candidate;
+    match decide(policy, invoice, customer.as_ref(), known, *totals, day, &candidate.reach(pilot)) {
         Ok(decided) => {
             let stage = decided.stage.stage;
             let again = if decided.revives.is_some() { "comes back" } else { "is written" };

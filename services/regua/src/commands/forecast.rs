@@ -38,8 +38,7 @@ impl Session {
 
     /// When what a run of this date decides may leave: at once, and when the next send-queued-messages comes.
     async fn release_from(&self, settings: &Settings, on: NaiveDate) -> anyhow::Result<Release> {
-        let (now, times) = (self.ledger.now().await?, settings.times());
-        let begins_at = if on == times.date_at(now) { now } else { times.of(None, None).start_of_day(on) };
+        let begins_at = settings.times().looked_at_from(on, self.ledger.now().await?);
         let tasks = self.ledger.tasks().await?;
         let fires = tasks.iter().filter(|task| task.kind == TaskKind::SendQueuedMessages);
         let next = fires.filter_map(|task| task.schedule()?.next_after(task.zone, begins_at)).min();

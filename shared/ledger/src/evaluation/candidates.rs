@@ -8,10 +8,12 @@ use crate::runs::Cursor;
 use crate::totals::TotalsOf;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use regua_domain::consent::Reach;
 use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, SourceId};
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
+use regua_domain::pilot::Pilot;
 use regua_domain::stage::Stage;
 use regua_domain::variables::Totals;
 use serde_json::json;
@@ -34,6 +36,13 @@ pub struct Candidate {
     pub totals: Option<Totals>,
     /// When the ERP was last asked for its Pix code, if that holds still.
     pub pix_asked_at: Option<DateTime<Utc>>,
+}
+
+impl Candidate {
+    /// What holds, consent and the pilot leave of a message about it.
+    pub const fn reach<'a>(&'a self, pilot: &'a Pilot) -> Reach<'a> {
+        Reach { opted_out: &self.opted_out, held_until: self.held_until, pilot }
+    }
 }
 
 impl Ledger {

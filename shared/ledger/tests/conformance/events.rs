@@ -6,7 +6,7 @@ use crate::world::{World, begin, customer, date, due_for, invoice, phone_key, se
 use chrono::{NaiveDate, TimeDelta};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use regua_domain::events::{EventOutcome, still_holds};
-use regua_domain::ids::{CustomerId, InvoiceId, MessageId};
+use regua_domain::ids::{AttemptId, CustomerId, InvoiceId, MessageId};
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
@@ -358,8 +358,8 @@ async fn a_batch_that_was_not_committed_leaves_its_events_to_the_next_run(f: Fix
     assert_eq!(w.evaluate().await.1, EvaluationCounts { held: 1, events: 1, ..EvaluationCounts::default() });
 }
 
-async fn an_event_whose_older_message_is_being_sent_waits_for_the_next_run(f: Fixture) {
-    let w = noticed(f, 1).await;
+/// A payment's message is being sent, the invoice is owed again, and a day has passed.
+async fn reopened_while_told(w: &World) -> (MessageId, AttemptId) {
     w.sync(&[], &[paid_on(1, today())]).await;
     w.evaluate().await;
     w.release().await;
@@ -368,6 +368,12 @@ async fn an_event_whose_older_message_is_being_sent_waits_for_the_next_run(f: Fi
     let attempt = w.started(id).await.attempt_id;
     w.sync(&[], &[open(1)]).await;
     w.f.advance(TimeDelta::days(1)).await;
+    (id, attempt)
+}
+
+async fn an_event_whose_older_message_is_being_sent_waits_for_the_next_run(f: Fixture) {
+    let w = noticed(f, 1).await;
+    let (id, attempt) = reopened_while_told(&w).await;
     w.sync(&[], &[paid_on(1, date("2026-03-10"))]).await;
     let counts = w.evaluate().await.1;
     // The reopening is consumed, the payment isn't.
@@ -378,14 +384,7 @@ async fn an_event_whose_older_message_is_being_sent_waits_for_the_next_run(f: Fi
 
 async fn a_doubtful_message_that_proves_unsent_gives_way_to_a_later_payments(f: Fixture) {
     let w = noticed(f, 1).await;
-    w.sync(&[], &[paid_on(1, today())]).await;
-    w.evaluate().await;
-    w.release().await;
-    w.f.advance(TimeDelta::seconds(10)).await;
-    let id = w.top_up(10).await[0];
-    let attempt = w.started(id).await.attempt_id;
-    w.sync(&[], &[open(1)]).await;
-    w.f.advance(TimeDelta::days(1)).await;
+    let (id, attempt) = reopened_while_told(&w).await;
     w.ledger.rescue().await.unwrap();
     assert_eq!(w.state(id).await.0, State::InDoubt);
     w.sync(&[], &[paid_on(1, date("2026-03-10"))]).await;

@@ -4,14 +4,14 @@ use crate::databases::Fixture;
 use crate::setup::Setup;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::admission::HORIZON;
-use regua_domain::consent::{OptOutScope, OptOutSource, Reach};
+use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{
     AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, InvoiceId, MessageId, PolicyId, RunId, SourceId,
 };
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
-use regua_domain::policy::policy_for;
+use regua_domain::policy::{needs_totals, policy_for};
 use regua_domain::schedule::TaskKind;
 use regua_domain::settlement::Settlement;
 use regua_domain::{decide, events};
@@ -202,7 +202,7 @@ impl World {
                 &candidate.known,
                 candidate.totals,
                 day,
-                &Reach { opted_out: &candidate.opted_out, held_until: candidate.held_until, pilot: &settings.pilot },
+                &candidate.reach(&settings.pilot),
             );
             let Ok(decided) = decided else { continue };
             messages.push(NewMessage {
@@ -260,7 +260,7 @@ impl World {
         let policies = self.ledger.policies().await.unwrap();
         let (settings, now) = (self.ledger.settings().await.unwrap(), self.now().await);
         let told_since = events::first_day(settings.times().date_at(now));
-        let (page, next) = self.ledger.events(self.source, told_since, after, 3).await.unwrap();
+        let (page, next) = self.ledger.events(self.source, told_since, after, 3, needs_totals(&policies)).await.unwrap();
         let (messages, events) = decide_page(&page, &policies, &settings, now);
         let (run_id, owner, planned_at) = (run.run.id, run.owner, run.run.planned_at);
         let batch =
