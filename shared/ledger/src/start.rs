@@ -16,6 +16,7 @@ use regua_domain::render::Rendered;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::Shared;
+pub(crate) use shared::read_recipient;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use writes::Writes;
