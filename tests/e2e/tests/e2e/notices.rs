@@ -72,14 +72,21 @@ async fn a_notice_that_does_not_fit_its_template_is_refused_and_an_opa_that_is_d
     let house = house().await;
     let up = house.up().await;
     drop(up);
-    let apply = async |text: &str| {
+    let ask = async |text: &str, dry_run: &[&str]| {
         let file = house.write("other.toml", text.as_bytes());
-        house.cli.run(&["config", "apply", &file]).await
+        house.cli.run(&[&["config", "apply", &file], dry_run].concat()).await
     };
+    let apply = async |text: &str| ask(text, &[]).await;
     let valid = std::fs::read_to_string(&house.cli.environment["REGUA_CONFIG"]).unwrap();
     let short = valid.replacen("#cliente_razao#,#areceber_valor#,", "#cliente_razao#,", 1);
     let refused = apply(&short).await;
     refused.refused(1, "\"lembrete_vencimento\" has 3 placeholders, the notice has 2 variables");
+    ask(&short, &["--dry-run"]).await.refused(1, "has 3 placeholders, the notice has 2 variables");
+    let slower = valid.replacen("per_second = 200", "per_second = 100", 1);
+    let told = ask(&slower, &["--dry-run"]).await.good();
+    assert!(told.out.contains("  per_second: 200 -> 100\n") && told.out.contains("nothing was"), "{told:?}");
+    let told = ask(&valid, &["--dry-run"]).await.good();
+    assert!(told.out.contains("nothing changes"), "a dry run applied nothing: {told:?}");
     let gone = valid.replacen("64f1c0de0a1b2c3d4e5f7001", "64f1c0de0a1b2c3d4e5fffff", 1);
     apply(&gone).await.refused(1, "isn't on its channel");
     let down = short.replace("url_env = \"REGUA_DEMO_OPA_URL\"", "url = \"http://127.0.0.1:9/api/v1\"");
