@@ -25,7 +25,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-/// Titles that are re-read in one go.
+/// Titles or customers that are re-read in one go.
 const REREAD: u32 = 200;
 /// Questions for a Pix that are open at once.
 const PIX_AT_ONCE: usize = 8;
@@ -96,6 +96,15 @@ pub struct Syncer {
     environment: Environment,
     shutdown: Shutdown,
     readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
+}
+
+/// Titles that are read again by their ids.
+#[derive(Clone, Copy)]
+enum Reread {
+    /// Those that the mirror has as open and the list, of titles due from a date on, no longer had.
+    Unseen { from: NaiveDate },
+    /// Those that ended and that a waiting message speaks of: a payment may have been reversed since.
+    Told,
 }
 
 /// The rows of one sync, good and bad.
@@ -174,8 +183,8 @@ impl Syncer {
         let (from, to) = stages.map_or((from, to), |(first, last)| (from.min(first), to.max(last)));
         let mut tally = Tally::default();
         self.list_open(reader, sync, (from, to), &mut tally).await?;
-        self.reread_unseen(reader, sync, from, &mut tally).await?;
-        self.reread_told(reader, sync, &mut tally).await?;
+        self.reread(reader, sync, Reread::Unseen { from }, &mut tally).await?;
+        self.reread(reader, sync, Reread::Told, &mut tally).await?;
         self.reread_listed(reader, sync, &mut tally).await?;
         tally.budget.verdict().map_err(SyncError::BadRows)?;
         Ok(tally)
@@ -204,14 +213,17 @@ impl Syncer {
         }
     }
 
-    /// Re-reads by id the titles that the mirror has as open and the list no longer had.
-    async fn reread_unseen(&self, reader: &Reader, sync: Sync, from: NaiveDate, tally: &mut Tally) -> Result<(), SyncError> {
+    /// Re-reads titles by id, batch after batch.
+    async fn reread(&self, reader: &Reader, sync: Sync, which: Reread, tally: &mut Tally) -> Result<(), SyncError> {
         let mut after = None;
         loop {
-            let unseen = self.ledger.unseen_titles(sync, from, after, REREAD).await?;
-            let Some(last) = unseen.last().cloned() else { return Ok(()) };
+            let titles = match which {
+                Reread::Unseen { from } => self.ledger.unseen_titles(sync, from, after, REREAD).await?,
+                Reread::Told => self.ledger.titles_of_waiting_events(sync, after, REREAD).await?,
+            };
+            let Some(last) = titles.last().cloned() else { return Ok(()) };
             let issued_at = self.ledger.now().await?;
-            let page = reader.client.titles_by_id(&unseen).await?;
+            let page = reader.client.titles_by_id(&titles).await?;
             tally.reread += page.rows.len();
             self.write_customers(reader, sync, &page.rows, tally).await?;
             self.write_titles(reader, sync, page, issued_at, tally).await?;
@@ -232,20 +244,6 @@ impl Syncer {
         resolve_contracts(reader, &mut page.rows, tally).await?;
         tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
         Ok(())
-    }
-
-    /// Re-reads by id the titles that ended and that a waiting message speaks of: a payment may have been reversed since.
-    async fn reread_told(&self, reader: &Reader, sync: Sync, tally: &mut Tally) -> Result<(), SyncError> {
-        let mut after = None;
-        loop {
-            let told = self.ledger.titles_of_waiting_events(sync, after, REREAD).await?;
-            let Some(last) = told.last().cloned() else { return Ok(()) };
-            let issued_at = self.ledger.now().await?;
-            let page = reader.client.titles_by_id(&told).await?;
-            tally.reread += page.rows.len();
-            self.write_titles(reader, sync, page, issued_at, tally).await?;
-            after = Some(last);
-        }
     }
 
     /// Re-reads by id the customers who are negatively listed and stand in no list of open titles.
