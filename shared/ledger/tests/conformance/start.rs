@@ -50,7 +50,6 @@ async fn a_start_opens_an_attempt_before_anything_is_on_the_wire(f: Fixture) {
     assert_eq!(started.expires_at, message.expires_at);
     assert_eq!((attempts.len(), attempts[0].id, attempts[0].number, attempts[0].dispatcher.as_str()), (1, attempt, 1, "d1"));
     assert_eq!((attempts[0].slot_at, attempts[0].outcome.as_deref()), (started.slot_at, None));
-    assert_eq!(w.ledger.attempts_begun(&[attempt, AttemptId(new_id())]).await.unwrap(), [attempt]);
 }
 
 async fn what_was_decided_and_what_is_in_hand_waits_for_no_hint(f: Fixture) {
