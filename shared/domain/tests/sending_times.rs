@@ -21,21 +21,11 @@ fn hours(entries: &[&str]) -> WeekHours {
 
 fn customer(city: &str, state: &str, phone: &str) -> Customer {
     Customer {
-        id: CustomerId("1".into()),
-        name: "Maria".into(),
-        trade_name: String::new(),
-        tax_id: String::new(),
         person_type: "F".into(),
         mobile_phone: phone.into(),
-        whatsapp: String::new(),
         city: city.into(),
         state: state.into(),
-        branch_id: String::new(),
-        customer_type_id: String::new(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId("1".into()), "Maria")
     }
 }
 
