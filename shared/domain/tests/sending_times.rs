@@ -49,6 +49,27 @@ fn hours_are_on_the_recipients_clock() {
     assert_eq!(opens("", "", ""), at("2026-03-09T12:00:00Z"), "the provider's zone, where nothing is known");
 }
 
+/// From nine in the evening on it is tomorrow in UTC, and still today where the invoice was written.
+#[test]
+fn a_date_is_the_providers_while_utc_has_another() {
+    let date_at = |zone, instant: &str| {
+        let settings = WindowSettings::business_hours(zone);
+        SendingTimes { settings: &settings, calendar: &Calendar::default() }.date_at(at(instant)).to_string()
+    };
+    for (instant, in_sao_paulo, in_acre) in [
+        ("2026-03-09T23:59:59Z", "2026-03-09", "2026-03-09"),
+        ("2026-03-10T02:59:59Z", "2026-03-09", "2026-03-09"),
+        ("2026-03-10T03:00:00Z", "2026-03-10", "2026-03-09"),
+        ("2026-03-10T05:00:00Z", "2026-03-10", "2026-03-10"),
+        // Clocks were an hour ahead in the summers up to 2018/19.
+        ("2019-01-10T01:59:59Z", "2019-01-09", "2019-01-09"),
+        ("2019-01-10T02:00:00Z", "2019-01-10", "2019-01-09"),
+    ] {
+        assert_eq!(date_at(Sao_Paulo, instant), in_sao_paulo, "{instant}");
+        assert_eq!(date_at(chrono_tz::America::Rio_Branco, instant), in_acre, "{instant}");
+    }
+}
+
 #[test]
 fn a_citys_own_holiday_closes_there_and_nowhere_else() {
     let business = WindowSettings::business_hours(Sao_Paulo);

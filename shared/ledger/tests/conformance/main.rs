@@ -45,6 +45,7 @@ mod operators;
 mod pilot;
 mod policies;
 mod release;
+mod repeated_runs;
 mod restored;
 mod runs;
 mod sending_times;
