@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::catalogue::{ATTENDANT_NAME, Channel, Template};
+use super::catalogue::{ATTENDANT_NAME, Base};
 use crate::exchange::Answer;
 
 /// A send whose every member was found right.
@@ -107,12 +107,11 @@ pub(crate) fn described_error(status: StatusCode, text: &str) -> Answer {
     Answer::json(status, &body)
 }
 
-/// Reads a send. `template.midiaAlternativa` and other optional members are accepted and ignored. With `any_ids` the base has every channel
-/// and every template.
+/// Reads a send. `template.midiaAlternativa` and other optional members are accepted and ignored.
 ///
 /// # Errors
 /// The first rule that the body breaks, in the order of contracts §1.5.
-pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
+pub(crate) fn read(body: &[u8], base: &Base) -> Result<Order, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::NotJson)?;
     let phone = text(&body["contato"]["canalCliente"], "contato.canalCliente")?;
     let template = text(&body["template"]["_id"], "template._id")?;
@@ -120,8 +119,7 @@ pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
     if !is_international(phone) {
         return Err(Refusal::PhoneFormat);
     }
-    let placeholders = if any_ids { None } else { Some(placeholders(channel, template)?) };
-    let variables = variables(&body["template"]["variaveis"], placeholders)?;
+    let variables = variables(&body["template"]["variaveis"], placeholders(base, channel, template)?)?;
     Ok(Order {
         phone: phone.to_owned(),
         channel: channel.to_owned(),
@@ -134,9 +132,9 @@ pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
 }
 
 /// How many values a template takes that goes through a channel.
-fn placeholders(channel: &str, template: &str) -> Result<usize, Refusal> {
-    let channel = Channel::find(channel).ok_or(Refusal::UnknownChannel)?;
-    let template = Template::find(template).ok_or(Refusal::UnknownTemplate)?;
+fn placeholders(base: &Base, channel: &str, template: &str) -> Result<usize, Refusal> {
+    let channel = base.channel(channel).ok_or(Refusal::UnknownChannel)?;
+    let template = base.template(template).ok_or(Refusal::UnknownTemplate)?;
     // What a switched-off or non-WhatsApp channel answers is not in the contracts: the simulator's choice.
     if !(channel.active && channel.is_whatsapp()) {
         return Err(Refusal::ChannelCannotSend);
@@ -154,13 +152,13 @@ fn is_international(phone: &str) -> bool {
 }
 
 /// The positional values. The object form of payment templates (contracts §1.5) fits none of this base's templates.
-fn variables(value: &Value, expected: Option<usize>) -> Result<Vec<String>, Refusal> {
+fn variables(value: &Value, expected: usize) -> Result<Vec<String>, Refusal> {
     let values = match value {
         Value::Null => &[],
         Value::Array(values) => values.as_slice(),
         _ => return Err(Refusal::Missing("template.variaveis as an array of texts")),
     };
-    if let Some(expected) = expected.filter(|expected| *expected != values.len()) {
+    if expected != values.len() {
         return Err(Refusal::VariableCount { expected, given: values.len() });
     }
     let texts: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
@@ -179,7 +177,8 @@ fn variables(value: &Value, expected: Option<usize>) -> Result<Vec<String>, Refu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::opa::catalogue::{CHANNEL_INACTIVE, CHANNEL_INSTAGRAM, CHANNEL_WHATSAPP, TEMPLATE_OVERDUE};
+    use crate::opa::OwnBase;
+    use crate::opa::catalogue::{CHANNEL_INACTIVE, CHANNEL_INSTAGRAM, CHANNEL_WHATSAPP, TEMPLATE_OVERDUE, TEMPLATE_PRE_DUE};
 
     fn body() -> Value {
         json!({
@@ -193,7 +192,7 @@ mod tests {
     fn check(path: &str, value: Value, expected: Option<Refusal>) {
         let mut body = body();
         *body.pointer_mut(path).expect("the path exists") = value;
-        assert_eq!(read(body.to_string().as_bytes(), false).err(), expected, "{path}");
+        assert_eq!(read(body.to_string().as_bytes(), &Base::new(None)).err(), expected, "{path}");
     }
 
     #[test]
@@ -219,12 +218,23 @@ mod tests {
     }
 
     #[test]
-    fn a_base_with_any_ids_refuses_no_channel_or_template_but_still_what_is_wrong_by_itself() {
-        let mut body = body();
-        body["canal"] = json!("64f1c0de0a1b2c3d4e5fffff");
-        body["template"] = json!({ "_id": "64f1c0de0a1b2c3d4e5ffffe", "variaveis": ["a", "b", "c", "d"] });
-        assert!(read(body.to_string().as_bytes(), true).is_ok());
-        body["template"]["variaveis"][0] = json!(" ");
-        assert_eq!(read(body.to_string().as_bytes(), true).err(), Some(Refusal::VariableEmpty));
+    fn an_own_base_has_its_own_channels_and_templates_and_no_others() {
+        let own = OwnBase {
+            channels: vec!["64f1c0de0a1b2c3d4e5fffff".to_owned()],
+            templates: vec![("64f1c0de0a1b2c3d4e5ffffe".to_owned(), 4), (TEMPLATE_OVERDUE.to_owned(), 0)],
+        };
+        let base = Base::new(Some(&own));
+        let refusal = |channel: &str, template: &str, values: &[&str]| {
+            let mut body = body();
+            body["canal"] = json!(channel);
+            body["template"] = json!({ "_id": template, "variaveis": values });
+            read(body.to_string().as_bytes(), &base).err()
+        };
+        let (channel, template) = (&*own.channels[0], &*own.templates[0].0);
+        assert_eq!(refusal(channel, template, &["a", "b", "c", "d"]), None);
+        assert_eq!(refusal(channel, TEMPLATE_OVERDUE, &[]), None);
+        assert_eq!(refusal(channel, template, &["a"]), Some(Refusal::VariableCount { expected: 4, given: 1 }));
+        assert_eq!(refusal(channel, TEMPLATE_PRE_DUE, &[]), Some(Refusal::UnknownTemplate));
+        assert_eq!(refusal(CHANNEL_WHATSAPP, template, &[]), Some(Refusal::UnknownChannel));
     }
 }
