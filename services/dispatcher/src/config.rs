@@ -20,6 +20,9 @@ pub const START_UNPACED_MIN: usize = IN_FLIGHT_MAX / 2;
 pub const LEAD_MIN: Duration = Duration::from_millis(20);
 /// A lead above this says that the ledger is too slow to send on time; it grows no further.
 pub const LEAD_MAX: Duration = Duration::from_millis(150);
+/// How long a result waits for others to be written with it, while no lane needs its place. What was answered and isn't written would be in
+/// doubt after a crash: this is little beside what waits for its slot or for its answer.
+pub const GATHER: Duration = Duration::from_millis(20);
 /// How far ahead slots are taken, by every dispatcher alike: one that looked less far would find the slots that it may take gone to those that
 /// look further, and one that looked further would leave a gap behind those that don't.
 pub const HORIZON: Duration = Duration::from_millis(200);

@@ -1,5 +1,6 @@
 //! Writes results in batches, then acks their hints and frees their places. A result is kept until the ledger has it (K4).
 
+use crate::config::GATHER;
 use crate::{Dispatcher, alarm};
 use regua_broker::{AckTag, Acker};
 use regua_domain::ids::AttemptId;
@@ -9,7 +10,7 @@ use regua_telemetry::logging::Chain;
 use regua_telemetry::retry::RetryPolicy;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How a ledger that doesn't take results is tried again.
@@ -17,7 +18,20 @@ const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_millis(100), mu
 
 /// Takes results.
 #[derive(Clone)]
-pub struct Finisher(mpsc::UnboundedSender<Result>);
+pub struct Finisher {
+    results: mpsc::UnboundedSender<Result>,
+    /// How many lanes wait for places.
+    waiting: Arc<watch::Sender<usize>>,
+}
+
+/// A lane that waits for places: while it lives, results are written at once.
+pub struct WaitsForPlaces(Arc<watch::Sender<usize>>);
+
+impl Drop for WaitsForPlaces {
+    fn drop(&mut self) {
+        self.0.send_modify(|lanes| *lanes -= 1);
+    }
+}
 
 struct Result {
     finished: Finished,
@@ -29,27 +43,59 @@ impl Finisher {
     /// Hands a result over; its hint is acked and its place freed when the ledger has it. Bounded by the places.
     pub fn finish(&self, finished: Finished, ack: Option<AckTag>, place: OwnedSemaphorePermit) {
         let attempt = finished.attempt_id;
-        if self.0.send(Result { finished, ack, place }).is_err() {
+        if self.results.send(Result { finished, ack, place }).is_err() {
             tracing::error!(%attempt, "finisher.gone: the attempt will be in doubt when its lease expires");
         }
+    }
+
+    /// Says that a lane waits for places, for as long as the answer lives.
+    pub fn hurry(&self) -> WaitsForPlaces {
+        self.waiting.send_modify(|lanes| *lanes += 1);
+        WaitsForPlaces(Arc::clone(&self.waiting))
     }
 }
 
 /// Starts the finisher; it ends when every [`Finisher`] is dropped and all results are written.
 pub fn start(dispatcher: Arc<Dispatcher>, acker: Acker) -> (Finisher, JoinHandle<()>) {
     let (sender, results) = mpsc::unbounded_channel();
-    (Finisher(sender), tokio::spawn(run(dispatcher, results, acker)))
+    let (waiting, lanes) = watch::channel(0);
+    let finisher = Finisher { results: sender, waiting: Arc::new(waiting) };
+    (finisher, tokio::spawn(run(dispatcher, results, lanes, acker)))
 }
 
-async fn run(dispatcher: Arc<Dispatcher>, mut results: mpsc::UnboundedReceiver<Result>, acker: Acker) {
+async fn run(
+    dispatcher: Arc<Dispatcher>,
+    mut results: mpsc::UnboundedReceiver<Result>,
+    mut lanes: watch::Receiver<usize>,
+    acker: Acker,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while results.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        gather(&mut batch, &mut results, &mut lanes).await;
         let finished: Vec<Finished> = batch.iter().map(|result| result.finished.clone()).collect();
         write(&dispatcher, finished).await;
         for result in batch.drain(..) {
             acker.ack(result.ack);
             drop(result.place);
         }
+    }
+}
+
+/// Lets more results come, for a short time and only while no lane waits for a place: a commit costs the same for one as for many.
+async fn gather<T>(batch: &mut Vec<T>, results: &mut mpsc::UnboundedReceiver<T>, lanes: &mut watch::Receiver<usize>) {
+    let more = async {
+        while batch.len() < BATCH_MAX {
+            let room = BATCH_MAX - batch.len();
+            if results.recv_many(batch, room).await == 0 {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = more => {}
+        // An error says that all lanes have ended: nobody sends more.
+        _ = lanes.wait_for(|lanes| *lanes > 0) => {}
+        () = tokio::time::sleep(GATHER) => {}
     }
 }
 
@@ -78,5 +124,56 @@ async fn tell(dispatcher: &Dispatcher, finished: &[Finished], answers: &[(Attemp
             FinishAnswer::Unknown if was_begun => alarm::ledger_went_back(dispatcher, &format!("attempt {attempt}")).await,
             FinishAnswer::Settled | FinishAnswer::Repeated | FinishAnswer::Unknown => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    /// What one look gathers, and how long it takes, of results that come every 5 ms.
+    async fn gathered(waiting: usize, number: u32) -> (usize, Duration) {
+        let (sender, mut results) = mpsc::unbounded_channel();
+        let (_lanes, mut lanes) = watch::channel(waiting);
+        tokio::spawn(async move {
+            for result in 0..number {
+                sender.send(result).expect("the receiver lives");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let mut batch = Vec::new();
+        results.recv_many(&mut batch, BATCH_MAX).await;
+        let began = Instant::now();
+        gather(&mut batch, &mut results, &mut lanes).await;
+        (batch.len(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn results_are_written_together_while_no_lane_waits_for_a_place() {
+        let (number, took) = gathered(0, 100).await;
+        assert!((3..=6).contains(&number) && took <= GATHER + Duration::from_millis(1), "{number} in {took:?}");
+        assert_eq!(gathered(1, 100).await, (1, Duration::ZERO));
+        let (number, took) = gathered(0, 2).await;
+        assert!(number == 2 && took < GATHER, "the end of all lanes is not waited for longer: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_comes_to_wait_ends_the_gathering() {
+        let (sender, mut results) = mpsc::unbounded_channel();
+        let (waiting, mut lanes) = watch::channel(0);
+        let finisher = Finisher { results: sender.clone(), waiting: Arc::new(waiting) };
+        let lane = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(7)).await;
+            let waits = finisher.hurry();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(waits);
+            drop(sender);
+        });
+        let began = Instant::now();
+        gather(&mut Vec::new(), &mut results, &mut lanes).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(7));
+        lane.await.expect("no panic");
+        assert_eq!(*lanes.borrow(), 0);
     }
 }

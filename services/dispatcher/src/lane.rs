@@ -184,6 +184,7 @@ impl Lane {
     /// breaker is tripped: then one at a time is tried.
     async fn wait_for_places(&self, number: usize) {
         let number = u32::try_from(number.min(self.queue.len())).unwrap_or(u32::MAX);
+        let _waits = self.finisher.hurry();
         tokio::select! {
             biased;
             places = self.places.acquire_many(number), if !self.pulse.is_tripped() => drop(places),
@@ -230,6 +231,7 @@ impl Lane {
     /// Does what the ledger answered.
     fn act(&mut self, reply: StartReply, mut batch: HashMap<MessageId, Taken>, asked: Asked) -> Option<Duration> {
         let mut no_slot: Option<DateTime<Utc>> = None;
+        let mut last_slot: Option<DateTime<Utc>> = None;
         let mut back = Vec::new();
         for (message, answer) in reply.answers {
             let Some(taken) = batch.remove(&message) else { continue };
@@ -237,6 +239,7 @@ impl Lane {
                 StartAnswer::Started(started) => {
                     if started.channel_id == self.channel {
                         self.note_pace(started.is_paced);
+                        last_slot = last_slot.max(started.is_paced.then_some(started.slot_at));
                     }
                     let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
                         self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
@@ -269,7 +272,12 @@ impl Lane {
             self.queue.push_front(hint);
         }
         let ahead = (self.lead() + SLACK).min(HORIZON.saturating_sub(REFILL));
-        Some(self.dispatcher.clock.local(no_slot?).saturating_duration_since(Instant::now() + ahead))
+        let until = |slot| self.dispatcher.clock.local(slot).saturating_duration_since(Instant::now() + ahead);
+        match no_slot {
+            Some(slot) => Some(until(slot)),
+            // As many as there are places reach as far: no sooner is the next start worth its transaction.
+            None => last_slot.map(until).filter(|nap| !nap.is_zero()),
+        }
     }
 
     /// A start that failed may have been committed all the same: whatever began is given back, fenced by its attempt; the hints wait on.

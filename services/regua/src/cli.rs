@@ -177,8 +177,8 @@ struct SimulateArgs {
     /// The first day; a Tuesday in November 2026 if left out
     #[arg(long)]
     from: Option<NaiveDate>,
-    /// Another configuration than ops/examples/demo.toml. Its addresses and tokens give way to the simulators', which take any channel and
-    /// template; of its sources the first is simulated
+    /// Another configuration than ops/examples/demo.toml. Its addresses and tokens give way to the simulators'; the simulated Opa! Suite
+    /// has its channels and templates, and of its sources the first is simulated
     #[arg(long)]
     config: Option<PathBuf>,
     /// One JSON object per day, then one for all of them

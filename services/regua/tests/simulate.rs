@@ -178,3 +178,22 @@ async fn the_ledgers_clock_moves_with_the_simulation_and_stands_while_the_databa
     assert_eq!(ledger.now().await.unwrap(), begins_at + TimeDelta::days(1));
     ledger.close().await;
 }
+
+const COMPLETE: &str = include_str!("../../../ops/examples/regua-completa.toml");
+
+#[tokio::test(start_paused = true)]
+async fn a_files_own_templates_take_as_many_variables_as_its_notices_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.toml");
+    std::fs::write(&file, COMPLETE).unwrap();
+    let played = play(&SimulateOptions { config: Some(file), ..options("2026-11-30", 12, 300) }).await;
+    assert_eq!((&played.notes[..], &played.total.failed), (&[][..], &BTreeMap::new()));
+    assert_eq!(played.stats.rejected, BTreeMap::new());
+    assert!(played.verdict.conserved(), "{:?}", played.verdict);
+    // Its ids begin as those of the base that other simulations have, whose templates take other numbers of variables.
+    let by_template: BTreeMap<&str, usize> =
+        played.log.iter().map(|sent| (&*sent.template, sent.variaveis.positional().len())).collect();
+    let numbers = ["7001", "7002", "7003", "7004", "7005", "7006", "7007", "7008", "7009"]
+        .map(|end| by_template.get(format!("64f1c0de0a1b2c3d4e5f{end}").as_str()).copied());
+    assert_eq!(numbers, [4, 3, 4, 3, 3, 4, 4, 2, 2].map(Some), "{by_template:?}");
+}

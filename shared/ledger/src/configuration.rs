@@ -89,7 +89,7 @@ async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerE
         provider: configuration.provider.clone(),
     };
     let today = settings.times().date_at(now);
-    settings::store(tx, &settings).await?;
+    settings::store(tx, &settings, now).await?;
     let businesses = apply_businesses(tx, configuration).await?;
     let integrations = apply_integrations(tx, &configuration.integrations).await?;
     let channels = apply_channels(tx, &configuration.channels, &integrations, &businesses, now).await?;

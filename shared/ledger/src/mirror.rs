@@ -1,16 +1,16 @@
 //! The mirror of customers and invoices: one fenced sync per source, rows that never go backwards.
 
+mod rows;
+
 use crate::Ledger;
-use crate::database::{Row, Tx, micros};
+use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
 use regua_domain::configuration::SecretRef;
-use regua_domain::events::{self, Event, Looks};
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::{Customer, Invoice};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Rows that one write of the mirror may carry.
@@ -171,11 +171,7 @@ impl Ledger {
                 let customers: Vec<Customer> = rows.into_values().cloned().collect();
                 Box::pin(async move {
                     fence(tx, sync).await?;
-                    let found =
-                        if sync.is_baseline { Vec::new() } else { unlisted_customers(tx, sync, &customers, observed_at).await? };
-                    let written = upsert_customers(tx, sync, &customers, observed_at).await?;
-                    let events = crate::events::write(tx, sync.source_id, &found, observed_at).await?;
-                    Ok(MirrorCounts { written, events })
+                    rows::write_customers(tx, sync, &customers, observed_at).await
                 })
             })
             .await
@@ -197,11 +193,7 @@ impl Ledger {
                 let invoices: Vec<Invoice> = rows.into_values().cloned().collect();
                 Box::pin(async move {
                     fence(tx, sync).await?;
-                    let found =
-                        if sync.is_baseline { Vec::new() } else { changed_invoices(tx, sync, &invoices, observed_at).await? };
-                    let written = upsert_invoices(tx, sync, &invoices, observed_at).await?;
-                    let events = crate::events::write(tx, sync.source_id, &found, observed_at).await?;
-                    Ok(MirrorCounts { written, events })
+                    rows::write_invoices(tx, sync, &invoices, observed_at).await
                 })
             })
             .await
@@ -323,123 +315,4 @@ async fn fence(tx: &mut Tx, sync: Sync) -> Result<(), LedgerError> {
         )
         .await?,
     )
-}
-
-/// The dates of two looks, on the provider's calendar.
-fn looks(zone: Tz, before_at: DateTime<Utc>, after_at: DateTime<Utc>) -> Looks {
-    let date = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
-    Looks { before_on: date(before_at), after_on: date(after_at) }
-}
-
-/// What happened to invoices since the mirror's last look at them. A first look is none, nor is one that is older than the mirror's.
-async fn changed_invoices(
-    tx: &mut Tx,
-    sync: Sync,
-    invoices: &[Invoice],
-    observed_at: DateTime<Utc>,
-) -> Result<Vec<(String, Event)>, LedgerError> {
-    let zone = crate::settings::load(tx).await?.window.zone;
-    let ids: Vec<_> = invoices.iter().map(|invoice| &invoice.id).collect();
-    let rows = tx
-        .fetch(
-            sql!(
-                "SELECT id, record, observed_at FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id",
-                (among 2 text),
-                " ORDER BY id",
-                for_update
-            ),
-            values![sync.source_id, json!(ids).to_string(), observed_at],
-        )
-        .await?;
-    let mut before = HashMap::new();
-    for row in &rows {
-        before.insert(row.text("id")?, (row.json::<Invoice>("record")?, looks(zone, row.instant("observed_at")?, observed_at)));
-    }
-    let event = |after: &Invoice| {
-        let (before, looks) = before.get(&after.id.0)?;
-        Some((after.id.0.clone(), events::between(before, after, *looks)?))
-    };
-    Ok(invoices.iter().filter_map(event).collect())
-}
-
-/// The customers who were negatively listed when that was last known, and are no more.
-async fn unlisted_customers(
-    tx: &mut Tx,
-    sync: Sync,
-    customers: &[Customer],
-    observed_at: DateTime<Utc>,
-) -> Result<Vec<(String, Event)>, LedgerError> {
-    let unlisted = |customer: &&Customer| customer.negatively_listed == Some(false);
-    let ids: Vec<_> = customers.iter().filter(unlisted).map(|customer| &customer.id).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let zone = crate::settings::load(tx).await?.window.zone;
-    let rows = tx
-        .fetch(
-            sql!(
-                "SELECT id, observed_at FROM customers WHERE source_id = $1 AND is_listed AND observed_at < $3 AND id",
-                (among 2 text),
-                " ORDER BY id",
-                for_update
-            ),
-            values![sync.source_id, json!(ids).to_string(), observed_at],
-        )
-        .await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let looks = looks(zone, row.instant("observed_at")?, observed_at);
-        let event = events::between_listings(Some(true), Some(false), looks);
-        found.extend(event.map(|event| Ok::<_, LedgerError>((row.text("id")?, event))).transpose()?);
-    }
-    Ok(found)
-}
-
-/// What isn't known of a listing leaves what was known.
-async fn upsert_customers(
-    tx: &mut Tx,
-    sync: Sync,
-    customers: &[Customer],
-    observed_at: DateTime<Utc>,
-) -> Result<u64, LedgerError> {
-    let row = |customer: &Customer| json!({"id": customer.id, "record": customer, "is_listed": customer.negatively_listed});
-    let rows: Vec<_> = customers.iter().map(row).collect();
-    tx.execute(
-        sql!(
-            "INSERT INTO customers (source_id, id, record, observed_at, is_listed)
-             SELECT $2, r.id, r.record, $3, COALESCE(r.is_listed, c.is_listed, $4) FROM ",
-            (rows 1 r id: text, record: text, is_listed: boolean),
-            " LEFT JOIN customers c ON c.source_id = $2 AND c.id = r.id
-              WHERE true ON CONFLICT (source_id, id) DO UPDATE SET record = excluded.record, observed_at = excluded.observed_at,
-                     is_listed = excluded.is_listed
-              WHERE customers.observed_at < excluded.observed_at"
-        ),
-        values![json!(rows).to_string(), sync.source_id, observed_at, false],
-    )
-    .await
-}
-
-async fn upsert_invoices(tx: &mut Tx, sync: Sync, invoices: &[Invoice], observed_at: DateTime<Utc>) -> Result<u64, LedgerError> {
-    let rows: Vec<_> = invoices
-        .iter()
-        .map(|invoice| {
-            json!({
-                "id": invoice.id, "customer_id": invoice.customer_id, "is_open": invoice.is_open(), "due_on": invoice.due_on,
-                "open_amount": invoice.open_amount, "record": invoice, "renegotiation_id": invoice.renegotiation_id,
-            })
-        })
-        .collect();
-    tx.execute(
-        sql!(
-            "INSERT INTO invoices (source_id, id, customer_id, is_open, due_on, open_amount, record, observed_at, generation, renegotiation_id)
-             SELECT $2, r.id, r.customer_id, r.is_open, r.due_on, r.open_amount, r.record, $3, $4, r.renegotiation_id FROM ",
-            (rows 1 r id: text, customer_id: text, is_open: boolean, due_on: text, open_amount: bigint, record: text, renegotiation_id: text),
-            " WHERE true ON CONFLICT (source_id, id) DO UPDATE SET customer_id = excluded.customer_id, is_open = excluded.is_open,
-                     due_on = excluded.due_on, open_amount = excluded.open_amount, record = excluded.record, observed_at = excluded.observed_at,
-                     generation = excluded.generation, renegotiation_id = excluded.renegotiation_id
-              WHERE invoices.observed_at < excluded.observed_at"
-        ),
-        values![json!(rows).to_string(), sync.source_id, micros(observed_at), sync.generation],
-    )
-    .await
 }

@@ -1,5 +1,7 @@
 //! Release: the watermark, and the bounded top-up that is the only maker of hints.
 
+mod waiting;
+
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::evaluation::write_texts;
@@ -23,8 +25,6 @@ pub const COUNTS_FOR: TimeDelta = TimeDelta::seconds(10);
 
 /// All queued rows of a channel, lost hints or not, are at most this many times its bound.
 pub const FLOOD: u32 = 3;
-/// Messages that move from a stopped channel to another in one top-up.
-const MOVES_MAX: u32 = 200;
 
 /// What a top-up found for one channel.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +162,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
         || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
     {
         // Nothing goes out here; what a person has pointed to another channel meanwhile goes there.
-        let moving = moving_away(tx, channel_id).await?;
+        let moving = waiting::moving_away(tx, channel_id).await?;
         return queue(tx, channel_id, &moving, look).await;
     }
     let bound = bound.unwrap_or_else(|| channel.per_second.map_or(BOUND_UNLIMITED, |limit| limit.max(BOUND_MIN)));
@@ -182,7 +182,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
     if room == 0 {
         return Ok(TopUp { more: true, ..TopUp::default() });
     }
-    let ids = candidates(tx, channel_id, &channel, room, now).await?;
+    let ids = waiting::best(tx, channel_id, &channel, room, now).await?;
     let more = ids.len() as u64 == u64::from(room);
     let mut result = queue(tx, channel_id, &ids, look).await?;
     result.more = more;
@@ -210,75 +210,6 @@ async fn lock_channel(tx: &mut Tx, id: ChannelId) -> Result<Option<Channel>, Led
         released_through_at: row.opt_instant("released_through_at")?.unwrap_or(DateTime::<Utc>::MIN_UTC),
         paused_until: gate.opt_instant("paused_until")?,
     }))
-}
-
-/// The best messages that could start, locked: released and due, of fresh sources, under no stop of their own. Held and
-/// scheduled ones are looked up apart, so that each look-up runs along the index.
-async fn candidates(
-    tx: &mut Tx,
-    channel_id: ChannelId,
-    channel: &Channel,
-    room: u32,
-    now: DateTime<Utc>,
-) -> Result<Vec<MessageId>, LedgerError> {
-    let rows = tx
-        .fetch(
-            sql!(
-                "WITH open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
-                 fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3),
-                 unapproved AS (SELECT id FROM runs WHERE approval = 'waiting'),
-                 best AS (
-                   SELECT * FROM (SELECT id, stage_rank, due_on, amount FROM messages m WHERE channel_id = $1 AND state = 'held' AND ",
-                live,
-                "      AND ($4 = 1 OR run_planned_at <= $5) AND (next_attempt_at IS NULL OR next_attempt_at <= $3) AND source_id IN (SELECT id FROM fresh)
-                       AND run_id NOT IN (SELECT id FROM unapproved)
-                       AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
-                                       OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
-                                       OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
-                                               WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
-                       ORDER BY stage_rank DESC, due_on, amount DESC, id LIMIT $2) h
-                   UNION ALL
-                   SELECT * FROM (SELECT id, stage_rank, due_on, amount FROM messages m WHERE channel_id = $1 AND state = 'scheduled' AND ",
-                live,
-                "      AND next_attempt_at <= $3 AND source_id IN (SELECT id FROM fresh)
-                       AND run_id NOT IN (SELECT id FROM unapproved)
-                       AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = m.stage)
-                                       OR (s.scope = 'policy' AND s.target = CAST(m.policy_id AS TEXT))
-                                       OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
-                                               WHERE ps.policy_id = m.policy_id AND ps.stage = m.stage)))
-                       ORDER BY stage_rank DESC, due_on, amount DESC, id LIMIT $2) d)
-                 SELECT id FROM best ORDER BY stage_rank DESC, due_on, amount DESC, id LIMIT $2"
-            ),
-            values![channel_id, room, now, i64::from(channel.immediate), channel.released_through_at],
-        )
-        .await?;
-    let ids: Vec<MessageId> = rows.iter().map(|row| row.id("id").map(MessageId)).collect::<Result<_, _>>()?;
-    let locked = tx
-        .fetch(
-            sql!("SELECT id FROM messages WHERE state IN ('held', 'scheduled') AND id", (among 1 uuid), " ORDER BY id", for_update),
-            values![json_ids(ids.iter().map(|id| id.0))],
-        )
-        .await?;
-    let locked: std::collections::HashSet<_> = locked.iter().map(|row| row.id("id").map(MessageId)).collect::<Result<_, _>>()?;
-    Ok(ids.into_iter().filter(|id| locked.contains(id)).collect())
-}
-
-/// Waiting messages of the channel whose stage's notice goes through another one by now, locked.
-async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId>, LedgerError> {
-    let rows = tx
-        .fetch(
-            sql!(
-                "SELECT m.id FROM messages m JOIN policy_stages ps ON ps.policy_id = m.policy_id AND ps.stage = m.stage
-                 JOIN notices n ON n.id = ps.notice_id
-                 WHERE m.channel_id = $1 AND ",
-                live,
-                " AND m.state IN ('held', 'scheduled') AND n.channel_id <> $1 ORDER BY m.id LIMIT $2",
-                { postgres: " FOR UPDATE OF m", sqlite: "" }
-            ),
-            values![channel_id, MOVES_MAX],
-        )
-        .await?;
-    rows.iter().map(|row| row.id("id").map(MessageId)).collect()
 }
 
 /// What a top-up looks at its messages with.

@@ -1,6 +1,6 @@
 //! Settings that hold for the whole provider: window, caps, expiry, who it is.
 
-use crate::database::Tx;
+use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::stops::Stops;
 use chrono::{DateTime, Utc};
@@ -77,13 +77,15 @@ pub(crate) async fn load(tx: &mut Tx) -> Result<Settings, LedgerError> {
     }
 }
 
-pub(crate) async fn store(tx: &mut Tx, settings: &Settings) -> Result<(), LedgerError> {
+/// Writes them, and that a configuration was applied `now`.
+pub(crate) async fn store(tx: &mut Tx, settings: &Settings, now: DateTime<Utc>) -> Result<(), LedgerError> {
     let text = serde_json::to_string(settings).map_err(|_| LedgerError::unreadable("settings", "settings that are no JSON"))?;
     tx.execute(
         sql!(
-            "INSERT INTO settings (name, value) VALUES ('provider', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+            "INSERT INTO settings (name, value) VALUES ('provider', $1), ('applied_at', $2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         ),
-        values![text],
+        values![text, micros(now).to_string()],
     )
     .await?;
     Ok(())

@@ -21,7 +21,7 @@ impl Ledger {
                             "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
                              WHERE id IN (SELECT id FROM messages WHERE ",
                             live,
-                            " AND state = 'sending' AND lease_expires_at <= $1 ORDER BY id LIMIT $2",
+                            " AND state = 'sending' AND lease_expires_at <= $1 LIMIT $2",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
                             ") AND state = 'sending'"
                         ),
@@ -65,7 +65,7 @@ impl Ledger {
                                     reason = CASE WHEN reason = 'person_cap' THEN 'capped' ELSE 'expired' END
                              WHERE id IN (SELECT id FROM messages WHERE ",
                             live,
-                            " AND state <> 'sending' AND expires_at <= $1 ORDER BY id LIMIT $2",
+                            " AND state <> 'sending' AND expires_at <= $1 LIMIT $2",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
                             ") AND state IN ('held', 'scheduled', 'queued')"
                         ),
@@ -99,7 +99,7 @@ impl Ledger {
                             "UPDATE messages SET state = 'scheduled', next_attempt_at = $1, queued_at = NULL, updated_at = $1
                              WHERE id IN (SELECT id FROM messages WHERE ",
                             live,
-                            " AND state = 'queued' AND queued_at <= $2 ORDER BY id LIMIT $3",
+                            " AND state = 'queued' AND queued_at <= $2 LIMIT $3",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
                             ") AND state = 'queued'"
                         ),

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{Configuration, Defaults, SecretRef, SourceKind};
+use regua_domain::variables;
 use regua_domain::window::Window;
 use regua_ledger::Ledger;
 use regua_ledger::conservation::compare;
 use regua_pipeline::Pipeline;
-use regua_simulators::opa::Sent;
+use regua_simulators::opa::{OwnBase, Sent, Takes};
 use regua_simulators::{IxcOptions, IxcSimulator, OpaOptions, OpaSimulator};
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
@@ -19,6 +20,7 @@ use regua_telemetry::metrics::Metrics;
 use regua_telemetry::service::{Failure, Process};
 use regua_telemetry::shutdown::Shutdown;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -61,7 +63,8 @@ impl Simulation {
         let zone = configuration.window.zone;
         let clock = Window::business_hours(zone);
         let begins_at = clock.start_of_day(options.from);
-        let opa = opa(options, &configuration, begins_at).await?;
+        let own = options.config.is_some().then(|| own_base(&configuration, &mut notes));
+        let opa = opa(options, &configuration, own, begins_at).await?;
         let customers = options.customers.into();
         let ixc =
             IxcOptions { seed: options.seed, customers, today: options.from, due_offsets: Vec::new(), ..IxcOptions::default() };
@@ -196,6 +199,7 @@ fn configuration(
 async fn opa(
     options: &SimulateOptions,
     configuration: &Configuration,
+    own: Option<OwnBase>,
     begins_at: DateTime<Utc>,
 ) -> std::io::Result<OpaSimulator> {
     let limits = configuration.channels.iter().map(|channel| channel.per_second.map(|limit| u32::from(limit.get())));
@@ -203,11 +207,33 @@ async fn opa(
         seed: options.seed,
         per_second: limits.collect::<Option<Vec<u32>>>().and_then(|limits| limits.into_iter().max()),
         pair_interval: Some(PAIR_INTERVAL),
-        any_ids: options.config.is_some(),
+        own,
         begins_at: Some(begins_at),
         ..OpaOptions::default()
     })
     .await
+}
+
+/// What the base of a file has: its channels, and for each notice in use a template with as many placeholders as that has variables.
+fn own_base(configuration: &Configuration, notes: &mut Vec<String>) -> OwnBase {
+    let mut templates: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for notice in configuration.notices_in_use() {
+        let placeholders = variables::parse(&notice.variables).map_or(0, |entries| entries.len());
+        let (taken, first) = *templates.entry(&notice.template).or_insert((placeholders, &notice.name));
+        if taken != placeholders {
+            notes.push(format!(
+                "notices {first:?} and {:?} have one template, but {taken} and {placeholders} variables: it takes {taken}",
+                notice.name
+            ));
+        }
+    }
+    OwnBase {
+        channels: configuration.channels.iter().map(|channel| channel.id.clone()).collect(),
+        templates: templates
+            .into_iter()
+            .map(|(id, (placeholders, _))| (id.to_owned(), Takes::Positional(placeholders)))
+            .collect(),
+    }
 }
 
 /// Puts the simulators' addresses and tokens in the place of those of the file; what else gives way, in words.

@@ -20,6 +20,7 @@ impl Sql {
 /// |---|---|---|
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
+/// | `waiting_runs` | `waiting_runs (state, run_id)`: the runs whose messages wait in channel `$1`, each found by one step along the index; a last row without | the same |
 /// | `(rows 1 r id: uuid, n: bigint)` | a row set `r` from the JSON text in `$1` | the same by `json_each` |
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
 /// | `(not_among 1 text)` | `<> ALL` of them | `NOT IN` them |
@@ -39,6 +40,12 @@ macro_rules! postgres_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
     (for_update) => { " FOR NO KEY UPDATE " };
+    (waiting_runs) => {
+        concat!("waiting_runs (state, run_id) AS (SELECT s.state, (SELECT m.run_id FROM messages m WHERE m.state = s.state AND m.channel_id = $1 AND m.",
+                postgres_part!(live), " ORDER BY m.run_id LIMIT 1) FROM (SELECT 'held' AS state UNION ALL SELECT 'scheduled') s
+                 UNION ALL SELECT w.state, (SELECT m.run_id FROM messages m WHERE m.state = w.state AND m.channel_id = $1 AND m.",
+                postgres_part!(live), " AND m.run_id > w.run_id ORDER BY m.run_id LIMIT 1) FROM waiting_runs w WHERE w.run_id IS NOT NULL)")
+    };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("json_to_recordset($", $n, "::json) AS ", stringify!($alias), "(", stringify!($first), " ", stringify!($first_kind),
                 $(", ", stringify!($column), " ", stringify!($kind),)* ")")
@@ -62,6 +69,7 @@ macro_rules! sqlite_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
     (for_update) => { " " };
+    (waiting_runs) => { postgres_part!(waiting_runs) };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("(SELECT value ->> '$.", stringify!($first), "' AS ", stringify!($first),
                 $(", value ->> '$.", stringify!($column), "' AS ", stringify!($column),)*

@@ -77,6 +77,27 @@ async fn held_and_scheduled_ones_compete_fairly(f: Fixture) {
     assert_eq!(w.top_up(3).await, ids);
 }
 
+async fn what_cannot_go_yet_keeps_no_other_from_going_however_good_it_is(f: Fixture) {
+    let w = world(f).await;
+    let put_off = w.queued(1).await[0];
+    let attempt = w.started(put_off).await.attempt_id;
+    let until = w.now().await + TimeDelta::minutes(5);
+    w.finish(put_off, attempt, Settlement::Defer { until, why: DeferReason::InService }).await;
+    let released = w.released(2, 2, "pre_due").await;
+    w.customers(11, 2, due_for("pending_query")).await;
+    w.evaluate().await;
+    let mut queued = w.top_up(2).await;
+    queued.sort_unstable();
+    assert_eq!(queued, released, "of three runs one may go");
+    w.release().await;
+    w.f.advance(TimeDelta::minutes(5)).await;
+    let mut subjects = Vec::new();
+    for bound in 1..=3 {
+        subjects.push(w.message(w.top_up(bound).await[0]).await.subject);
+    }
+    assert_eq!(subjects, ["i0011", "i0012", "i0001"], "the best of all runs and instants");
+}
+
 async fn one_channel_takes_no_place_of_another(f: Fixture) {
     let w = world(f).await;
     w.released(1, 3, "overdue").await;
@@ -288,6 +309,7 @@ conformance! {
     the_slowest_channel_has_two_and_an_unlimited_one_a_thousand
     the_best_go_first
     held_and_scheduled_ones_compete_fairly
+    what_cannot_go_yet_keeps_no_other_from_going_however_good_it_is
     one_channel_takes_no_place_of_another
     what_waits_for_its_time_is_not_queued_before_it
     a_closed_window_queues_nothing

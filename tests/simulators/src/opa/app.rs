@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::catalogue::{CHANNELS, Channel, TEMPLATES, Template};
+use super::catalogue::{Base, Channel, Template};
 use super::conversations;
 use super::lists::{ListQuery, is_json, success};
 use super::order::{self, Order, Refusal, described_error, not_found};
@@ -30,6 +30,7 @@ const DAY_US: i64 = 86_400_000_000;
 #[derive(Debug)]
 pub(crate) struct OpaApp {
     options: OpaOptions,
+    base: Base,
     log: SpillLog<Sent>,
     memory: Mutex<Memory>,
     faults: Arc<Faults>,
@@ -60,7 +61,8 @@ struct InServiceChange {
 impl OpaApp {
     pub fn new(options: OpaOptions) -> io::Result<Self> {
         let faults = Arc::new(Faults::new(options.seed));
-        Ok(Self { options, log: SpillLog::create()?, memory: Mutex::default(), faults, tally: Tally::default() })
+        let base = Base::new(options.own.as_ref());
+        Ok(Self { options, base, log: SpillLog::create()?, memory: Mutex::default(), faults, tally: Tally::default() })
     }
 
     pub fn token(&self) -> &str {
@@ -105,19 +107,20 @@ impl OpaApp {
         match (request.method.clone(), segments.as_slice()) {
             (Method::POST, ["template", "send"]) => Ok(self.send(request)),
             _ if !get || segments.contains(&"") => Ok(to_login()),
-            (_, ["template"]) => Ok(list(request, TEMPLATES.iter().map(Template::record))),
-            (_, ["template", id]) if *id != "send" => {
-                Ok(Template::find(id).map_or_else(|| not_found("Template not found."), |template| success(&template.expanded())))
-            }
-            (_, ["canal-comunicacao"]) => Ok(list(request, CHANNELS.iter().map(Channel::record))),
-            (_, ["canal-comunicacao", id, rest @ ..]) => Ok(match (Channel::find(id), rest) {
+            (_, ["template"]) => Ok(list(request, self.base.templates.iter().map(Template::record))),
+            (_, ["template", id]) if *id != "send" => Ok(self
+                .base
+                .template(id)
+                .map_or_else(|| not_found("Template not found."), |template| success(&template.expanded()))),
+            (_, ["canal-comunicacao"]) => Ok(list(request, self.base.channels.iter().map(Channel::record))),
+            (_, ["canal-comunicacao", id, rest @ ..]) => Ok(match (self.base.channel(id), rest) {
                 // Contracts §1.2: the 404 of a wrong channel id.
                 (None, [] | ["template"] | ["template", "limites-diarios-envio"]) => {
                     not_found("Communication channel not found.")
                 }
                 (Some(channel), []) => success(&channel.expanded()),
                 (Some(channel), ["template"]) => {
-                    let templates = if channel.is_whatsapp() { TEMPLATES.as_slice() } else { &[] };
+                    let templates = if channel.is_whatsapp() { self.base.templates.as_slice() } else { &[] };
                     list(request, templates.iter().map(Template::channel_record))
                 }
                 (Some(channel), ["template", "limites-diarios-envio"]) => self.allowance(channel, request.received_at_us),
@@ -128,12 +131,11 @@ impl OpaApp {
                 Err(answer) => Ok(answer),
             },
             (_, ["atendimento", "mensagem"]) => match ListQuery::read(request) {
-                Ok(query) => conversations::messages(self.log.read()?, &query),
+                Ok(query) => conversations::messages(&self.base, self.log.read()?, &query),
                 Err(answer) => Ok(answer),
             },
-            (_, ["atendimento", "mensagem", id]) => {
-                Ok(conversations::message_by_id(self.log.read()?, id)?.unwrap_or_else(|| not_found("Message not found.")))
-            }
+            (_, ["atendimento", "mensagem", id]) => Ok(conversations::message_by_id(&self.base, self.log.read()?, id)?
+                .unwrap_or_else(|| not_found("Message not found."))),
             (_, ["atendimento", id]) => Ok(conversations::conversation_by_id(self.log.read()?, id)?
                 .unwrap_or_else(|| not_found("Customer service not found."))),
             _ => Ok(to_login()),
@@ -145,12 +147,12 @@ impl OpaApp {
         let Some(limit) = self.options.daily_limit else { return success(&json!({})) };
         let today = at_us.div_euclid(DAY_US);
         let sent =
-            locked(&self.memory).sent_on_day.get(channel.id).filter(|(day, _)| *day == today).map_or(0, |(_, count)| *count);
+            locked(&self.memory).sent_on_day.get(&*channel.id).filter(|(day, _)| *day == today).map_or(0, |(_, count)| *count);
         success(&json!({ "messagesSent": sent, "dailyLimit": limit, "availableAmount": limit.saturating_sub(sent) }))
     }
 
     fn send(&self, request: &Request) -> Answer {
-        let order = if is_json(request) { order::read(&request.body, self.options.any_ids) } else { Err(Refusal::NotJson) };
+        let order = if is_json(request) { order::read(&request.body, &self.base) } else { Err(Refusal::NotJson) };
         match order.and_then(|order| self.accept(order, request)) {
             // Contracts §1.5: the success body.
             Ok(id) => success(&json!({ "message": "Template message successfully sent.", "messageSentId": id })),

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::Sent;
-use super::catalogue::Template;
+use super::catalogue::Base;
 use super::lists::{ListQuery, success};
 use crate::exchange::Answer;
 use crate::spill::LogReader;
@@ -40,8 +40,8 @@ fn conversation(sent: &Sent) -> Value {
     })
 }
 
-fn message(sent: &Sent) -> Value {
-    let text = Template::find(&sent.template).map_or_else(String::new, |template| template.rendered(&sent.variaveis));
+fn message(base: &Base, sent: &Sent) -> Value {
+    let text = base.template(&sent.template).map_or_else(String::new, |template| template.rendered(&sent.variaveis));
     json!({
         "_id": sent.message_sent_id, "id_rota": other_id(&sent.message_sent_id), "id_user": USER, "id_atend": null,
         "mensagem": text, "tipo": "texto", "canalComunicacao": sent.channel, "destinatario": sent.phone,
@@ -75,9 +75,9 @@ pub(crate) fn conversations(log: LogReader<Sent>, mut query: ListQuery) -> io::R
 }
 
 /// `GET /atendimento/mensagem`; with `id_rota`, that conversation's messages.
-pub(crate) fn messages(log: LogReader<Sent>, query: &ListQuery) -> io::Result<Answer> {
+pub(crate) fn messages(base: &Base, log: LogReader<Sent>, query: &ListQuery) -> io::Result<Answer> {
     let of = query.filter.get("id_rota").and_then(Value::as_str).map(|route| other_id(route).unwrap_or_else(|| route.to_owned()));
-    collect(log, of.as_deref(), |sent| Some(message(sent)), query)
+    collect(log, of.as_deref(), |sent| Some(message(base, sent)), query)
 }
 
 /// `GET /atendimento/:id`; `None` if there is none.
@@ -87,8 +87,8 @@ pub(crate) fn conversation_by_id(log: LogReader<Sent>, id: &str) -> io::Result<O
 }
 
 /// `GET /atendimento/mensagem/:id`; `None` if there is none. That `messageSentId` is its id is inferred (contracts §1.6).
-pub(crate) fn message_by_id(log: LogReader<Sent>, id: &str) -> io::Result<Option<Answer>> {
-    Ok(find(log, id)?.map(|sent| success(&message(&sent))))
+pub(crate) fn message_by_id(base: &Base, log: LogReader<Sent>, id: &str) -> io::Result<Option<Answer>> {
+    Ok(find(log, id)?.map(|sent| success(&message(base, &sent))))
 }
 
 fn find(log: LogReader<Sent>, message_id: &str) -> io::Result<Option<Sent>> {

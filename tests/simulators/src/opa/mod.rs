@@ -24,7 +24,7 @@ use crate::server::Server;
 use crate::spill::LogReader;
 use app::OpaApp;
 
-pub use variables::Variables;
+pub use variables::{Takes, Variables};
 
 /// How the simulated Opa! Suite behaves.
 #[derive(Clone, Debug)]
@@ -45,8 +45,8 @@ pub struct OpaOptions {
     pub daily_limit: Option<u64>,
     /// Closes keep-alive connections that idle so long. `None`: never.
     pub idle_close: Option<Duration>,
-    /// Takes every channel and template, with any number of variables, as if the base had them. Else only those of [`catalogue`].
-    pub any_ids: bool,
+    /// What it has. `None`: the base of [`catalogue`].
+    pub own: Option<OwnBase>,
     /// What its clock reads at the start, to go on with tokio's clock, which a simulation moves. `None`: this host's clock.
     pub begins_at: Option<DateTime<Utc>>,
 }
@@ -62,10 +62,19 @@ impl Default for OpaOptions {
             in_service_share: 0.0,
             daily_limit: None,
             idle_close: None,
-            any_ids: false,
+            own: None,
             begins_at: None,
         }
     }
+}
+
+/// The channels and templates of somebody's own base.
+#[derive(Clone, Debug, Default)]
+pub struct OwnBase {
+    /// The ids of its channels, all of them WhatsApp numbers in use.
+    pub channels: Vec<String>,
+    /// The ids of its templates, each with what it takes.
+    pub templates: Vec<(String, Takes)>,
 }
 
 /// One accepted send, as it stands in the log.

@@ -3,8 +3,8 @@
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::catalogue::{ATTENDANT_NAME, Channel, Template};
-use super::variables::{Expected, Variables};
+use super::catalogue::{ATTENDANT_NAME, Base};
+use super::variables::{Takes, Variables};
 use crate::exchange::Answer;
 
 /// A send whose every member was found right.
@@ -118,11 +118,11 @@ pub(crate) fn described_error(status: StatusCode, text: &str) -> Answer {
     Answer::json(status, &body)
 }
 
-/// Reads a send. Optional members without a rule are accepted and ignored. With `any_ids` the base has every channel and every template.
+/// Reads a send. Optional members without a rule are accepted and ignored.
 ///
 /// # Errors
 /// The first rule that the body breaks, in the order of contracts §1.5.
-pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
+pub(crate) fn read(body: &[u8], base: &Base) -> Result<Order, Refusal> {
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::NotJson)?;
     let phone = text(&body["contato"]["canalCliente"], "contato.canalCliente")?;
     let template = text(&body["template"]["_id"], "template._id")?;
@@ -130,8 +130,7 @@ pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
     if !is_international(phone) {
         return Err(Refusal::PhoneFormat);
     }
-    let expected = if any_ids { Expected::Any } else { expected(channel, template)? };
-    let variables = Variables::read(&body["template"]["variaveis"], expected)?;
+    let variables = Variables::read(&body["template"]["variaveis"], takes(base, channel, template)?)?;
     let alternative_media = alternative_media(&body["template"]["midiaAlternativa"])?;
     Ok(Order {
         phone: phone.to_owned(),
@@ -146,14 +145,14 @@ pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
 }
 
 /// What a template takes that goes through a channel.
-fn expected(channel: &str, template: &str) -> Result<Expected, Refusal> {
-    let channel = Channel::find(channel).ok_or(Refusal::UnknownChannel)?;
-    let template = Template::find(template).ok_or(Refusal::UnknownTemplate)?;
+fn takes(base: &Base, channel: &str, template: &str) -> Result<Takes, Refusal> {
+    let channel = base.channel(channel).ok_or(Refusal::UnknownChannel)?;
+    let template = base.template(template).ok_or(Refusal::UnknownTemplate)?;
     // What a switched-off or non-WhatsApp channel answers is not in the contracts: the simulator's choice.
     if !(channel.active && channel.is_whatsapp()) {
         return Err(Refusal::ChannelCannotSend);
     }
-    Ok(if template.is_payment() { Expected::Payment } else { Expected::Positional(template.placeholders()) })
+    Ok(template.takes())
 }
 
 fn text<'v>(value: &'v Value, member: &'static str) -> Result<&'v str, Refusal> {
@@ -180,7 +179,8 @@ fn alternative_media(value: &Value) -> Result<Option<String>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::opa::catalogue::{CHANNEL_INACTIVE, CHANNEL_INSTAGRAM, CHANNEL_WHATSAPP, TEMPLATE_OVERDUE};
+    use crate::opa::OwnBase;
+    use crate::opa::catalogue::{CHANNEL_INACTIVE, CHANNEL_INSTAGRAM, CHANNEL_WHATSAPP, TEMPLATE_OVERDUE, TEMPLATE_PRE_DUE};
 
     fn body() -> Value {
         json!({
@@ -194,7 +194,7 @@ mod tests {
     fn check(path: &str, value: Value, expected: Option<Refusal>) {
         let mut body = body();
         *body.pointer_mut(path).expect("the path exists") = value;
-        assert_eq!(read(body.to_string().as_bytes(), false).err(), expected, "{path}");
+        assert_eq!(read(body.to_string().as_bytes(), &Base::new(None)).err(), expected, "{path}");
     }
 
     #[test]
@@ -236,16 +236,29 @@ mod tests {
     }
 
     #[test]
-    fn a_base_with_any_ids_refuses_no_channel_or_template_but_still_what_is_wrong_by_itself() {
-        let mut body = body();
-        body["canal"] = json!("64f1c0de0a1b2c3d4e5fffff");
-        body["template"] = json!({ "_id": "64f1c0de0a1b2c3d4e5ffffe", "variaveis": ["a", "b", "c", "d"] });
-        assert!(read(body.to_string().as_bytes(), true).is_ok());
-        body["template"]["variaveis"][0] = json!(" ");
-        assert_eq!(read(body.to_string().as_bytes(), true).err(), Some(Refusal::VariableEmpty));
-        body["template"]["variaveis"] = json!({ "valor": "9990", "tipoPagamento": "boleto", "linhaDigitavel": "846" });
-        assert!(read(body.to_string().as_bytes(), true).is_ok());
-        body["template"]["variaveis"]["valor"] = json!(9990);
-        assert_eq!(read(body.to_string().as_bytes(), true).err(), Some(Refusal::PaymentDetail("valor")));
+    fn an_own_base_has_its_own_channels_and_templates_and_no_others() {
+        let own = OwnBase {
+            channels: vec!["64f1c0de0a1b2c3d4e5fffff".to_owned()],
+            templates: vec![
+                ("64f1c0de0a1b2c3d4e5ffffe".to_owned(), Takes::Positional(4)),
+                (TEMPLATE_OVERDUE.to_owned(), Takes::Positional(0)),
+                ("64f1c0de0a1b2c3d4e5ffffd".to_owned(), Takes::Payment),
+            ],
+        };
+        let base = Base::new(Some(&own));
+        let refusal = |channel: &str, template: &str, values: &[&str]| {
+            let mut body = body();
+            body["canal"] = json!(channel);
+            body["template"] = json!({ "_id": template, "variaveis": values });
+            read(body.to_string().as_bytes(), &base).err()
+        };
+        let (channel, template) = (&*own.channels[0], &*own.templates[0].0);
+        assert_eq!(refusal(channel, template, &["a", "b", "c", "d"]), None);
+        assert_eq!(refusal(channel, TEMPLATE_OVERDUE, &[]), None);
+        assert_eq!(refusal(channel, template, &["a"]), Some(Refusal::VariableCount { expected: 4, given: 1 }));
+        let needs_details = Some(Refusal::Missing("template.variaveis as an object of a payment's details"));
+        assert_eq!(refusal(channel, &own.templates[2].0, &["a"]), needs_details);
+        assert_eq!(refusal(channel, TEMPLATE_PRE_DUE, &[]), Some(Refusal::UnknownTemplate));
+        assert_eq!(refusal(CHANNEL_WHATSAPP, template, &[]), Some(Refusal::UnknownChannel));
     }
 }

@@ -19,12 +19,11 @@ pub enum Variables {
 
 /// What a template takes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Expected {
+pub enum Takes {
     /// So many values.
     Positional(usize),
+    /// A payment's details.
     Payment,
-    /// Either, and any number of values.
-    Any,
 }
 
 /// The members of a Pix, and no others.
@@ -37,13 +36,13 @@ impl Variables {
     ///
     /// # Errors
     /// It has not the form that is expected, or a text is none that the platform takes.
-    pub(crate) fn read(value: &Value, expected: Expected) -> Result<Self, Refusal> {
-        let variables = match (value, expected) {
-            (Value::Object(members), Expected::Payment | Expected::Any) => Self::Payment(details(members)?),
-            (_, Expected::Payment) => return Err(Refusal::Missing("template.variaveis as an object of a payment's details")),
-            (Value::Null, Expected::Positional(_) | Expected::Any) => Self::Positional(positional(&[], expected)?),
-            (Value::Array(values), Expected::Positional(_) | Expected::Any) => Self::Positional(positional(values, expected)?),
-            (_, Expected::Positional(_) | Expected::Any) => {
+    pub(crate) fn read(value: &Value, takes: Takes) -> Result<Self, Refusal> {
+        let variables = match (value, takes) {
+            (Value::Object(members), Takes::Payment) => Self::Payment(details(members)?),
+            (_, Takes::Payment) => return Err(Refusal::Missing("template.variaveis as an object of a payment's details")),
+            (Value::Null, Takes::Positional(number)) => Self::Positional(positional(&[], number)?),
+            (Value::Array(values), Takes::Positional(number)) => Self::Positional(positional(values, number)?),
+            (_, Takes::Positional(_)) => {
                 return Err(Refusal::Missing("template.variaveis as an array of texts"));
             }
         };
@@ -76,10 +75,8 @@ impl Variables {
     }
 }
 
-fn positional(values: &[Value], expected: Expected) -> Result<Vec<String>, Refusal> {
-    if let Expected::Positional(expected) = expected
-        && expected != values.len()
-    {
+fn positional(values: &[Value], expected: usize) -> Result<Vec<String>, Refusal> {
+    if expected != values.len() {
         return Err(Refusal::VariableCount { expected, given: values.len() });
     }
     let texts: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
