@@ -9,7 +9,7 @@ use regua_domain::ids::{AttemptId, MessageId};
 use regua_domain::message::{DeferReason, DoubtReason, FailReason, State};
 use regua_domain::settlement::Settlement;
 use regua_ledger::doubt::Resolution;
-use regua_ledger::finish::Finished;
+use regua_ledger::finish::{FinishAnswer, Finished};
 use regua_ledger::start::{StartAnswer, StartBatch, Started};
 use regua_ledger::{LedgerError, new_id};
 
@@ -29,6 +29,21 @@ impl Player {
         let queued = top_up.queued.len() as u64;
         self.seen().hints.extend(top_up.queued.into_iter().skip(lost).chain(again));
         queued + top_up.skipped + top_up.rendered_again
+    }
+
+    /// Sees to it that there are hints, if anything may go.
+    pub async fn hint(&self) {
+        if self.seen().hints.is_empty() {
+            self.top_up(0, false).await;
+        }
+    }
+
+    /// Sees to it that attempts are open, if anything may go.
+    pub async fn begin(&self, attempts: usize) {
+        if self.seen().open.is_empty() {
+            self.hint().await;
+            self.start(attempts, false).await;
+        }
     }
 
     /// Starts the first hints; how many began.
@@ -82,6 +97,7 @@ impl Player {
             resent,
             last_day,
             fate: Fate::Open,
+            keeps_place: false,
         });
     }
 
@@ -116,9 +132,17 @@ impl Player {
             }
         }
         if twice {
-            self.ledger.finish(report.clone()).await.unwrap();
+            self.report(report.clone()).await;
         }
-        self.ledger.finish(report).await.unwrap();
+        self.report(report).await;
+    }
+
+    async fn report(&self, results: Vec<Finished>) {
+        let answers = self.ledger.finish(results).await.unwrap();
+        let mut seen = self.seen();
+        for (attempt, _) in answers.into_iter().filter(|(_, answer)| *answer == FinishAnswer::Late) {
+            seen.entry(attempt).keeps_place = true;
+        }
     }
 
     fn note_end(&self, attempt: Attempt, fate: Fate, took: bool) {
@@ -129,8 +153,7 @@ impl Player {
         if matches!(fate, Fate::Doubt | Fate::Open) {
             seen.doubtful.push(attempt);
         }
-        let entry = seen.wire.iter_mut().find(|entry| entry.attempt == attempt.id).expect("it was started");
-        entry.fate = fate;
+        seen.entry(attempt.id).fate = fate;
     }
 
     /// What is known of doubtful attempts after all: sent, or the proof of the opposite.
@@ -144,7 +167,7 @@ impl Player {
             self.note_end(attempt, fate, false);
             report.push(finished(attempt, settlement));
         }
-        self.ledger.finish(report).await.unwrap();
+        self.report(report).await;
     }
 
     /// A person looks at the provider and settles the first doubt that the choice fits; what may still report is refused.

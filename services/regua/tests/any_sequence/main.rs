@@ -16,7 +16,7 @@ mod quiescence;
 mod wire;
 mod world;
 
-use operations::{Op, any_operation};
+use operations::{Op, operations};
 use player::{Clock, Player};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -25,7 +25,6 @@ use world::World;
 
 /// Sequences that are tried where nobody says how many.
 const CASES: u32 = 40;
-const LONGEST: usize = 45;
 
 /// A world and what happens in it.
 #[derive(Clone)]
@@ -49,8 +48,7 @@ impl fmt::Debug for Sequence {
 }
 
 fn sequences() -> impl Strategy<Value = Sequence> {
-    let operations = prop::collection::vec(any_operation(), 1..LONGEST);
-    (world::world(), operations).prop_map(|(world, operations)| Sequence { world, operations })
+    (world::world(), operations()).prop_map(|(world, operations)| Sequence { world, operations })
 }
 
 fn cases() -> ProptestConfig {

@@ -4,6 +4,9 @@ use crate::world::{CUSTOMERS, Hours, INVOICES, PHONES, PHONES_MAX, hours};
 use proptest::prelude::*;
 use std::fmt;
 
+/// Operations of a sequence, or days of them.
+const PARTS_MAX: usize = 22;
+
 /// A change at the ERP, seen by Régua only after the next sync.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
@@ -32,7 +35,7 @@ pub enum Setting {
     Pilot(bool),
 }
 
-/// How an attempt ends at the provider and in the ledger.
+/// How an attempt, begun if none is open, ends at the provider and in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Sent,
@@ -104,7 +107,7 @@ pub enum Op {
         lost: usize,
         twice: bool,
     },
-    /// A dispatcher starts some of the hints; a redelivered one stays in the queue.
+    /// A dispatcher starts some of the hints, topped up if there are none; a redelivered one stays in the queue.
     Start {
         hints: usize,
         redelivered: bool,
@@ -130,6 +133,10 @@ pub enum Op {
     },
     Restored {
         hours: i64,
+    },
+    /// Sync, run, release, and then it is this hour of the provider's.
+    Morning {
+        hour: u32,
     },
     /// Sync, run, release, and all that follows until the provider's midnight.
     Day,
@@ -181,6 +188,7 @@ impl fmt::Display for Op {
                 write!(f, "a person resolves a doubt: {}", ["sent, if it was", "resend", "drop, if it wasn't"][how])
             }
             Self::Restored { hours } => write!(f, "a backup of {hours} h ago was restored"),
+            Self::Morning { hour } => write!(f, "sync, run, release, and it is {hour}:00"),
             Self::Day => write!(f, "sync, run, release, and the pipeline to midnight"),
         }
     }
@@ -279,18 +287,44 @@ pub fn pipeline() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Any operation.
-pub fn any_operation() -> impl Strategy<Value = Op> {
+fn any_operation() -> impl Strategy<Value = Op> {
     prop_oneof![
-        5 => waits(),
+        4 => waits(),
         3 => Just(Op::Sync),
-        6 => evaluators(),
+        5 => evaluators(),
         5 => changes(),
-        4 => settings(),
-        2 => Just(Op::Release),
-        9 => pipeline(),
+        3 => settings(),
+        1 => Just(Op::Release),
+        6 => pipeline(),
         1 => (0_usize..3).prop_map(|how| Op::Resolve { how }),
-        1 => (0_i64..3).prop_map(|days| Op::Restored { hours: days * 30 }),
-        4 => Just(Op::Day),
+        1 => prop::option::weighted(0.2, (0_i64..3).prop_map(|days| days * 30))
+            .prop_map(|hours| hours.map_or(Op::Rescue, |hours| Op::Restored { hours })),
+        2 => Just(Op::Day),
     ]
+}
+
+/// What happens within the hours of a day in which messages leave.
+fn within_a_day() -> impl Strategy<Value = Vec<Op>> {
+    let short = prop_oneof![Just(3), Just(7), Just(61), Just(720)].prop_map(|seconds| Op::Wait { seconds });
+    let operation = prop_oneof![
+        8 => pipeline(),
+        2 => short,
+        2 => changes(),
+        1 => settings(),
+        1 => Just(Op::Sync),
+        1 => evaluators(),
+        1 => (0_usize..3).prop_map(|how| Op::Resolve { how }),
+    ];
+    ((10_u32..17).prop_map(|hour| Op::Morning { hour }), prop::collection::vec(operation, 1..9)).prop_map(
+        |(morning, mut rest)| {
+            rest.insert(0, morning);
+            rest
+        },
+    )
+}
+
+/// Any operations in any order, and days on which much happens among them.
+pub fn operations() -> impl Strategy<Value = Vec<Op>> {
+    let part = prop_oneof![3 => any_operation().prop_map(|operation| vec![operation]), 1 => within_a_day()];
+    prop::collection::vec(part, 1..PARTS_MAX).prop_map(|parts| parts.concat())
 }

@@ -66,6 +66,10 @@ pub struct Seen {
 }
 
 impl Seen {
+    pub fn entry(&mut self, attempt: AttemptId) -> &mut Entry {
+        self.wire.iter_mut().find(|entry| entry.attempt == attempt).expect("it was started")
+    }
+
     /// Attempts that are open, and hints that wait.
     pub fn in_hand(&self) -> (usize, usize) {
         (self.open.len(), self.hints.len())
@@ -135,6 +139,7 @@ impl Player {
     pub async fn play(&self, operation: Op) -> Result<(), Broken> {
         match operation {
             Op::CommitPage { evaluator } => return self.commit_page(evaluator).await,
+            Op::Morning { hour } => return self.morning(hour).await,
             Op::Day => return self.day().await,
             Op::Wait { seconds } => self.wait(TimeDelta::seconds(seconds)).await,
             Op::Sync => self.sync().await,
@@ -159,13 +164,21 @@ impl Player {
                 self.top_up(lost, twice).await;
             }
             Op::Start { hints, redelivered } => {
+                self.hint().await;
                 self.start(hints, redelivered).await;
             }
             Op::StartTwice { hints } => {
+                self.hint().await;
                 tokio::join!(self.start(hints, true), self.start(hints, false));
             }
-            Op::Finish { attempts, end } => self.finish(attempts, end, false).await,
-            Op::FinishTwice { end } => self.finish(1, end, true).await,
+            Op::Finish { attempts, end } => {
+                self.begin(attempts).await;
+                self.finish(attempts, end, false).await;
+            }
+            Op::FinishTwice { end } => {
+                self.begin(1).await;
+                self.finish(1, end, true).await;
+            }
             Op::LateEvidence => self.late_evidence().await,
             Op::Rescue => {
                 self.ledger.rescue().await.unwrap();

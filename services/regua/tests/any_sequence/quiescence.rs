@@ -20,12 +20,26 @@ const STEP: TimeDelta = TimeDelta::minutes(30);
 const DAYS: i64 = 8;
 
 impl Player {
-    /// A provider's day from now on.
-    pub async fn day(&self) -> Result<(), Broken> {
+    /// The day's tasks, one after the other.
+    async fn tasks(&self) -> Result<(), Broken> {
         self.sync().await;
         self.run("update-collections", TimeDelta::zero()).await;
         self.judge().await?;
         self.release().await;
+        Ok(())
+    }
+
+    /// The day's tasks, and a look at the clock.
+    pub async fn morning(&self, hour: u32) -> Result<(), Broken> {
+        self.tasks().await?;
+        let at = self.next(hour).await;
+        self.wait(at - self.now().await).await;
+        Ok(())
+    }
+
+    /// A provider's day from now on.
+    pub async fn day(&self) -> Result<(), Broken> {
+        self.tasks().await?;
         let midnight = self.next(0).await;
         self.pump(midnight).await
     }
@@ -76,10 +90,7 @@ impl Player {
         self.finish(open, End::Sent, false).await;
         self.late_evidence().await;
         // What nothing calls for any more is found out on the first of these days, what it made room for is sent on the second.
-        self.sync().await;
-        self.run("update-collections", TimeDelta::zero()).await;
-        self.judge().await?;
-        self.release().await;
+        self.tasks().await?;
         let morning = self.next(7).await;
         self.pump(morning).await?;
         self.sync().await;
@@ -149,7 +160,7 @@ impl Player {
 /// Whether the customer's phone had as many messages by a day as allowed.
 fn is_full(seen: &Seen, facts: &Facts, invoice: &Invoice, day: NaiveDate) -> bool {
     let Some(phone) = facts.customer_of(invoice).and_then(phone_of) else { return false };
-    let heard = seen.wire.iter().filter(|entry| entry.text.phone_key == phone.key && entry.fate.counts_for_caps());
+    let heard = seen.wire.iter().filter(|entry| entry.text.phone_key == phone.key && entry.may_count());
     let days: Vec<NaiveDate> = heard.map(crate::wire::Entry::local_date).collect();
     let within = |first: NaiveDate| days.iter().filter(|heard| (first..=day).contains(heard)).count();
     let cap = facts.rules.per_7_days.max(facts.rules.per_day);

@@ -26,11 +26,6 @@ impl Fate {
     pub const fn may_have_arrived(self) -> bool {
         matches!(self, Self::Open | Self::Sent | Self::Doubt)
     }
-
-    /// A refused message took its place too: the limits of the day are the ledger's to be careful with.
-    pub fn counts_for_caps(self) -> bool {
-        self != Self::Unsent
-    }
 }
 
 /// One attempt.
@@ -51,9 +46,16 @@ pub struct Entry {
     /// The last day that its decision left it.
     pub last_day: Option<NaiveDate>,
     pub fate: Fate,
+    /// Whether the proof that it never left came too late to give back its place in the caps: a person had settled the doubt by then.
+    pub keeps_place: bool,
 }
 
 impl Entry {
+    /// Whether the ledger may count it for the caps: it is careful, so a refused message took its place too.
+    pub fn may_count(&self) -> bool {
+        self.fate != Fate::Unsent || self.keeps_place
+    }
+
     /// Whom it is about.
     pub fn customer(&self) -> Option<&Customer> {
         match self.facts.invoices.get(&self.subject) {

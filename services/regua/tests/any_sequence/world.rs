@@ -27,7 +27,7 @@ pub const PHONES: [Phone; 3] = [
 pub const PHONES_MAX: usize = PHONES.len() + 2;
 const STATES: [&str; 5] = ["SP", "RJ", "AM", "AC", ""];
 pub const CUSTOMERS: usize = 4;
-pub const INVOICES: usize = 5;
+pub const INVOICES: usize = 6;
 
 pub fn written(phone: usize) -> &'static str {
     match PHONES.get(phone) {
@@ -281,7 +281,8 @@ fn rules() -> impl Strategy<Value = Rules> {
 
 /// Any small world: it begins in a week of April 2026 with weekends and holidays ahead.
 pub fn world() -> impl Strategy<Value = World> {
-    let spec = (0..PHONES_MAX - 1, 0..STATES.len(), any::<bool>());
+    let phone = prop_oneof![4 => Just(0), 2 => Just(1), 2 => Just(2), 1 => Just(PHONES.len())];
+    let spec = (phone, 0..STATES.len(), any::<bool>());
     let customers =
         prop::collection::vec(spec.prop_map(|(phone, state, listed)| CustomerSpec { phone, state, listed }), CUSTOMERS);
     let invoices = prop::collection::vec((0..CUSTOMERS, -9_i64..6), INVOICES);
