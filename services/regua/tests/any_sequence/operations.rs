@@ -142,6 +142,42 @@ pub enum Op {
     Day,
 }
 
+impl Op {
+    /// Whether it is what services do by themselves, so that any number of them may do it at once.
+    pub const fn is_service(self) -> bool {
+        match self {
+            Self::Run { .. }
+            | Self::RunAgain
+            | Self::TwoRunsAtOnce
+            | Self::Release
+            | Self::TopUp { .. }
+            | Self::Start { .. }
+            | Self::StartTwice { .. }
+            | Self::Finish { .. }
+            | Self::FinishTwice { .. }
+            | Self::LateEvidence
+            | Self::Rescue
+            | Self::Expire
+            | Self::Unqueue => true,
+            Self::Wait { .. }
+            | Self::Sync
+            | Self::TakePage { .. }
+            | Self::CommitPage { .. }
+            | Self::DropPage { .. }
+            | Self::Erp { .. }
+            | Self::Phone { .. }
+            | Self::Listed { .. }
+            | Self::Set(_)
+            | Self::OptOut { .. }
+            | Self::Hold { .. }
+            | Self::Resolve { .. }
+            | Self::Restored { .. }
+            | Self::Morning { .. }
+            | Self::Day => false,
+        }
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

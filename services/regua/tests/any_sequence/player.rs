@@ -1,6 +1,7 @@
 //! Plays operations on the real ledger with the services' own functions, and keeps what the oracle is asked about.
 
 use crate::calendar::{PROVIDER, place_of};
+use crate::databases::Fixture;
 use crate::evaluating::Hand;
 use crate::facts::{Erp, Facts, date_at};
 use crate::operations::{Op, Setting};
@@ -35,6 +36,8 @@ const ROWS_MAX: u32 = 1000;
 pub enum Clock {
     /// In memory, on tokio's paused clock.
     Simulated,
+    /// On PostgreSQL, whose clock goes on and is moved.
+    Moved(Fixture),
 }
 
 /// An attempt whose end isn't reported yet, or not known.
@@ -88,10 +91,14 @@ pub struct Player {
 
 impl Player {
     pub async fn new(clock: Clock, world: &World) -> Self {
-        let ledger = match clock {
+        let ledger = match &clock {
             Clock::Simulated => Ledger::open_simulated(world.begins_at).await.unwrap(),
+            Clock::Moved(database) => database.open().await,
         };
         ledger.migrate().await.unwrap();
+        if let Clock::Moved(_) = clock {
+            ledger.set_demo_clock(world.begins_at).await.unwrap();
+        }
         ledger.apply_configuration(world.rules.configuration(world.begins_at)).await.unwrap();
         let environment = Environment::only::<&str, &str>([]);
         let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment).unwrap();
@@ -130,13 +137,26 @@ impl Player {
     }
 
     pub async fn wait(&self, time: TimeDelta) {
-        match self.clock {
-            Clock::Simulated => tokio::time::advance(time.to_std().unwrap()).await,
+        match &self.clock {
+            Clock::Simulated => tokio::time::advance(time.to_std().unwrap_or_default()).await,
+            Clock::Moved(database) => database.advance(time.max(TimeDelta::zero())).await,
         }
     }
 
     /// Plays one operation and judges what came of it.
     pub async fn play(&self, operation: Op) -> Result<(), Broken> {
+        self.act(operation).await?;
+        self.judge().await
+    }
+
+    /// Plays operations all at once, each by two processes, and judges what came of them.
+    pub async fn play_at_once(&self, operations: &[Op]) -> Result<(), Broken> {
+        let twice = operations.iter().chain(operations);
+        futures::future::try_join_all(twice.map(|operation| self.act(*operation))).await?;
+        self.judge().await
+    }
+
+    async fn act(&self, operation: Op) -> Result<(), Broken> {
         match operation {
             Op::CommitPage { evaluator } => return self.commit_page(evaluator).await,
             Op::Morning { hour } => return self.morning(hour).await,
@@ -196,7 +216,7 @@ impl Player {
                 self.learn(|facts| facts.restore(now - TimeDelta::hours(hours), now));
             }
         }
-        self.judge().await
+        Ok(())
     }
 
     /// Everything that is to be said of what is new on the wire and in the ledger.
@@ -234,7 +254,10 @@ impl Player {
             }
         }
         seen.rows = rows;
-        for place in seen.judged..seen.wire.len() {
+        // Of what began at once the ledger knows the order.
+        let judged = seen.judged;
+        seen.wire[judged..].sort_by_key(|entry| entry.slot_at);
+        for place in judged..seen.wire.len() {
             judge(&seen.wire[place], &seen.wire[..place])?;
         }
         seen.judged = seen.wire.len();
