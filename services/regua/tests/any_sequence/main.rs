@@ -60,7 +60,7 @@ fn sequences() -> impl Strategy<Value = Sequence> {
 
 fn cases(usual: u32) -> ProptestConfig {
     let said = std::env::var("PROPTEST_CASES").is_ok();
-    let default = ProptestConfig { max_shrink_iters: 600, failure_persistence: None, ..ProptestConfig::default() };
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if said { default } else { ProptestConfig { cases: usual, ..default } }
 }
 
