@@ -124,11 +124,11 @@ impl Player {
             State::Held | State::Scheduled | State::Queued => row.stage > stage,
             State::Skipped => false,
         });
-        let heard = seen
-            .wire
-            .iter()
-            .filter(|entry| entry.subject == invoice.id.0 && entry.due_on.is_some() && entry.fate.may_have_arrived());
-        let heard = heard.map(|entry| date_at(entry.slot_at)).max();
+        let of_invoice = |subject: &str, due_on: Option<NaiveDate>| subject == invoice.id.0 && due_on.is_some();
+        let heard = seen.wire.iter().filter(|entry| of_invoice(&entry.subject, entry.due_on) && entry.fate.may_have_arrived());
+        // What a restored backup left in doubt may have been sent up to then.
+        let doubted = seen.rows.values().filter(|row| of_invoice(&row.subject, row.due_on) && row.state == State::InDoubt);
+        let heard = heard.map(|entry| entry.slot_at).chain(doubted.map(|row| row.updated_at)).map(date_at).max();
         let is_soon = heard.is_some_and(|day| day + TimeDelta::days(facts.rules.days_between.into()) > date_at(now));
         (!is_over && !is_soon).then_some(stage)
     }
