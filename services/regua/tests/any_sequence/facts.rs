@@ -2,7 +2,7 @@
 
 use crate::calendar::{PROVIDER, day_of};
 use crate::operations::{Change, Setting};
-use crate::world::{LONG_BEFORE, Rules, World, customer, invoice, written};
+use crate::world::{DATED, LONG_BEFORE, Rules, World, customer, invoice, written};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::money::Centavos;
@@ -120,8 +120,7 @@ impl Facts {
             Setting::Offset(place, by) => {
                 let rule = &mut rules.stages[place];
                 // The stages keep their order, and *No vencimento* its day.
-                let usual = [-3, 0, 3, 6, 8][place];
-                rule.days = Some(if rule.stage == Stage::DueDay { 0 } else { usual + by });
+                rule.days = Some(if rule.stage == Stage::DueDay { 0 } else { DATED[place].1 + by });
             }
             Setting::Policy(on) => rules.policy_on = on,
             Setting::Caps(day, week) => (rules.per_day, rules.per_7_days) = (day, week),

@@ -1,6 +1,6 @@
 //! What may happen, in any order; each says itself in words.
 
-use crate::world::{CUSTOMERS, Hours, INVOICES, PHONES, PHONES_MAX, hours};
+use crate::world::{CUSTOMERS, DATED, Hours, INVOICES, PHONES, PHONES_MAX, hours};
 use proptest::prelude::*;
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub enum Change {
 pub enum Setting {
     /// Switches a stage on or off: its place in the policy.
     Stage(usize, bool),
-    /// Moves a dated stage by a day or back.
+    /// Moves a dated stage from its usual day by some, or back.
     Offset(usize, i64),
     Policy(bool),
     Caps(u16, u16),
@@ -268,8 +268,8 @@ fn changes() -> impl Strategy<Value = Op> {
 
 fn settings() -> impl Strategy<Value = Op> {
     let setting = prop_oneof![
-        1 => (0_usize..9, any::<bool>()).prop_map(|(stage, on)| Setting::Stage(stage, on)),
-        1 => (0_usize..5, -1_i64..=1).prop_map(|(stage, by)| Setting::Offset(stage, by)),
+        1 => (0..DATED.len() + 4, any::<bool>()).prop_map(|(stage, on)| Setting::Stage(stage, on)),
+        1 => (0..DATED.len(), 0_i64..=1).prop_map(|(stage, by)| Setting::Offset(stage, by)),
         1 => prop::bool::weighted(0.7).prop_map(Setting::Policy),
         1 => (1_u16..=3, 2_u16..=5).prop_map(|(day, week)| Setting::Caps(day, week)),
         1 => hours().prop_map(Setting::Window),

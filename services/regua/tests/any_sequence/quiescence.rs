@@ -101,8 +101,11 @@ impl Player {
         self.judge().await?;
         self.release().await;
         for _ in 0..DAYS {
-            let midnight = self.next(7).await;
-            self.pump(midnight).await?;
+            if self.ledger.counts().await.unwrap().live() == 0 {
+                break;
+            }
+            let morning = self.next(7).await;
+            self.pump(morning).await?;
             self.sync().await;
         }
         for (invoice, stage) in due {

@@ -92,6 +92,10 @@ pub struct Rules {
     pub max_age_h: u16,
 }
 
+/// The dated stages with their usual days: near each other, so that several may be due at once.
+pub const DATED: [(Stage, i64); 5] =
+    [(Stage::PreDue, -3), (Stage::DueDay, 0), (Stage::Overdue, 2), (Stage::PendingQuery, 4), (Stage::PaymentScheduling, 6)];
+/// When the schedule came into force, where the policy says so.
 pub const LONG_BEFORE: &str = "2026-01-01";
 
 impl Rules {
@@ -232,12 +236,10 @@ fn closed() -> impl Strategy<Value = Closed> {
 }
 
 fn stages() -> impl Strategy<Value = Vec<StageRule>> {
-    let dated =
-        [(Stage::PreDue, -3), (Stage::DueDay, 0), (Stage::Overdue, 3), (Stage::PendingQuery, 6), (Stage::PaymentScheduling, 8)];
     let event = [Stage::Settled, Stage::Cancelled, Stage::Renegotiated, Stage::BureauRemoved];
-    (prop::collection::vec((prop::bool::weighted(0.85), closed()), dated.len()), prop::bool::weighted(0.7)).prop_map(
+    (prop::collection::vec((prop::bool::weighted(0.85), closed()), DATED.len()), prop::bool::weighted(0.7)).prop_map(
         move |(dated_on, events_on)| {
-            let dated = dated.iter().zip(dated_on).map(|((stage, days), (on, closed))| StageRule {
+            let dated = DATED.iter().zip(dated_on).map(|((stage, days), (on, closed))| StageRule {
                 stage: *stage,
                 days: Some(*days),
                 on,
