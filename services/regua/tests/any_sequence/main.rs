@@ -106,7 +106,7 @@ proptest! {
     fn so_they_do_when_services_work_at_once(sequence in sequences()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut result = Ok(());
-        runtime.block_on(databases::on_postgres(async |database| result = play_at_once(&sequence, database).await));
+        runtime.block_on(databases::on_postgres(async |database| result = Box::pin(play_at_once(&sequence, database)).await));
         result.map_err(TestCaseError::fail)?;
     }
 }

@@ -145,14 +145,14 @@ impl Player {
 
     /// Plays one operation and judges what came of it.
     pub async fn play(&self, operation: Op) -> Result<(), Broken> {
-        self.act(operation).await?;
+        Box::pin(self.act(operation)).await?;
         self.judge().await
     }
 
     /// Plays operations all at once, each by two processes, and judges what came of them.
     pub async fn play_at_once(&self, operations: &[Op]) -> Result<(), Broken> {
         let twice = operations.iter().chain(operations);
-        futures::future::try_join_all(twice.map(|operation| self.act(*operation))).await?;
+        futures::future::try_join_all(twice.map(|operation| Box::pin(self.act(*operation)))).await?;
         self.judge().await
     }
 
@@ -306,23 +306,19 @@ impl Player {
         } else {
             (HoldKind::Invoice, invoice.id.0)
         };
-        match days {
-            Some(days) => {
-                let until_on = date_at(self.now().await) + TimeDelta::days(days);
-                let (why, set_by) = ("combinado".to_owned(), "ana".to_owned());
-                let hold =
-                    NewHold { source: None, kind, subject: subject.clone(), until_on, why, set_by, even_if_unknown: false };
-                self.ledger.set_hold(hold).await.unwrap();
-                self.learn(|facts| {
-                    facts.holds.insert(subject, until_on);
-                });
-            }
-            None => {
-                self.ledger.lift_hold(None, kind, subject.clone(), "ana".into(), "pagou".into()).await.unwrap();
-                self.learn(|facts| {
-                    facts.holds.remove(&subject);
-                });
-            }
+        if let Some(days) = days {
+            let until_on = date_at(self.now().await) + TimeDelta::days(days);
+            let (why, set_by) = ("combinado".to_owned(), "ana".to_owned());
+            let hold = NewHold { source: None, kind, subject: subject.clone(), until_on, why, set_by, even_if_unknown: false };
+            self.ledger.set_hold(hold).await.unwrap();
+            self.learn(|facts| {
+                facts.holds.insert(subject, until_on);
+            });
+        } else {
+            self.ledger.lift_hold(None, kind, subject.clone(), "ana".into(), "pagou".into()).await.unwrap();
+            self.learn(|facts| {
+                facts.holds.remove(&subject);
+            });
         }
     }
 

@@ -10,6 +10,7 @@ use regua_domain::message::State;
 use regua_domain::mirror::Invoice;
 use regua_domain::stage::Stage;
 use regua_ledger::conservation::compare;
+use regua_ledger::queries::MessageView;
 use regua_ledger::sweeps::HINT_LOST_AFTER;
 
 /// Rounds of the pipeline in one go: more than any day needs.
@@ -127,13 +128,17 @@ impl Player {
             State::Held | State::Scheduled | State::Queued => row.stage > stage,
             State::Skipped => false,
         });
+        // What was said of a later due date keeps the ledger from speaking of an earlier one: it takes the later one for the newer.
+        let is_of_later = |row: &MessageView| row.subject == invoice.id.0 && row.due_on > Some(invoice.due_on);
+        let is_moved_back =
+            seen.rows.values().any(|row| is_of_later(row) && (row.state.is_live() || row.state.may_have_arrived()));
         let of_invoice = |subject: &str, due_on: Option<NaiveDate>| subject == invoice.id.0 && due_on.is_some();
         let heard = seen.wire.iter().filter(|entry| of_invoice(&entry.subject, entry.due_on) && entry.fate.may_have_arrived());
         // What a restored backup left in doubt may have been sent up to then.
         let doubted = seen.rows.values().filter(|row| of_invoice(&row.subject, row.due_on) && row.state == State::InDoubt);
         let heard = heard.map(|entry| entry.slot_at).chain(doubted.map(|row| row.updated_at)).map(date_at).max();
         let is_soon = heard.is_some_and(|day| day + TimeDelta::days(facts.rules.days_between.into()) > date_at(now));
-        (!is_over && !is_soon).then_some(stage)
+        (!is_over && !is_moved_back && !is_soon).then_some(stage)
     }
 
     /// Whether the stage, or a later one, was sent; or why it could not be by then.
@@ -155,7 +160,7 @@ impl Player {
         match (row.state, row.reason.as_deref()) {
             (State::Skipped, Some("superseded")) if is_overtaken() => Ok(()),
             (State::Skipped, Some("capped")) if days().any(|day| is_full(&seen, facts, invoice, day)) => Ok(()),
-            (state, reason) => lost(format!("{state}, {reason:?}")),
+            (_, reason) => lost(format!("{}, {reason:?}", row.state)),
         }
     }
 }

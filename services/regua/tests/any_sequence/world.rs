@@ -69,6 +69,7 @@ pub struct StageRule {
 
 /// The settings.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the file")]
 pub struct Rules {
     pub stages: Vec<StageRule>,
     pub policy_on: bool,
