@@ -128,8 +128,9 @@ impl Player {
             State::Held | State::Scheduled | State::Queued => row.stage > stage,
             State::Skipped => false,
         });
-        // What was said of a later due date keeps the ledger from speaking of an earlier one: it takes the later one for the newer.
-        let is_of_later = |row: &MessageView| row.subject == invoice.id.0 && row.due_on > Some(invoice.due_on);
+        // Of a due date that was moved back the same stage isn't said again.
+        let is_of_later =
+            |row: &MessageView| row.subject == invoice.id.0 && row.due_on > Some(invoice.due_on) && row.stage >= stage;
         let is_moved_back =
             seen.rows.values().any(|row| is_of_later(row) && (row.state.is_live() || row.state.may_have_arrived()));
         let of_invoice = |subject: &str, due_on: Option<NaiveDate>| subject == invoice.id.0 && due_on.is_some();
