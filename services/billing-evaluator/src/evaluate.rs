@@ -54,15 +54,12 @@ pub async fn evaluate(
     let mut sum = EvaluationCounts::default();
     let settings = ledger.settings().await?;
     let plans = ledger.policies().await?;
-    let today = leased.run.evaluates_on.unwrap_or(settings.times().date_at(leased.run.planned_at));
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|source| source.id);
     for source in &sources {
         decide_events(ledger, leased, source, &plans, &settings, &mut sum).await?;
     }
-    let Some(due) = due_dates(&plans, today) else { return Ok(sum) };
-    let with_totals = needs_totals(&plans);
-    let evaluation = Evaluation { ledger, syncer, leased, policies: &plans, today, settings: &settings, with_totals, due };
+    let Some(evaluation) = Evaluation::new(ledger, syncer, leased, &plans, &settings) else { return Ok(sum) };
     for source in sources {
         let resume = leased.cursor.as_ref();
         if resume.is_some_and(|cursor| cursor.source_id > source.id) {
@@ -74,7 +71,8 @@ pub async fn evaluate(
     Ok(sum)
 }
 
-struct Evaluation<'a> {
+/// One run's decisions about open invoices.
+pub struct Evaluation<'a> {
     ledger: &'a Ledger,
     syncer: &'a Syncer,
     leased: &'a LeasedRun,
@@ -87,12 +85,28 @@ struct Evaluation<'a> {
 }
 
 /// The decisions of one page of invoices.
-struct Page {
-    batch: EvaluationBatch,
-    is_last: bool,
+#[derive(Debug)]
+pub struct Page {
+    /// What is to be committed.
+    pub batch: EvaluationBatch,
+    /// Whether no page follows.
+    pub is_last: bool,
 }
 
-impl Evaluation<'_> {
+impl<'a> Evaluation<'a> {
+    /// The evaluation of a run by `policies`; `None` where these have no dated stage.
+    pub fn new(
+        ledger: &'a Ledger,
+        syncer: &'a Syncer,
+        leased: &'a LeasedRun,
+        policies: &'a [PolicyPlan],
+        settings: &'a Settings,
+    ) -> Option<Self> {
+        let today = leased.run.evaluates_on.unwrap_or(settings.times().date_at(leased.run.planned_at));
+        let due = due_dates(policies, today)?;
+        Some(Self { ledger, syncer, leased, policies, today, settings, with_totals: needs_totals(policies), due })
+    }
+
     /// Reads and decides the next page while the database commits the one before: no invoice stands on two pages, and what is committed was
     /// looked at again under its locks.
     async fn source(&self, source: &Source, from: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), EvaluateError> {
@@ -109,7 +123,10 @@ impl Evaluation<'_> {
     }
 
     /// What is decided of the invoices after the cursor; `None` when there are none. `asks_pix`: whether the source is asked for Pix codes.
-    async fn page(&self, source: &Source, after: Option<Cursor>, asks_pix: &mut bool) -> Result<Option<Page>, EvaluateError> {
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub async fn page(&self, source: &Source, after: Option<Cursor>, asks_pix: &mut bool) -> Result<Option<Page>, EvaluateError> {
         let limit = self.ledger.evaluation_page();
         let now = self.ledger.now().await?;
         let looked_at_after = now - source.max_age;

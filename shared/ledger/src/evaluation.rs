@@ -241,10 +241,13 @@ impl Sibling {
         self.due_on.is_some() == message.occasion.due_on().is_some() && (self.due_on.is_some() || self.stage == message.stage)
     }
 
-    /// Whether a new message comes too late because of it. Of events the evaluator has decided which is the newer.
-    fn bars(&self, message: &NewMessage) -> bool {
+    /// Whether a new message comes too late because of it; `is_current` says whether the message speaks of the due date that the mirror
+    /// has now. Then a later one bars it only with the same stage or a more advanced one: a due date may be moved back. Of events the evaluator
+    /// has decided which is the newer.
+    fn bars(&self, message: &NewMessage, is_current: bool) -> bool {
         let due_on = message.occasion.due_on();
-        let newer = self.due_on > due_on || (self.due_on == due_on && self.stage >= message.stage);
+        let is_said = self.stage >= message.stage;
+        let newer = (self.due_on == due_on && is_said) || (self.due_on > due_on && (is_said || !is_current));
         due_on.is_some() && newer && (self.state.is_live() || self.state.may_have_arrived())
     }
 }
@@ -273,6 +276,22 @@ async fn lock_siblings(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<S
         siblings.insert(ELSEWHERE.into(), lock_by_id(tx, &elsewhere).await?);
     }
     Ok(siblings)
+}
+
+/// The due dates that the mirror has of the batch's invoices; under the source's lock no sync moves them.
+async fn due_dates(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<String, NaiveDate>, LedgerError> {
+    let dated = batch.messages.iter().filter(|message| message.occasion.due_on().is_some());
+    let subjects: Vec<_> = dated.map(|message| &message.subject).collect();
+    if subjects.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = tx
+        .fetch(
+            sql!("SELECT id, due_on FROM invoices WHERE source_id = $1 AND id", (among 2 text)),
+            values![batch.source_id, json!(subjects).to_string()],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.text("id")?, row.date("due_on")?))).collect()
 }
 
 /// No subject: where messages are kept that are known by their id.
@@ -310,6 +329,7 @@ async fn supersede(
 ) -> Result<HashSet<MessageId>, LedgerError> {
     let mut admitted = HashSet::new();
     let mut overtaken = Vec::new();
+    let due_dates = due_dates(tx, batch).await?;
     for message in batch.messages.iter().filter(|message| !taken.contains(&message.id)) {
         let others = siblings.get(&message.subject).map_or(&[][..], Vec::as_slice);
         let others: Vec<&Sibling> = others.iter().filter(|other| other.concerns(message)).collect();
@@ -317,7 +337,8 @@ async fn supersede(
             counts.blocked += 1;
             continue;
         }
-        let barred = others.iter().filter(|other| other.id != message.id).any(|other| other.bars(message));
+        let is_current = message.occasion.due_on() == due_dates.get(&message.subject).copied();
+        let barred = others.iter().filter(|other| other.id != message.id).any(|other| other.bars(message, is_current));
         let occasion = message.occasion.text();
         let is_own = |other: &&Sibling| other.occasion == occasion && other.stage == message.stage;
         // That of a renegotiation may stand with another of its titles.

@@ -196,6 +196,38 @@ async fn a_newer_due_date_takes_the_place_of_what_still_waits(f: Fixture) {
     assert_eq!(due, [(Some(due_for("overdue")), State::Skipped), (Some(today()), State::Held)]);
 }
 
+/// The ERP corrects a due date after a reminder for the wrong, later one: what is due for the right one is said all the same.
+async fn a_due_date_that_was_moved_back_is_told(f: Fixture) {
+    let w = World::new(f, &patient()).await;
+    w.customers(1, 1, due_for("due_day")).await;
+    w.evaluate().await;
+    w.release().await;
+    let id = w.top_up(10).await[0];
+    w.send(id).await;
+    w.sync(&[], &[invoice(1, 1, due_for("overdue"))]).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+    let stages: Vec<_> = w.messages_of(1).await.into_iter().map(|m| (m.due_on.unwrap(), m.stage, m.state)).collect();
+    let (overdue, due_day) = (due_for("overdue"), due_for("due_day"));
+    assert_eq!(stages, [(overdue, Stage::Overdue, State::Held), (due_day, Stage::DueDay, State::Sent)]);
+}
+
+/// F11: an evaluator that read before the due date moved writes nothing for the old one after the new one was said.
+async fn what_was_read_before_the_due_date_moved_is_not_written(f: Fixture) {
+    let w = World::new(f, &patient()).await;
+    w.customers(1, 1, due_for("overdue")).await;
+    let slow = w.leased_run().await;
+    let read = w.decide(&slow).await;
+    assert_eq!(read.messages.len(), 1);
+    w.sync(&[], &[invoice(1, 1, due_for("due_day"))]).await;
+    w.f.advance(TimeDelta::seconds(1)).await;
+    w.evaluate().await;
+    w.release().await;
+    let id = w.top_up(10).await[0];
+    w.send(id).await;
+    assert_eq!(w.ledger.commit_evaluation(read).await.unwrap(), EvaluationCounts::default());
+    assert_eq!(w.messages_of(1).await.len(), 1);
+}
+
 async fn an_earlier_stage_never_follows_one_that_may_have_arrived(f: Fixture) {
     let w = World::new(f, &patient()).await;
     let id = w.queued(1).await[0];
@@ -310,6 +342,8 @@ conformance! {
     a_candidate_tells_the_messages_that_exist_for_it
     the_next_stage_takes_the_place_of_what_still_waits
     a_newer_due_date_takes_the_place_of_what_still_waits
+    a_due_date_that_was_moved_back_is_told
+    what_was_read_before_the_due_date_moved_is_not_written
     an_earlier_stage_never_follows_one_that_may_have_arrived
     a_sending_sibling_blocks_its_invoice_for_this_run
     a_skip_whose_reason_went_away_comes_back
