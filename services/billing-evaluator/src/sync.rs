@@ -4,7 +4,7 @@
 //! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use regua_domain::decide::due_dates;
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::Invoice;
@@ -15,6 +15,7 @@ use regua_ledger::{Ledger, LedgerError};
 use regua_pipeline::{TokenError, allows_private_urls, token};
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
+use regua_telemetry::logging::Chain;
 use regua_telemetry::service::Process;
 use regua_telemetry::shutdown::Shutdown;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -24,10 +25,12 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-/// Titles that are re-read in one go.
+/// Titles or customers that are re-read in one go.
 const REREAD: u32 = 200;
 /// Questions for a Pix that are open at once.
 const PIX_AT_ONCE: usize = 8;
+/// Questions for a Pix in a row without an answer after which a run asks no more.
+const PIX_UNANSWERED_MAX: u32 = 5;
 /// Bad rows that one sync logs one by one.
 const PROBLEMS_LOGGED: usize = 20;
 
@@ -77,6 +80,15 @@ struct Reader {
     places: Mutex<Places>,
 }
 
+/// What the ERP said of the Pix of titles.
+#[derive(Debug, Default)]
+pub struct PixAnswers {
+    /// The titles that it spoke of. Without a code are those that have none that could be paid, and those that it refuses to speak of.
+    pub answered: HashMap<InvoiceId, Option<Pix>>,
+    /// Whether too many questions in a row had no answer.
+    pub gave_up: bool,
+}
+
 /// Syncs sources, keeping their clients.
 pub struct Syncer {
     ledger: Ledger,
@@ -84,6 +96,15 @@ pub struct Syncer {
     environment: Environment,
     shutdown: Shutdown,
     readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
+}
+
+/// Titles that are read again by their ids.
+#[derive(Clone, Copy)]
+enum Reread {
+    /// Those that the mirror has as open and the list, of titles due from a date on, no longer had.
+    Unseen { from: NaiveDate },
+    /// Those that ended and that a waiting message speaks of: a payment may have been reversed since.
+    Told,
 }
 
 /// The rows of one sync, good and bad.
@@ -162,8 +183,8 @@ impl Syncer {
         let (from, to) = stages.map_or((from, to), |(first, last)| (from.min(first), to.max(last)));
         let mut tally = Tally::default();
         self.list_open(reader, sync, (from, to), &mut tally).await?;
-        self.reread_unseen(reader, sync, from, &mut tally).await?;
-        self.reread_told(reader, sync, &mut tally).await?;
+        self.reread(reader, sync, Reread::Unseen { from }, &mut tally).await?;
+        self.reread(reader, sync, Reread::Told, &mut tally).await?;
         self.reread_listed(reader, sync, &mut tally).await?;
         tally.budget.verdict().map_err(SyncError::BadRows)?;
         Ok(tally)
@@ -192,14 +213,17 @@ impl Syncer {
         }
     }
 
-    /// Re-reads by id the titles that the mirror has as open and the list no longer had.
-    async fn reread_unseen(&self, reader: &Reader, sync: Sync, from: NaiveDate, tally: &mut Tally) -> Result<(), SyncError> {
+    /// Re-reads titles by id, batch after batch.
+    async fn reread(&self, reader: &Reader, sync: Sync, which: Reread, tally: &mut Tally) -> Result<(), SyncError> {
         let mut after = None;
         loop {
-            let unseen = self.ledger.unseen_titles(sync, from, after, REREAD).await?;
-            let Some(last) = unseen.last().cloned() else { return Ok(()) };
+            let titles = match which {
+                Reread::Unseen { from } => self.ledger.unseen_titles(sync, from, after, REREAD).await?,
+                Reread::Told => self.ledger.titles_of_waiting_events(sync, after, REREAD).await?,
+            };
+            let Some(last) = titles.last().cloned() else { return Ok(()) };
             let issued_at = self.ledger.now().await?;
-            let page = reader.client.titles_by_id(&unseen).await?;
+            let page = reader.client.titles_by_id(&titles).await?;
             tally.reread += page.rows.len();
             self.write_customers(reader, sync, &page.rows, tally).await?;
             self.write_titles(reader, sync, page, issued_at, tally).await?;
@@ -220,20 +244,6 @@ impl Syncer {
         resolve_contracts(reader, &mut page.rows, tally).await?;
         tally.events += self.ledger.write_invoices(sync, page.rows, issued_at).await?.events;
         Ok(())
-    }
-
-    /// Re-reads by id the titles that ended and that a waiting message speaks of: a payment may have been reversed since.
-    async fn reread_told(&self, reader: &Reader, sync: Sync, tally: &mut Tally) -> Result<(), SyncError> {
-        let mut after = None;
-        loop {
-            let told = self.ledger.titles_of_waiting_events(sync, after, REREAD).await?;
-            let Some(last) = told.last().cloned() else { return Ok(()) };
-            let issued_at = self.ledger.now().await?;
-            let page = reader.client.titles_by_id(&told).await?;
-            tally.reread += page.rows.len();
-            self.write_titles(reader, sync, page, issued_at, tally).await?;
-            after = Some(last);
-        }
     }
 
     /// Re-reads by id the customers who are negatively listed and stand in no list of open titles.
@@ -270,23 +280,43 @@ impl Syncer {
         Ok(())
     }
 
-    /// Asks the ERP for the Pix of titles, a few at once, in their order. Without one are those that have none that could be paid, and those that
-    /// the ERP refuses to speak of.
+    /// Asks the ERP for the Pix of titles, a few at once. A question without an answer leaves its own title out and no other; several in a row, and
+    /// no further one is asked.
     ///
     /// # Errors
-    /// See [`SyncError`]: the first question without an answer.
-    pub async fn pix(&self, source: &Source, titles: &[InvoiceId]) -> Result<Vec<Option<Pix>>, SyncError> {
+    /// [`SyncError`] where the source can't be asked at all.
+    pub async fn pix(&self, source: &Source, titles: &[InvoiceId]) -> Result<PixAnswers, SyncError> {
         let reader = self.reader(source).await?;
         let ask = |title: InvoiceId| {
             let client = reader.client.clone();
             async move {
-                match client.pix(&title).await {
+                let answer = match client.pix(&title).await {
                     Err(IxcError::Refused { .. } | IxcError::IdNotNumeric { .. }) => Ok(None),
-                    answer => answer.map_err(SyncError::from),
-                }
+                    answer => answer,
+                };
+                (title, answer)
             }
         };
-        stream::iter(titles.iter().cloned().map(ask)).buffered(PIX_AT_ONCE).try_collect().await
+        let mut asked = stream::iter(titles.iter().cloned().map(ask)).buffered(PIX_AT_ONCE);
+        let (mut answers, mut in_a_row) = (PixAnswers::default(), 0);
+        while let Some((title, answer)) = asked.next().await {
+            match answer {
+                Ok(pix) => {
+                    in_a_row = 0;
+                    answers.answered.insert(title, pix);
+                }
+                Err(error) => {
+                    in_a_row += 1;
+                    answers.gave_up = in_a_row == PIX_UNANSWERED_MAX;
+                    tracing::warn!(source = %source.name, invoice = %title.0, error = %Chain(&error), "pix.not_answered");
+                }
+            }
+            if answers.gave_up {
+                tracing::error!(source = %source.name, "pix.gave_up: notices that say a Pix are skipped; the next run asks again");
+                break;
+            }
+        }
+        Ok(answers)
     }
 
     /// The source's client: kept across syncs, made anew when its address or its token changed.

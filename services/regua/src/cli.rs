@@ -1,6 +1,11 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
+mod config;
 mod hold;
+mod in_doubt;
+mod notice;
+mod opt_out;
+mod stop;
 
 use crate::check::Part;
 use crate::commands::{self, Outcome, PlaceArgs};
@@ -11,8 +16,6 @@ use crate::up;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand};
-use regua_domain::stop::StopScope;
-use regua_ledger::doubt::Resolution;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +37,7 @@ enum Command {
     Simulate(SimulateArgs),
     /// The configuration file
     #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(config::ConfigCommand),
     /// Import customers or invoices from a file in the ERP's own column names
     Import(ImportArgs),
     /// Run a task now
@@ -64,7 +67,7 @@ enum Command {
     },
     /// Notices and their templates at Opa! Suite
     #[command(subcommand)]
-    Notice(NoticeCommand),
+    Notice(notice::NoticeCommand),
     /// Messages, by state or run
     Messages(MessagesArgs),
     /// One message with its attempts
@@ -85,11 +88,11 @@ enum Command {
     },
     /// Messages that the provider may have taken
     #[command(subcommand)]
-    InDoubt(InDoubtCommand),
+    InDoubt(in_doubt::InDoubtCommand),
     /// Stop sending: everything, or what is named
-    Pause(StopArgs),
+    Pause(stop::PauseArgs),
     /// Go on sending
-    Resume(ResumeArgs),
+    Resume(stop::ResumeArgs),
     /// A backup was restored: what was sent since is unknown
     Restored {
         /// The instant from which on nothing is known, RFC 3339
@@ -98,7 +101,7 @@ enum Command {
     },
     /// People who asked not to be written to
     #[command(subcommand)]
-    OptOut(OptOutCommand),
+    OptOut(opt_out::OptOutCommand),
     /// Customers and invoices that are left alone to the end of a date
     #[command(subcommand)]
     Hold(hold::HoldCommand),
@@ -181,25 +184,6 @@ struct SimulateArgs {
     /// One JSON object per day, then one for all of them
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Apply a file: all of it or nothing
-    Apply {
-        /// The TOML file
-        file: PathBuf,
-        /// Only say what would change
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Say what is wrong with a file, line by line
-    Check {
-        /// The TOML file
-        file: PathBuf,
-    },
-    /// Print what is in force, as a file
-    Export,
 }
 
 #[derive(Debug, Args)]
@@ -291,148 +275,6 @@ enum PolicyCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum NoticeCommand {
-    /// All notices with their templates: accepted, changed (with what differs), gone, or never seen
-    List(JsonArg),
-    /// Accept the text of a notice's template as Opa! Suite has it now, so that its messages go on
-    Accept {
-        /// The notice's name
-        notice: String,
-        /// Why the new text is right
-        #[arg(long)]
-        why: String,
-    },
-    /// Send one message to try a notice; it is marked as a test and counted apart
-    Test {
-        /// The notice's name
-        notice: String,
-        /// The phone that shall get it
-        #[arg(long)]
-        phone: String,
-        /// The invoice whose values are sent; invented ones if left out
-        #[arg(long)]
-        invoice: Option<String>,
-        #[command(flatten)]
-        json: JsonArg,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum InDoubtCommand {
-    /// Those that nobody settled
-    List(JsonArg),
-    /// Settle one
-    Resolve {
-        /// The message
-        id: uuid::Uuid,
-        /// It was sent
-        #[arg(long, group = "how")]
-        sent: bool,
-        /// Send it again: the customer may get it twice
-        #[arg(long, group = "how")]
-        resend: bool,
-        /// Let it go
-        #[arg(long, group = "how")]
-        drop: bool,
-        /// How you know, or why you decide so
-        #[arg(long)]
-        why: String,
-    },
-}
-
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-struct ScopeArgs {
-    /// An integration's name
-    #[arg(long)]
-    integration: Option<String>,
-    /// A channel's name
-    #[arg(long)]
-    channel: Option<String>,
-    /// A policy's name
-    #[arg(long)]
-    policy: Option<String>,
-    /// A stage's name
-    #[arg(long)]
-    stage: Option<String>,
-    /// A template's id
-    #[arg(long)]
-    template: Option<String>,
-    /// A business's name
-    #[arg(long)]
-    business: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct StopArgs {
-    #[command(flatten)]
-    scope: ScopeArgs,
-    /// Why
-    #[arg(long)]
-    why: String,
-}
-
-#[derive(Debug, Args)]
-struct ResumeArgs {
-    #[command(flatten)]
-    scope: ScopeArgs,
-    /// Why
-    #[arg(long)]
-    why: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-enum OptOutCommand {
-    /// Add numbers
-    Add {
-        /// Phone numbers
-        #[arg(required = true)]
-        numbers: Vec<String>,
-        /// Who asked, how
-        #[arg(long, default_value = "asked")]
-        why: String,
-        #[command(flatten)]
-        scope: OptOutScopeArg,
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// Remove a number; messages come back only when they are evaluated again
-    Remove {
-        /// The phone number
-        number: String,
-        /// Only this opt-out: `all`, or a business's name; every one if left out
-        #[arg(long)]
-        scope: Option<String>,
-        #[command(flatten)]
-        json: JsonArg,
-    },
-    /// All of them
-    List(JsonArg),
-    /// Add the numbers of a file: one per line, or phone;date;why
-    Import {
-        /// The file
-        file: PathBuf,
-        /// Who asked, how, where the line doesn't say
-        #[arg(long, default_value = "imported")]
-        why: String,
-        #[command(flatten)]
-        scope: OptOutScopeArg,
-        /// Keep nothing unless every line is good
-        #[arg(long)]
-        all_or_nothing: bool,
-        #[command(flatten)]
-        json: JsonArg,
-    },
-}
-
-#[derive(Debug, Args)]
-struct OptOutScopeArg {
-    /// Whose messages end: `all`, or a business's name (or that of a channel that belongs to none)
-    #[arg(long, default_value = "all")]
-    scope: String,
-}
-
-#[derive(Debug, Subcommand)]
 enum ScheduleCommand {
     /// The next fires of a schedule, one RFC 3339 instant with offset per line
     Next {
@@ -506,9 +348,7 @@ async fn on_ledger(command: Command) -> anyhow::Result<Outcome> {
 
 async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Result<Outcome> {
     match command {
-        Command::Config(ConfigCommand::Apply { file, dry_run }) => session.config_apply(&file, dry_run).await,
-        Command::Config(ConfigCommand::Check { file }) => Ok(session.config_check(&file)),
-        Command::Config(ConfigCommand::Export) => session.config_export().await,
+        Command::Config(command) => config::run(session, command).await,
         Command::Import(args) => {
             session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
         }
@@ -523,62 +363,23 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         }
         Command::Policy(PolicyCommand::Explain { invoice, on, json }) => session.explain(&invoice, on, json.format()).await,
         Command::Preview { notice, invoice, on, json } => session.preview(&notice, &invoice, on, json.format()).await,
-        Command::Notice(NoticeCommand::List(json)) => session.notices(json.format()).await,
-        Command::Notice(NoticeCommand::Accept { notice, why }) => session.accept_template(notice, why).await,
-        Command::Notice(NoticeCommand::Test { notice, phone, invoice, json }) => {
-            session.test_notice(notice, phone, invoice, json.format()).await
-        }
+        Command::Notice(command) => notice::run(session, command).await,
         Command::Messages(args) => session.messages(args.state.as_deref(), args.run, args.json.format()).await,
         Command::Message { id, json } => session.message(id, json.format()).await,
         Command::Status(json) => session.status(json.format()).await,
         Command::Check { part, json } => session.check(part, json.format()).await,
-        Command::InDoubt(InDoubtCommand::List(json)) => session.messages(Some("in_doubt"), None, json.format()).await,
-        Command::InDoubt(InDoubtCommand::Resolve { id, sent, resend, drop: _, why }) if sent || resend => {
-            let how = if sent { Resolution::Sent } else { Resolution::Resend };
-            session.resolve_doubt(id, how, why).await
-        }
-        Command::InDoubt(InDoubtCommand::Resolve { id, drop: true, why, .. }) => {
-            session.resolve_doubt(id, Resolution::Drop, why).await
-        }
-        Command::InDoubt(InDoubtCommand::Resolve { .. }) => Ok(Outcome::Misused("say --sent, --resend or --drop".into())),
-        Command::Pause(args) => {
-            let (scope, name) = scope(args.scope);
-            session.pause(scope, name, args.why).await
-        }
-        Command::Resume(args) => {
-            let (scope, name) = scope(args.scope);
-            session.resume(scope, name, args.why).await
-        }
+        Command::InDoubt(command) => in_doubt::run(session, command).await,
+        Command::Pause(args) => stop::pause(session, args).await,
+        Command::Resume(args) => stop::resume(session, args).await,
         Command::Calendar { place, year } => session.calendar(&place, year).await,
         Command::Window(args) => session.window(&args.place, args.at.map(|at| at.to_utc()), args.policy.zip(args.stage)).await,
         Command::Restored { lost_since } => session.restored(lost_since).await,
-        Command::OptOut(OptOutCommand::Add { numbers, why, scope, json }) => {
-            session.opt_out_add(numbers, why, scope.scope, json.format()).await
-        }
-        Command::OptOut(OptOutCommand::Import { file, why, scope, all_or_nothing, json }) => {
-            session.opt_out_import(&file, why, scope.scope, all_or_nothing, json.format()).await
-        }
-        Command::OptOut(OptOutCommand::Remove { number, scope, json }) => {
-            session.opt_out_remove(number, scope, json.format()).await
-        }
-        Command::OptOut(OptOutCommand::List(json)) => session.opt_out_list(json.format()).await,
+        Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
             unreachable!("done without a ledger")
         }
     }
-}
-
-fn scope(args: ScopeArgs) -> (StopScope, String) {
-    let named = [
-        (StopScope::Integration, args.integration),
-        (StopScope::Channel, args.channel),
-        (StopScope::Policy, args.policy),
-        (StopScope::Stage, args.stage),
-        (StopScope::Template, args.template),
-        (StopScope::Business, args.business),
-    ];
-    named.into_iter().find_map(|(scope, name)| Some((scope, name?))).unwrap_or((StopScope::Everything, String::new()))
 }
 
 #[cfg(test)]

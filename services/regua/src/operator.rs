@@ -38,6 +38,9 @@ pub enum Request {
     ApplyConfiguration {
         /// What the file said, checked.
         configuration: Box<Configuration>,
+        /// Only say what would come of it.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// `import`.
     Import {
@@ -205,7 +208,7 @@ pub async fn execute(office: &Office<'_>, request: Request) -> Answer {
 async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, LedgerError> {
     let ledger = office.ledger;
     match request {
-        Request::ApplyConfiguration { configuration } => notices::apply(office, *configuration).await,
+        Request::ApplyConfiguration { configuration, dry_run } => notices::apply(office, *configuration, dry_run).await,
         Request::AcceptTemplate { notice, why, by } => notices::accept(ledger, notice, why, by).await,
         Request::TestSend { notice, phone, invoice, by } => notices::test(office, &notice, &phone, invoice.as_ref(), by).await,
         Request::Import { invoices, path, all_or_nothing, full } => {

@@ -6,7 +6,8 @@ use std::io::Write as _;
 
 pub use regua_pipeline::NOTHING_CONFIGURED;
 
-/// Prints a line. Whoever closes the pipe (`| head`) has seen enough: the process ends without a word.
+/// Prints a line of what was asked for. Whoever closes the pipe (`| head`) has seen enough: the process ends without a word. So nothing is
+/// printed with it before a change is made; see [`before_a_change`].
 pub fn line(text: impl Display) {
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{text}") {
@@ -14,11 +15,27 @@ pub fn line(text: impl Display) {
     }
 }
 
+/// Prints lines before the change that they speak of: who closes the pipe doesn't stop the change.
+pub fn before_a_change(text: impl Display) {
+    writeln!(std::io::stdout().lock(), "{text}").ok();
+}
+
 /// Prints a formatted line with [`line()`].
 macro_rules! say {
     ($($part:tt)*) => { $crate::output::line(format_args!($($part)*)) };
 }
 pub(crate) use say;
+
+/// Prints a line on standard error about what is being done or went wrong. It stops nothing if nobody reads it.
+pub fn note(text: impl Display) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}
+
+/// Prints a formatted line with [`note()`].
+macro_rules! remark {
+    ($($part:tt)*) => { $crate::output::note(format_args!($($part)*)) };
+}
+pub(crate) use remark;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! The ledger loads what it knows under its locks, calls [`admit`] for each message in turn, and writes back what changed.
 
-use crate::decide::{NextStage, still_called_for};
+use crate::decide::{DatedStage, still_called_for};
 use crate::events::still_holds;
 use crate::frequency::{Frequency, SentByDay};
 use crate::message::{DeferReason, SkipReason, State};
@@ -68,7 +68,7 @@ pub struct Snapshot {
     /// The hours of its stage or policy, where these aren't those of the recipient's place.
     pub hours: Option<WeekHours>,
     /// The stage that comes after its own in its policy.
-    pub next_stage: Option<NextStage>,
+    pub next_stage: Option<DatedStage>,
     /// Whether the recipient opted out.
     pub opted_out: bool,
     /// Whether a stop of any scope holds it.
@@ -305,7 +305,7 @@ pub fn called_for(snapshot: &Snapshot, terms: Terms<'_>, now: DateTime<Utc>) -> 
     if let Some(due_on) = snapshot.due_on {
         let invoice = invoice.ok_or(SkipReason::NotChargeable)?;
         still_called_for(invoice, due_on)?;
-        if snapshot.next_stage.as_ref().is_some_and(|next| next.is_due(customer, due_on, today, terms.times)) {
+        if snapshot.next_stage.as_ref().is_some_and(|next| next.is_due(customer, due_on, today, now, terms.times)) {
             return Err(SkipReason::Superseded);
         }
         may_speak(invoice, customer, snapshot.days, snapshot.held_until, today)?;

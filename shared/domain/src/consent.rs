@@ -37,7 +37,7 @@ pub enum OptOutScope {
 pub struct Reach<'a> {
     /// The channels through which this customer asked not to be written to.
     pub opted_out: &'a BTreeSet<ChannelId>,
-    /// The last day of the longest hold on the invoice or its customer; it may be over.
+    /// The last day of the longest hold on the invoice or its customer; it may be over. Holds are not asked of events.
     pub held_until: Option<NaiveDate>,
     /// The pilot.
     pub pilot: &'a Pilot,

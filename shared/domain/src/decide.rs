@@ -200,17 +200,11 @@ fn most_advanced_due<'a>(
     on: Day<'a>,
     is_asked: impl Fn(&StagePlan) -> bool,
 ) -> Option<Due<'a>> {
-    let stages = policy.stages.iter().filter(|plan| is_asked(plan));
-    stages
-        .filter(|plan| plan.days.is_some_and(|days| may_be_due(days, plan.closed_day, invoice.due_on, on.today)))
-        .filter_map(|stage| {
-            let window = on.times.of(customer, stage.hours);
-            let period = DuePeriod::of(stage.stage, stage.days?, stage.closed_day, invoice.due_on, |day| window.is_open_on(day))?;
-            let is_due = period.day >= stage.active_from && period.holds(on.today);
-            let is_late = period.last_day.is_some_and(|last| window.local_date(window.next_open(on.now)) > last);
-            (is_due && !is_late).then_some(Due { stage, period, window })
-        })
-        .max_by_key(|due| due.stage.stage)
+    let due = |stage: &'a StagePlan| {
+        let (period, window) = stage.dated()?.due(customer, invoice.due_on, on.today, on.now, on.times)?;
+        Some(Due { stage, period, window })
+    };
+    policy.stages.iter().filter(|plan| is_asked(plan)).filter_map(due).max_by_key(|due| due.stage.stage)
 }
 
 /// No stage is due, or none that the customer's own `num_dias_cob` lets speak yet.
@@ -232,9 +226,9 @@ fn may_be_due(days: i64, closed_day: ClosedDay, due_on: NaiveDate, today: NaiveD
     first.is_some_and(|first| first <= today) && last.is_none_or(|last| today <= last)
 }
 
-/// The stage of a policy that comes after another one: once it is due, nothing of the earlier one is sent any more.
+/// A dated stage of a policy: all that says when it is due.
 #[derive(Clone, Debug)]
-pub struct NextStage {
+pub struct DatedStage {
     /// The stage.
     pub stage: Stage,
     /// Days from the due date.
@@ -247,15 +241,38 @@ pub struct NextStage {
     pub hours: Option<WeekHours>,
 }
 
-impl NextStage {
-    /// Whether it is due on `today` for an invoice due on `due_on`: what [`decide`] would choose before the earlier one.
-    pub fn is_due(&self, customer: Option<&Customer>, due_on: NaiveDate, today: NaiveDate, times: SendingTimes<'_>) -> bool {
-        if !may_be_due(self.days, self.closed_day, due_on, today) || is_before_collection(Some(self.days), customer) {
-            return false;
+impl DatedStage {
+    /// Whether it is due on `today` for an invoice due on `due_on`, at `now`: what [`decide`] would choose before an earlier one, of which
+    /// nothing is sent any more then.
+    pub fn is_due(
+        &self,
+        customer: Option<&Customer>,
+        due_on: NaiveDate,
+        today: NaiveDate,
+        now: DateTime<Utc>,
+        times: SendingTimes<'_>,
+    ) -> bool {
+        !is_before_collection(Some(self.days), customer) && self.due(customer, due_on, today, now, times).is_some()
+    }
+
+    /// The days on which it is due, and the window of its recipient, if `today` is one of them and it may still leave, from `now` on, while its
+    /// text is right.
+    fn due<'a>(
+        &self,
+        customer: Option<&Customer>,
+        due_on: NaiveDate,
+        today: NaiveDate,
+        now: DateTime<Utc>,
+        times: SendingTimes<'a>,
+    ) -> Option<(DuePeriod, RecipientWindow<'a>)> {
+        if !may_be_due(self.days, self.closed_day, due_on, today) {
+            return None;
         }
         let window = times.of(customer, self.hours);
-        let period = DuePeriod::of(self.stage, self.days, self.closed_day, due_on, |day| window.is_open_on(day));
-        period.is_some_and(|period| period.day >= self.active_from && period.holds(today))
+        let period = DuePeriod::of(self.stage, self.days, self.closed_day, due_on, |day| window.is_open_on(day))?;
+        let is_due = period.day >= self.active_from && period.holds(today);
+        let is_late = || period.last_day.is_some_and(|last| window.local_date(window.next_open(now)) > last);
+        (is_due && !is_late()).then_some((period, window))
     }
 }
 

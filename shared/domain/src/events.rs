@@ -13,6 +13,7 @@
 //!
 //! Where the ERP states no date, the day on which the event was first seen stands for it.
 
+use crate::consent::Reach;
 use crate::decide::Known;
 use crate::ids::MessageId;
 use crate::message::{SkipReason, State, names};
@@ -201,6 +202,8 @@ pub struct Facts<'a> {
     pub renegotiated_to: Option<NaiveDate>,
     /// What the customer owes in all.
     pub totals: Option<Totals>,
+    /// Whom the message would reach.
+    pub reach: Reach<'a>,
 }
 
 /// A message that an event calls for.
@@ -247,6 +250,7 @@ pub fn decide<'a>(
     }
     let circumstances = Circumstances { today, provider, totals: facts.totals, renegotiated_to: facts.renegotiated_to };
     let text = render(&plan.notice, stage, customer, invoice, circumstances);
+    let text = text.and_then(|text| facts.reach.admit(text, plan.notice.channel_id));
     let revives = match facts.message {
         None => None,
         Some(before) if comes_back(before, &text) => Some(before.id),

@@ -43,6 +43,29 @@ pub struct Customer {
     pub negatively_listed: Option<bool>,
 }
 
+impl Customer {
+    /// A customer whose record says nothing but a name: then nothing keeps it out of any stage.
+    pub fn new(id: CustomerId, name: impl Into<String>) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            trade_name: String::new(),
+            tax_id: String::new(),
+            person_type: String::new(),
+            mobile_phone: String::new(),
+            whatsapp: String::new(),
+            city: String::new(),
+            state: String::new(),
+            branch_id: String::new(),
+            customer_type_id: String::new(),
+            takes_part_in_collection: true,
+            takes_part_in_pre_due: true,
+            days_before_collection: 0,
+            negatively_listed: None,
+        }
+    }
+}
+
 /// `fn_areceber.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InvoiceStatus {
@@ -147,6 +170,38 @@ const fn unless_said() -> bool {
 }
 
 impl Invoice {
+    /// An open title whose record says nothing else: then nothing keeps it out of any stage.
+    pub fn open(id: InvoiceId, customer_id: CustomerId, amount: Centavos, due_on: NaiveDate) -> Self {
+        Self {
+            id,
+            customer_id: Some(customer_id),
+            number: String::new(),
+            status: InvoiceStatus::Open,
+            released: true,
+            amount,
+            open_amount: amount,
+            issued_on: None,
+            due_on,
+            paid_on: None,
+            cancelled_on: None,
+            branch_id: String::new(),
+            portfolio_id: String::new(),
+            contract_id: String::new(),
+            contract_status: String::new(),
+            notifies_overdue: true,
+            no_notice_until: None,
+            receipt_type: String::new(),
+            digitable_line: String::new(),
+            pix_code: String::new(),
+            payment_link: String::new(),
+            awaiting_confirmation: false,
+            reversed: false,
+            protested: false,
+            forecast: false,
+            renegotiation_id: String::new(),
+        }
+    }
+
     /// Whether dated stages may speak of it: status A or P, released, something owed, no payment in flight (contracts §2.2).
     pub fn is_open(&self) -> bool {
         matches!(self.status, InvoiceStatus::Open | InvoiceStatus::Partial)

@@ -1,5 +1,6 @@
 //! Policies: whom they speak for, and with which stages.
 
+use crate::decide::DatedStage;
 use crate::folding::is_same;
 use crate::ids::PolicyId;
 use crate::message::names;
@@ -42,6 +43,14 @@ pub struct StagePlan {
     pub hours: Option<WeekHours>,
     /// What it says.
     pub notice: NoticePlan,
+}
+
+impl StagePlan {
+    /// When it is due; `None` for an event stage.
+    pub fn dated(&self) -> Option<DatedStage> {
+        let &Self { stage, days, active_from, closed_day, hours, .. } = self;
+        Some(DatedStage { stage, days: days?, active_from, closed_day, hours })
+    }
 }
 
 names! {

@@ -1,7 +1,7 @@
 //! An invented customer with an invoice, for notices that are tried before anybody owes anything.
 
 use crate::ids::{CustomerId, InvoiceId};
-use crate::mirror::{Customer, Invoice, InvoiceStatus};
+use crate::mirror::{Customer, Invoice};
 use crate::money::Centavos;
 use crate::variables::Totals;
 use chrono::{Days, NaiveDate};
@@ -27,50 +27,23 @@ pub struct Sample {
 /// The sample of a day.
 pub fn sample(today: NaiveDate) -> Sample {
     let customer = Customer {
-        id: CustomerId("0".into()),
-        name: "TESTE da Silva".into(),
         trade_name: "TESTE".into(),
         tax_id: "123.456.789-09".into(),
         person_type: "F".into(),
-        mobile_phone: String::new(),
-        whatsapp: String::new(),
         city: "São Paulo".into(),
         state: "SP".into(),
-        branch_id: String::new(),
-        customer_type_id: String::new(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId("0".into()), "TESTE da Silva")
     };
     let days_ago = |days| today.checked_sub_days(Days::new(days)).unwrap_or(today);
     let invoice = Invoice {
-        id: InvoiceId("0".into()),
-        customer_id: Some(customer.id.clone()),
         number: "TESTE".into(),
-        status: InvoiceStatus::Open,
-        released: true,
-        amount: Centavos(12_300),
-        open_amount: Centavos(12_300),
         issued_on: Some(days_ago(13)),
-        due_on: days_ago(3),
-        paid_on: None,
-        cancelled_on: None,
-        branch_id: String::new(),
-        portfolio_id: String::new(),
         contract_id: "TESTE".into(),
-        contract_status: String::new(),
-        notifies_overdue: true,
-        no_notice_until: None,
         receipt_type: "Boleto".into(),
         digitable_line: DIGITABLE_LINE.into(),
         pix_code: PIX_CODE.into(),
         payment_link: "https://example.com/teste".into(),
-        awaiting_confirmation: false,
-        reversed: false,
-        protested: false,
-        forecast: false,
-        renegotiation_id: String::new(),
+        ..Invoice::open(InvoiceId("0".into()), customer.id.clone(), Centavos(12_300), days_ago(3))
     };
     let renegotiated_to = today.checked_add_days(Days::new(10)).unwrap_or(today);
     Sample { customer, invoice, totals: Totals { open_amount: Centavos(24_600), invoices: 2 }, renegotiated_to }

@@ -21,21 +21,11 @@ fn hours(entries: &[&str]) -> WeekHours {
 
 fn customer(city: &str, state: &str, phone: &str) -> Customer {
     Customer {
-        id: CustomerId("1".into()),
-        name: "Maria".into(),
-        trade_name: String::new(),
-        tax_id: String::new(),
         person_type: "F".into(),
         mobile_phone: phone.into(),
-        whatsapp: String::new(),
         city: city.into(),
         state: state.into(),
-        branch_id: String::new(),
-        customer_type_id: String::new(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId("1".into()), "Maria")
     }
 }
 
@@ -57,6 +47,27 @@ fn hours_are_on_the_recipients_clock() {
     assert_eq!(opens("Tabatinga", "AM", ""), at("2026-03-09T14:00:00Z"), "the west of Amazonas");
     assert_eq!(opens("", "", "68 98000-0001"), at("2026-03-09T14:00:00Z"), "Acre's area code, where the record has no state");
     assert_eq!(opens("", "", ""), at("2026-03-09T12:00:00Z"), "the provider's zone, where nothing is known");
+}
+
+/// From nine in the evening on it is tomorrow in UTC, and still today where the invoice was written.
+#[test]
+fn a_date_is_the_providers_while_utc_has_another() {
+    let date_at = |zone, instant: &str| {
+        let settings = WindowSettings::business_hours(zone);
+        SendingTimes { settings: &settings, calendar: &Calendar::default() }.date_at(at(instant)).to_string()
+    };
+    for (instant, in_sao_paulo, in_acre) in [
+        ("2026-03-09T23:59:59Z", "2026-03-09", "2026-03-09"),
+        ("2026-03-10T02:59:59Z", "2026-03-09", "2026-03-09"),
+        ("2026-03-10T03:00:00Z", "2026-03-10", "2026-03-09"),
+        ("2026-03-10T05:00:00Z", "2026-03-10", "2026-03-10"),
+        // Clocks were an hour ahead in the summers up to 2018/19.
+        ("2019-01-10T01:59:59Z", "2019-01-09", "2019-01-09"),
+        ("2019-01-10T02:00:00Z", "2019-01-10", "2019-01-09"),
+    ] {
+        assert_eq!(date_at(Sao_Paulo, instant), in_sao_paulo, "{instant}");
+        assert_eq!(date_at(chrono_tz::America::Rio_Branco, instant), in_acre, "{instant}");
+    }
 }
 
 #[test]

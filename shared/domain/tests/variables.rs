@@ -24,52 +24,37 @@ const LINE: &str = "00190.50095 40144.816069 06809.350314 3 37370000000100";
 
 fn customer() -> Customer {
     Customer {
-        id: CustomerId("1".to_owned()),
-        name: "João da Silva".to_owned(),
         trade_name: "Padaria do João".to_owned(),
         tax_id: "123.456.789-09".to_owned(),
         person_type: "F".to_owned(),
-        mobile_phone: String::new(),
         whatsapp: "11987654321".to_owned(),
         city: "São Paulo".to_owned(),
         state: "SP".to_owned(),
         branch_id: "1".to_owned(),
         customer_type_id: "1".to_owned(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId("1".to_owned()), "João da Silva")
     }
 }
 
 fn invoice() -> Invoice {
     Invoice {
-        id: InvoiceId("10".to_owned()),
-        customer_id: Some(CustomerId("1".to_owned())),
         number: "4711".to_owned(),
         status: InvoiceStatus::Partial,
-        released: true,
-        amount: Centavos(12_300),
         open_amount: Centavos(123_456),
         issued_on: NaiveDate::from_ymd_opt(2023, 7, 1),
-        due_on: NaiveDate::from_ymd_opt(2023, 7, 19).expect("a day"),
-        paid_on: None,
-        cancelled_on: None,
         branch_id: "1".to_owned(),
         portfolio_id: "1".to_owned(),
         contract_id: "815".to_owned(),
-        contract_status: String::new(),
-        notifies_overdue: true,
-        no_notice_until: None,
         receipt_type: "Boleto".to_owned(),
         digitable_line: LINE.to_owned(),
         pix_code: PIX_STATIC.to_owned(),
         payment_link: "https://pague.example/10".to_owned(),
-        awaiting_confirmation: false,
-        reversed: false,
-        protested: false,
-        forecast: false,
-        renegotiation_id: String::new(),
+        ..Invoice::open(
+            InvoiceId("10".to_owned()),
+            CustomerId("1".to_owned()),
+            Centavos(12_300),
+            NaiveDate::from_ymd_opt(2023, 7, 19).expect("a day"),
+        )
     }
 }
 

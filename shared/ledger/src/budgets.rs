@@ -3,12 +3,36 @@
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use chrono::{DateTime, TimeDelta, Utc};
+use regua_domain::admission::{BUDGET_PERIOD, Budget};
 use regua_domain::ids::BusinessId;
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Width of the buckets in which a business's recipients are counted.
-pub(crate) const BUCKET: TimeDelta = TimeDelta::minutes(5);
+const BUCKET: TimeDelta = TimeDelta::minutes(5);
+
+/// What a business with a limit has used up of it; whoever goes by it holds the business's lock.
+pub(crate) async fn load(
+    tx: &mut Tx,
+    business: BusinessId,
+    limit: Option<u32>,
+    now: DateTime<Utc>,
+) -> Result<Budget, LedgerError> {
+    if limit.is_none() {
+        return Ok(Budget { limit, used: 0, frees_at: None });
+    }
+    let row = tx
+        .fetch_one(
+            sql!(
+                "SELECT CAST(COALESCE(SUM(recipients), 0) AS BIGINT) AS used, MIN(bucket_at) AS oldest FROM budget_buckets
+                 WHERE business_id = $1 AND bucket_at > $2 AND recipients > 0"
+            ),
+            values![business, now - BUDGET_PERIOD - BUCKET],
+        )
+        .await?;
+    let frees_at = row.opt_instant("oldest")?.map(|at| at + BUCKET + BUDGET_PERIOD);
+    Ok(Budget { limit, used: row.small("used")?, frees_at })
+}
 
 /// Changes to the five-minute buckets of recipients, added up over a batch.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 mod candidates;
 
 pub use candidates::Candidate;
-pub(crate) use candidates::known_of;
+pub(crate) use candidates::{ask_consent, known_of};
 
 use crate::Ledger;
 use crate::database::{Row, Tx, micros};

@@ -3,21 +3,23 @@
 use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
-use crate::evaluation::{NewMessage, Occasion, known_of};
+use crate::evaluation::{NewMessage, Occasion, ask_consent, known_of};
 use crate::new_id;
 use crate::settings::Settings;
 use crate::totals::TotalsOf;
 use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::consent::Reach;
 use regua_domain::decide::{Known, expires_at};
 use regua_domain::events::{Called, Event, EventKind, EventOutcome, Facts, decide};
-use regua_domain::ids::{MessageId, RunId, SourceId};
+use regua_domain::ids::{ChannelId, MessageId, RunId, SourceId};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::pilot::Pilot;
 use regua_domain::policy::PolicyPlan;
 use regua_domain::stage::Stage;
 use regua_domain::variables::Totals;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 /// Where the paging of a source's events stands: the last one's day and id.
@@ -52,6 +54,8 @@ pub struct EventCandidate {
     pub renegotiated_to: Option<NaiveDate>,
     /// What its customer owes in all.
     pub totals: Option<Totals>,
+    /// The channels through which its customer asked not to be written to.
+    pub opted_out: BTreeSet<ChannelId>,
 }
 
 /// What a run decided about one event.
@@ -96,7 +100,7 @@ pub fn decide_page(
         let EventCandidate { event, subject, message, .. } = candidate;
         let (id, existing) = (candidate.id, message.as_ref().map(|message| message.id));
         let key = (event.kind, event.occasion.as_str(), subject.as_str());
-        let (outcome, message) = match decide(policies, &candidate.facts(), &settings.provider, today) {
+        let (outcome, message) = match decide(policies, &candidate.facts(&settings.pilot), &settings.provider, today) {
             Err(EventOutcome::Message) => (EventOutcome::Message, existing),
             Err(outcome) => (outcome, None),
             Ok(called) => {
@@ -136,7 +140,7 @@ fn new_message(candidate: &EventCandidate, called: Called<'_>, settings: &Settin
 }
 
 impl EventCandidate {
-    fn facts(&self) -> Facts<'_> {
+    fn facts<'a>(&'a self, pilot: &'a Pilot) -> Facts<'a> {
         Facts {
             event: &self.event,
             invoice: self.invoice.as_ref(),
@@ -146,6 +150,7 @@ impl EventCandidate {
             is_overtaken: self.is_overtaken,
             renegotiated_to: self.renegotiated_to,
             totals: self.totals,
+            reach: Reach { opted_out: &self.opted_out, held_until: None, pilot },
         }
     }
 }
@@ -228,6 +233,7 @@ impl Ledger {
             find_messages(&mut tx, source_id, kind, &mut of_kind, zone).await?;
         }
         find_notices(&mut tx, source_id, &mut candidates).await?;
+        ask_consent(&mut tx, candidates.iter_mut().map(|event| (event.customer.as_ref(), &mut event.opted_out))).await?;
         if with_totals {
             let customers = candidates.iter().filter_map(|candidate| Some((source_id, &candidate.customer.as_ref()?.id)));
             let totals = TotalsOf::load(&mut tx, customers).await?;
@@ -283,6 +289,7 @@ fn read_candidate(row: &Row) -> Result<EventCandidate, LedgerError> {
         is_consumed: row.flag("is_consumed")?,
         renegotiated_to: None,
         totals: None,
+        opted_out: BTreeSet::new(),
     })
 }
 

@@ -206,7 +206,8 @@ async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -
     Ok(())
 }
 
-/// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too. The attempts that moved theirs.
+/// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too, if the doubt is that attempt's and not
+/// one that came later. The attempts that moved theirs.
 async fn move_messages(
     tx: &mut Tx,
     batch: &[&Finished],
@@ -227,7 +228,8 @@ async fn move_messages(
                  FROM ",
                 (rows 1 r id: uuid, attempt_id: uuid, state: text, reason: text, next_attempt_at: bigint, unused: bigint, provider_id: text),
                 " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id
-                    AND (messages.state = 'sending' OR ($3 = 1 AND messages.state = 'in_doubt'))
+                    AND (messages.state = 'sending' OR ($3 = 1 AND messages.state = 'in_doubt'
+                        AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = messages.attempt_id AND (a.outcome IS NULL OR a.outcome = 'doubt'))))
                   RETURNING messages.attempt_id AS attempt_id"
             ),
             values![json!(rows).to_string(), now, i64::from(evidence)],
@@ -252,6 +254,7 @@ async fn skip_overtaken(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) ->
                 "UPDATE messages SET state = 'skipped', reason = 'superseded', updated_at = $2 FROM ",
                 (rows 1 r id: uuid, attempt_id: uuid),
                 " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'in_doubt'
+                    AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = messages.attempt_id AND (a.outcome IS NULL OR a.outcome = 'doubt'))
                     AND EXISTS (SELECT 1 FROM messages s WHERE s.source_id = messages.source_id AND s.subject = messages.subject
                         AND s.id <> messages.id AND s.state NOT IN ('skipped', 'failed')
                         AND (s.due_on > messages.due_on OR (s.due_on = messages.due_on AND s.stage_rank >= messages.stage_rank)

@@ -7,7 +7,7 @@ use crate::stops::{Belongs, Stops};
 use crate::totals::TotalsOf;
 use chrono::{NaiveDate, TimeDelta};
 use regua_domain::admission::Snapshot;
-use regua_domain::decide::NextStage;
+use regua_domain::decide::DatedStage;
 use regua_domain::filling::Filling;
 use regua_domain::frequency::Precedence;
 use regua_domain::ids::{BusinessId, ChannelId, CustomerId, IntegrationId, MessageId, NoticeId, PolicyId, SourceId};
@@ -171,9 +171,9 @@ fn read(row: &Row, today: NaiveDate, stops: &Stops, notices: &mut Notices) -> Re
 }
 
 /// The stage that comes after a row's own in its policy.
-fn next_stage(row: &Row) -> Result<Option<NextStage>, LedgerError> {
+fn next_stage(row: &Row) -> Result<Option<DatedStage>, LedgerError> {
     let Some(stage) = row.opt_named("next_stage", Stage::parse)? else { return Ok(None) };
-    Ok(Some(NextStage {
+    Ok(Some(DatedStage {
         stage,
         days: row.int("next_days")?,
         active_from: row.date("next_active_from")?,

@@ -16,6 +16,7 @@ use regua_domain::render::Rendered;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::Shared;
+pub(crate) use shared::read_recipient;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use writes::Writes;
@@ -114,7 +115,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Refused`] for more than [`BATCH_MAX`] requests. When the commit's outcome is unknown,
-    /// [`Ledger::attempts_begun`] tells which attempts exist.
+    /// a *finish* that gives every attempt id back finds those that exist.
     pub async fn start(&self, batch: StartBatch) -> Result<StartReply, LedgerError> {
         if batch.requests.len() > BATCH_MAX {
             return Err(LedgerError::Refused(format!(
@@ -129,20 +130,6 @@ impl Ledger {
                 Box::pin(async move { start(tx, &batch).await })
             })
             .await
-    }
-
-    /// Which of these attempts exist: the look-up after a start whose commit had no known outcome.
-    pub async fn attempts_begun(&self, attempts: &[AttemptId]) -> Result<Vec<AttemptId>, LedgerError> {
-        let rows = self
-            .db
-            .read()
-            .await?
-            .fetch(
-                sql!("SELECT id FROM attempts WHERE finished_at IS NULL AND id", (among 1 uuid)),
-                values![json_ids(attempts.iter().map(|id| id.0))],
-            )
-            .await?;
-        rows.iter().map(|row| row.id("id").map(AttemptId)).collect()
     }
 
     /// The channel of each message that the ledger has: which lane a hint belongs to.

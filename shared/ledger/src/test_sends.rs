@@ -1,11 +1,14 @@
 //! Notices sent to try them: one HTTP request each, counted apart, never among the messages.
 
+use crate::budgets::{self, BucketChanges};
 use crate::database::Tx;
 use crate::error::LedgerError;
+use crate::snapshot::Limits;
+use crate::start::read_recipient;
 use crate::stops::Stops;
 use crate::{Ledger, new_id};
 use chrono::{DateTime, TimeDelta, Utc};
-use regua_domain::admission::{Gate, HORIZON, PHONE_SPACING};
+use regua_domain::admission::{BUDGET_PERIOD, Gate, HORIZON, PHONE_SPACING, Recipient};
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId};
 use regua_domain::phone::PhoneKey;
 use uuid::Uuid;
@@ -57,8 +60,8 @@ pub struct TestEnd {
 }
 
 impl Ledger {
-    /// Takes the next slot of the notice's channel for a test. It keeps the channel's limit, the distance of two messages to one phone, stops and
-    /// opt-outs, but no window: who tests asks for it. The test is in the ledger before anything is on the wire.
+    /// Takes the next slot of the notice's channel for a test. It keeps the channel's limit, the distance of two messages to one phone, the
+    /// business's budget, stops and opt-outs, but no window: who tests asks for it. The test is in the ledger before anything is on the wire.
     pub async fn begin_test(&self, test: NewTest) -> Result<TestStart, LedgerError> {
         self.db
             .write(move |tx| {
@@ -106,8 +109,8 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
     let found = tx
         .fetch_optional(
             sql!(
-                "SELECT n.id, n.channel_id, c.integration_id, c.business_id, c.per_second FROM notices n JOIN channels c ON c.id = n.channel_id
-                 WHERE n.name = $1"
+                "SELECT n.id, n.channel_id, c.integration_id, c.business_id, c.per_second, b.recipients_per_24h FROM notices n
+                 JOIN channels c ON c.id = n.channel_id JOIN businesses b ON b.id = c.business_id WHERE n.name = $1"
             ),
             values![&test.notice],
         )
@@ -115,22 +118,34 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
     let Some(found) = found else { return Ok(TestStart::Refused(format!("there is no notice named {}", test.notice))) };
     let channel_id = ChannelId(found.id("channel_id")?);
     let (business, integration) = (BusinessId(found.id("business_id")?), IntegrationId(found.id("integration_id")?));
+    let limits = Limits::read(&found)?;
+    if limits.recipients_per_24h.is_some() {
+        tx.lock(sql!("SELECT id FROM businesses WHERE id = $1", for_update), values![business]).await?;
+    }
     let row = tx
         .fetch_one(sql!("SELECT next_free_at, paused_until FROM gates WHERE channel_id = $1", for_update), values![channel_id])
         .await?;
     let gate = Gate {
-        per_second: found.opt_int("per_second")?.and_then(|limit| u32::try_from(limit).ok()),
+        per_second: limits.per_second,
         next_free_at: row.instant("next_free_at")?,
         paused_until: row.opt_instant("paused_until")?,
     };
-    let last_start_at = last_start(tx, business, &test.phone).await?;
+    let recipient = recipient(tx, business, &test.phone).await?;
     let now = tx.now().await?;
-    if let Some(why) = held_back(tx, test, &gate, last_start_at, (business, integration, channel_id), now).await? {
+    if let Some(why) = held_back(tx, test, &gate, recipient.last_start_at, (business, integration, channel_id), now).await? {
         return Ok(TestStart::Refused(why));
     }
     let slot_at = gate.next_slot(now, test.lead);
     if slot_at > now + HORIZON {
         return Ok(TestStart::NoSlot);
+    }
+    let budget = budgets::load(tx, business, limits.recipients_per_24h, now).await?;
+    let is_counted = recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > slot_at);
+    if !is_counted && budget.limit.is_some_and(|limit| budget.used >= limit) {
+        let until = budget.frees_at.unwrap_or(now + BUDGET_PERIOD).to_rfc3339();
+        return Ok(TestStart::Refused(format!(
+            "the business has written to all the people that its 24 hours allow, until {until}"
+        )));
     }
     let id = new_id();
     if gate.is_limited() {
@@ -139,12 +154,16 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
     }
     tx.execute(
         sql!(
-            "INSERT INTO recipients (business_id, phone_key, last_start_at, last_attempt_id) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (business_id, phone_key) DO UPDATE SET last_start_at = excluded.last_start_at, last_attempt_id = excluded.last_attempt_id"
+            "INSERT INTO recipients (business_id, phone_key, last_start_at, counted_at, last_attempt_id) VALUES ($1, $2, $3, $3, $4)
+             ON CONFLICT (business_id, phone_key) DO UPDATE SET last_start_at = excluded.last_start_at, counted_at = excluded.counted_at,
+                last_attempt_id = excluded.last_attempt_id"
         ),
         values![business, test.phone.as_str(), slot_at, id],
     )
     .await?;
+    let mut buckets = BucketChanges::default();
+    buckets.move_recipient(business, recipient.counted_at, Some(slot_at));
+    buckets.store(tx).await?;
     tx.execute(
         sql!("INSERT INTO test_sends (id, notice_id, channel_id, asked_by, slot_at) VALUES ($1, $2, $3, $4, $5)"),
         values![id, found.id("id")?, channel_id, &test.by, slot_at],
@@ -153,15 +172,18 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
     Ok(TestStart::Started { id, wait: slot_at - now, channel_id })
 }
 
-/// When the last message to the phone was begun, under its lock.
-async fn last_start(tx: &mut Tx, business: BusinessId, phone: &PhoneKey) -> Result<Option<DateTime<Utc>>, LedgerError> {
+/// What is known of the phone, under its lock.
+async fn recipient(tx: &mut Tx, business: BusinessId, phone: &PhoneKey) -> Result<Recipient, LedgerError> {
     let row = tx
         .fetch_optional(
-            sql!("SELECT last_start_at FROM recipients WHERE business_id = $1 AND phone_key = $2", for_update),
+            sql!(
+                "SELECT last_start_at, reserved_at, counted_at FROM recipients WHERE business_id = $1 AND phone_key = $2",
+                for_update
+            ),
             values![business, phone.as_str()],
         )
         .await?;
-    row.map_or(Ok(None), |row| row.opt_instant("last_start_at"))
+    row.as_ref().map_or_else(|| Ok(Recipient::default()), read_recipient)
 }
 
 async fn held_back(

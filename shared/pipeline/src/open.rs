@@ -22,7 +22,7 @@ const WAIT: RetryPolicy = RetryPolicy { initial: Duration::from_millis(200), mul
 
 /// What every process says that finds an empty ledger: it is up, ready and idle.
 pub const NOTHING_CONFIGURED: &str =
-    "nothing is configured yet: write a file like ops/examples/demo.toml and run `regua config apply FILE`";
+    "nothing is configured yet: write a file like ops/examples/regua-completa.toml and run `regua config apply FILE`";
 
 /// A ledger and a broker that work together. Cheap to clone.
 #[derive(Clone)]

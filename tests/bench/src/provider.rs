@@ -7,7 +7,7 @@ use chrono_tz::America::Sao_Paulo;
 use regua_domain::configuration::{Configuration, Defaults};
 use regua_domain::decide;
 use regua_domain::ids::{CustomerId, InvoiceId};
-use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::money::Centavos;
 use regua_simulators::opa::catalogue::{
     CHANNEL_WHATSAPP, CHANNEL_WHATSAPP_SECOND, TEMPLATE_DUE_DAY, TEMPLATE_OVERDUE, TEMPLATE_PRE_DUE,
@@ -83,21 +83,14 @@ pub fn configuration(simulators: &[OpaSimulator]) -> anyhow::Result<Configuratio
 /// A customer with a phone of their own.
 pub fn customer(number: u32) -> Customer {
     Customer {
-        id: CustomerId(format!("c{number:07}")),
-        name: format!("Fulana de Tal Número {number}"),
-        trade_name: String::new(),
         tax_id: "123.456.789-09".into(),
         person_type: "F".into(),
         mobile_phone: format!("(11) 9{:08}", 80_000_000 + number),
-        whatsapp: String::new(),
         city: "São Paulo".into(),
         state: "SP".into(),
         branch_id: "1".into(),
         customer_type_id: "1".into(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId(format!("c{number:07}")), format!("Fulana de Tal Número {number}"))
     }
 }
 
@@ -106,31 +99,12 @@ pub fn invoice(number: u32) -> Invoice {
     let (_, days, _) = STAGES[number as usize % CHANNELS];
     let due_on = decide::day_of(today(), -days).expect("a date of the calendar");
     Invoice {
-        id: InvoiceId(format!("i{number:07}")),
-        customer_id: Some(CustomerId(format!("c{number:07}"))),
         number: number.to_string(),
-        status: InvoiceStatus::Open,
-        released: true,
-        amount: Centavos(9_990),
-        open_amount: Centavos(9_990),
         issued_on: due_on.checked_sub_days(Days::new(20)),
-        due_on,
-        paid_on: None,
-        cancelled_on: None,
         branch_id: "1".into(),
         portfolio_id: "1".into(),
         contract_id: number.to_string(),
-        contract_status: String::new(),
-        notifies_overdue: true,
-        no_notice_until: None,
         receipt_type: "Boleto".into(),
-        digitable_line: String::new(),
-        pix_code: String::new(),
-        payment_link: String::new(),
-        awaiting_confirmation: false,
-        reversed: false,
-        protested: false,
-        forecast: false,
-        renegotiation_id: String::new(),
+        ..Invoice::open(InvoiceId(format!("i{number:07}")), CustomerId(format!("c{number:07}")), Centavos(9_990), due_on)
     }
 }

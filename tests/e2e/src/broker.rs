@@ -2,7 +2,7 @@
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Queue};
 
 /// Every queue of interface.md "Broker".
 const ALL: [&str; 4] = ["regua.ticks", "regua.hints", "regua.ticks.dead", "regua.hints.dead"];
@@ -44,9 +44,17 @@ impl Queues {
 
     /// How many wait in a queue; 0 for one that isn't there.
     pub async fn ready(&self, queue: &str) -> u32 {
+        self.look(queue).await.map_or(0, |queue| queue.message_count())
+    }
+
+    /// How many consume a queue; 0 for one that isn't there.
+    pub async fn consumers(&self, queue: &str) -> u32 {
+        self.look(queue).await.map_or(0, |queue| queue.consumer_count())
+    }
+
+    async fn look(&self, queue: &str) -> Option<Queue> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
-        declared.map_or(0, |queue| queue.message_count())
+        self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()
     }
 
     /// Publishes any bytes into Régua's exchange and waits for the confirm; `schema` and `ledger` are headers where given.

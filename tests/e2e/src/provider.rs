@@ -20,7 +20,7 @@ pub struct Request {
 impl From<Sent> for Request {
     fn from(sent: Sent) -> Self {
         let message = sent.metadata["message"].as_str().and_then(|id| id.parse().ok());
-        Self { at_us: sent.at_us, message, phone: sent.phone, variables: sent.variaveis }
+        Self { at_us: sent.at_us, message, phone: sent.phone, variables: sent.variaveis.positional().to_vec() }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::commands::session::tell;
 use crate::commands::{Outcome, Session, lists};
 use crate::embedded;
 use crate::operator::Request;
-use crate::output::{self, Format, say};
+use crate::output::{self, Format, remark, say};
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::ids::{MessageId, RunId};
@@ -87,7 +87,7 @@ impl Session {
                 return Ok(if run.state == "done" { Outcome::Done } else { Outcome::DidNotHold });
             }
             if run.note.is_some() && run.note != told {
-                eprintln!("waiting: {}", run.note.as_deref().unwrap_or_default());
+                remark!("waiting: {}", run.note.as_deref().unwrap_or_default());
                 told = run.note;
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -2,9 +2,9 @@
 
 use crate::commands::{Outcome, Session};
 use crate::operator::Request;
-use crate::output::{self, Format, NOTHING_CONFIGURED, say};
+use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::Utc;
-use regua_domain::configuration::{ChangeKind, Configuration, Defaults, diff, export};
+use regua_domain::configuration::{Configuration, Defaults, diff, export};
 use std::path::Path;
 
 impl Session {
@@ -16,7 +16,7 @@ impl Session {
         let (configuration, notes) = Configuration::parse_with_notes(&text, &name, &defaults, &|name| self.environment.get(name))
             .map_err(|errors| Outcome::Misused(errors.to_string()))?;
         for note in notes {
-            eprintln!("{name}:{}: {}: {}", note.line, note.field, note.text);
+            remark!("{name}:{}: {}: {}", note.line, note.field, note.text);
         }
         Ok(configuration)
     }
@@ -36,38 +36,22 @@ impl Session {
             Ok(configuration) => configuration,
             Err(outcome) => return Ok(outcome),
         };
-        self.tell_changes(&configuration).await?;
+        let old = self.ledger.configuration().await?;
+        let changes = diff(old.as_ref(), &configuration);
+        if changes.is_empty() {
+            output::before_a_change("nothing changes");
+        }
+        changes.iter().for_each(output::before_a_change);
         if let Some(pilot) = configuration.pilot.told() {
-            eprintln!("PILOT: {pilot}");
+            remark!("PILOT: {pilot}");
         }
-        if dry_run {
-            return Ok(Outcome::Done);
-        }
-        self.submit_and_tell(Request::ApplyConfiguration { configuration: Box::new(configuration) }, Format::Human).await
-    }
-
-    async fn tell_changes(&self, new: &Configuration) -> anyhow::Result<()> {
-        let Some(old) = self.ledger.configuration().await? else {
-            say!("everything is new: nothing was configured yet");
-            return Ok(());
-        };
-        for change in diff(&old, new) {
-            let kind = match change.kind {
-                ChangeKind::Added => "added",
-                ChangeKind::Changed => "changed",
-                ChangeKind::Removed => "removed",
-            };
-            say!("{kind} {} {:?}", change.section, change.name);
-            for field in &change.fields {
-                say!("  {}: {} -> {}", field.field, field.old.as_deref().unwrap_or("-"), field.new.as_deref().unwrap_or("-"));
-            }
-        }
-        Ok(())
+        let request = Request::ApplyConfiguration { configuration: Box::new(configuration), dry_run };
+        self.submit_and_tell(request, Format::Human).await
     }
 
     pub async fn config_export(&self) -> anyhow::Result<Outcome> {
         let Some(configuration) = self.ledger.configuration().await? else {
-            eprintln!("{NOTHING_CONFIGURED}");
+            output::note(NOTHING_CONFIGURED);
             return Ok(Outcome::DidNotHold);
         };
         output::line(export(&configuration).trim_end());

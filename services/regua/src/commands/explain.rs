@@ -3,7 +3,7 @@
 use crate::commands::holds::hold_json;
 use crate::commands::lists::cell;
 use crate::commands::{Outcome, Session};
-use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
+use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say, table};
 use chrono::{NaiveDate, SecondsFormat};
 use regua_domain::decide::{Day, NotDue, day_of, decide};
 use regua_domain::ids::InvoiceId;
@@ -28,7 +28,7 @@ impl Session {
         let day = Day { today, now, times, provider, days_between_stages };
         let found = self.ledger.candidates_by_id(&InvoiceId(invoice.to_owned())).await?;
         if found.is_empty() {
-            eprintln!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");
+            remark!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");
             return Ok(Outcome::DidNotHold);
         }
         let (sources, policies) = (self.ledger.sources().await?, self.ledger.policies().await?);

@@ -2,7 +2,7 @@
 
 use crate::check::{self, Part};
 use crate::commands::{Outcome, Session, notices};
-use crate::output::{self, Format, NOTHING_CONFIGURED, say};
+use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::{DateTime, Utc};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
@@ -38,7 +38,7 @@ impl Session {
         let mut after = None;
         loop {
             let page = self.ledger.messages(state, run.map(RunId), after, PAGE).await?;
-            let headings: &[&str] = &["message", "invoice", "stage", "due on", "state", "reason", "attempts"];
+            let headings: &[&str] = &["message", "subject", "stage", "due on", "state", "reason", "attempts"];
             output::list(format, &page, if after.is_none() { headings } else { &["", "", "", "", "", "", ""] }, message_cells)?;
             match page.last() {
                 Some(last) if page.len() == PAGE as usize => after = Some(last.id),
@@ -49,7 +49,7 @@ impl Session {
 
     pub async fn message(&self, id: uuid::Uuid, format: Format) -> anyhow::Result<Outcome> {
         let Some((message, attempts)) = self.ledger.message(MessageId(id)).await? else {
-            eprintln!("there is no message {id}");
+            remark!("there is no message {id}");
             return Ok(Outcome::DidNotHold);
         };
         let text = self.ledger.message_text(message.id).await?;
@@ -60,7 +60,7 @@ impl Session {
         output::list(
             format,
             std::slice::from_ref(&message),
-            &["message", "invoice", "stage", "due on", "state", "reason", "attempts"],
+            &["message", "subject", "stage", "due on", "state", "reason", "attempts"],
             message_cells,
         )?;
         if let Some((means, amount)) = text.as_ref().and_then(|text| text.payment.zip(text.amount)) {

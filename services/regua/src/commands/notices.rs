@@ -3,7 +3,7 @@
 use crate::commands::changes::who;
 use crate::commands::{Outcome, Session};
 use crate::operator::Request;
-use crate::output::{self, Format, NOTHING_CONFIGURED, say};
+use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::NaiveDate;
 use regua_domain::configuration::Notice;
 use regua_domain::filling::Values;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 impl Session {
     pub async fn preview(&self, notice: &str, invoice: &str, on: Option<NaiveDate>, format: Format) -> anyhow::Result<Outcome> {
         let Some(configuration) = self.ledger.configuration().await? else {
-            eprintln!("{NOTHING_CONFIGURED}");
+            output::note(NOTHING_CONFIGURED);
             return Ok(Outcome::DidNotHold);
         };
         let Some(notice) = configuration.notices.iter().find(|known| known.name == notice) else {
@@ -31,7 +31,7 @@ impl Session {
         let today = on.unwrap_or_else(|| settings.times().date_at(now));
         let found = self.ledger.candidates_by_id(&InvoiceId(invoice.to_owned())).await?;
         if found.is_empty() {
-            eprintln!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");
+            remark!("no source has an invoice {invoice}: it is read from the ERP when it is open and near its due date");
             return Ok(Outcome::DidNotHold);
         }
         let templates = self.ledger.templates().await?;
@@ -50,7 +50,7 @@ impl Session {
 
     pub async fn notices(&self, format: Format) -> anyhow::Result<Outcome> {
         let Some(configuration) = self.ledger.configuration().await? else {
-            eprintln!("{NOTHING_CONFIGURED}");
+            output::note(NOTHING_CONFIGURED);
             return Ok(Outcome::DidNotHold);
         };
         let templates = self.ledger.templates().await?;

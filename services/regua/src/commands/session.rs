@@ -67,6 +67,6 @@ pub(super) fn tell(answer: &Answer, format: Format) {
     match format {
         Format::Json => output::line(&answer.data),
         Format::Human if answer.done => output::line(&answer.text),
-        Format::Human => eprintln!("{}", answer.text),
+        Format::Human => output::note(&answer.text),
     }
 }

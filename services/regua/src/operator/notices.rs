@@ -26,7 +26,8 @@ const ASKS_MAX: u32 = 50;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Applies a configuration, unless Opa! Suite says that one of its notices can't be sent. What doesn't answer is told and looked at later.
-pub(super) async fn apply(office: &Office<'_>, configuration: Configuration) -> Result<Answer, LedgerError> {
+/// A `dry_run` asks the same and applies nothing.
+pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry_run: bool) -> Result<Answer, LedgerError> {
     let notices: Vec<&Notice> = configuration.notices.iter().collect();
     let allow_private = regua_pipeline::allows_private_urls(office.ledger, office.config).await?;
     let look = look_at_templates(&configuration, &notices, office.environment, allow_private).await;
@@ -35,18 +36,22 @@ pub(super) async fn apply(office: &Office<'_>, configuration: Configuration) -> 
         return Ok(Answer::refused(format!("nothing is applied:\n{}", unfit.join("\n"))));
     }
     let Look { seen, unseen } = look;
-    office.ledger.apply_configuration(configuration).await?;
-    let stopped = office.ledger.note_templates(seen).await?;
+    let (said, stopped) = if dry_run {
+        ("dry run: it could be applied, and nothing was", Vec::new())
+    } else {
+        office.ledger.apply_configuration(configuration).await?;
+        ("the configuration is applied", office.ledger.note_templates(seen).await?)
+    };
     let told = unseen.iter().map(|unseen| {
         format!("notices of channel {:?} are unverified until the next update-collections: {}", unseen.channel, unseen.why)
     });
     let held = stopped
         .iter()
         .map(|stopped| format!("template {} is stopped: {}; see `regua notice list`", stopped.template_id, stopped.fault));
-    let lines: Vec<String> = std::iter::once("the configuration is applied".to_owned()).chain(told).chain(held).collect();
+    let lines: Vec<String> = std::iter::once(said.to_owned()).chain(told).chain(held).collect();
     let unverified: Vec<_> = unseen.iter().map(|unseen| &unseen.channel).collect();
     let stopped: Vec<_> = stopped.iter().map(|stopped| &stopped.template_id).collect();
-    Ok(Answer::done(lines.join("\n"), json!({ "applied": true, "unverified": unverified, "stopped": stopped })))
+    Ok(Answer::done(lines.join("\n"), json!({ "applied": !dry_run, "unverified": unverified, "stopped": stopped })))
 }
 
 fn unfit(notice: &Notice, seen: &[SeenTemplate]) -> Option<String> {

@@ -42,6 +42,7 @@ pub struct FieldChange {
     pub new: Option<String>,
 }
 
+/// For a person to read: the section, and a line for each of its fields.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -53,17 +54,13 @@ impl fmt::Display for Change {
         if !self.name.is_empty() {
             write!(f, " {:?}", self.name)?;
         }
-        for (index, FieldChange { field, old, new }) in self.fields.iter().enumerate() {
-            f.write_str(if index == 0 { ": " } else { ", " })?;
-            match (self.kind, old, new) {
-                (ChangeKind::Changed, old, new) => {
-                    let absent = "(absent)";
-                    let (old, new) = (old.as_deref().unwrap_or(absent), new.as_deref().unwrap_or(absent));
-                    write!(f, "{field} {old} → {new}")?;
-                }
-                (ChangeKind::Added | ChangeKind::Removed, old, new) => {
-                    write!(f, "{field} = {}", new.as_ref().or(old.as_ref()).map_or("", String::as_str))?;
-                }
+        for FieldChange { field, old, new } in &self.fields {
+            let absent = "(absent)";
+            let (old, new) = (old.as_deref().unwrap_or(absent), new.as_deref().unwrap_or(absent));
+            match self.kind {
+                ChangeKind::Changed => write!(f, "\n  {field}: {old} -> {new}")?,
+                ChangeKind::Added => write!(f, "\n  {field} = {new}")?,
+                ChangeKind::Removed => write!(f, "\n  {field} = {old}")?,
             }
         }
         Ok(())
@@ -71,9 +68,9 @@ impl fmt::Display for Change {
 }
 
 /// What differs between two configurations, by section and name: first what goes, in the old one's order, then what comes or
-/// changes, in the new one's. Sections in another order don't differ.
-pub fn diff(old: &Configuration, new: &Configuration) -> Vec<Change> {
-    let (old, new) = (entries(old), entries(new));
+/// changes, in the new one's. Sections in another order don't differ. Without an old one everything comes.
+pub fn diff(old: Option<&Configuration>, new: &Configuration) -> Vec<Change> {
+    let (old, new) = (old.map(entries).unwrap_or_default(), entries(new));
     let key = |entry: &Entry| (entry.header, entry.name.clone());
     let before: BTreeMap<_, _> = old.iter().map(|entry| (key(entry), entry)).collect();
     let after: BTreeMap<_, _> = new.iter().map(|entry| (key(entry), entry)).collect();

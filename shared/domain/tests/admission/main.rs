@@ -53,52 +53,18 @@ fn times() -> SendingTimes<'static> {
 
 fn customer() -> Customer {
     Customer {
-        id: CustomerId("1".into()),
-        name: "Maria".into(),
-        trade_name: String::new(),
-        tax_id: String::new(),
         person_type: "F".into(),
         mobile_phone: "11 98000-0001".into(),
-        whatsapp: String::new(),
-        city: String::new(),
-        state: String::new(),
         branch_id: "1".into(),
-        customer_type_id: String::new(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId("1".into()), "Maria")
     }
 }
 
 fn invoice() -> Invoice {
     Invoice {
-        id: InvoiceId("1".into()),
-        customer_id: Some(CustomerId("1".into())),
         number: "1".into(),
-        status: InvoiceStatus::Open,
-        released: true,
-        amount: Centavos(10_000),
-        open_amount: Centavos(10_000),
-        issued_on: None,
-        due_on: day("2026-03-06"),
-        paid_on: None,
-        cancelled_on: None,
         branch_id: "1".into(),
-        portfolio_id: String::new(),
-        contract_id: String::new(),
-        contract_status: String::new(),
-        notifies_overdue: true,
-        no_notice_until: None,
-        receipt_type: String::new(),
-        digitable_line: String::new(),
-        pix_code: String::new(),
-        payment_link: String::new(),
-        awaiting_confirmation: false,
-        reversed: false,
-        protested: false,
-        forecast: false,
-        renegotiation_id: String::new(),
+        ..Invoice::open(InvoiceId("1".into()), CustomerId("1".into()), Centavos(10_000), day("2026-03-06"))
     }
 }
 

@@ -8,6 +8,7 @@ use regua_domain::decide::{CATCH_UP_DAYS, Day, DuePeriod, decide, due_dates, exp
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::policy::{ClosedDay, PolicyPlan};
 use regua_domain::stage::Stage;
+use regua_domain::window::WeekHours;
 
 /// When a message leaves at the earliest that a run of `today` at ten decides about an invoice due on `due_on`.
 fn leaves(plan: &PolicyPlan, due_on: &str, today: &str, state: &str) -> Option<(NaiveDate, DateTime<Utc>)> {
@@ -93,6 +94,24 @@ fn after_closing_time_neither_the_due_day_nor_a_reminder_of_it_is_decided() {
     assert!(!evening(&one(Stage::DueDay, 0, ClosedDay::Skip), 0));
     assert!(!evening(&one(Stage::PreDue, -1, ClosedDay::Next), 0), "it would come after the due date");
     assert!(evening(&one(Stage::Overdue, 0, ClosedDay::Next), 0), "what isn't bound to a day waits for the morning");
+}
+
+/// With hours of its own that are over, *No vencimento* comes too late to be said: it must not silence the reminder that a run would choose.
+#[test]
+fn a_stage_that_comes_too_late_today_overtakes_nothing() {
+    let mut plan = policy(&[(Stage::PreDue, Some(-2)), (Stage::DueDay, Some(0))]);
+    plan.stages[1].hours = Some(WeekHours::parse(["1-5 09:00-10:00"]).expect("hours"));
+    let due_day = plan.stages[1].dated().expect("it has a day");
+    let today = day("2026-03-12");
+    let invoice = Invoice { due_on: today, ..invoice() };
+    for (hour, chosen) in [("09", Stage::DueDay), ("11", Stage::PreDue)] {
+        let now = format!("2026-03-12T{hour}:30:00-03:00").parse().expect("an instant");
+        let run = Day { today, now, times: times(&BUSINESS), provider: &PROVIDER, days_between_stages: 0 };
+        let decided = decide(&plan, &invoice, Some(&customer()), &[], None, run, &Reach::EVERYBODY).expect("one is due");
+        assert_eq!(decided.stage.stage, chosen, "at {hour}");
+        let overtakes = due_day.is_due(Some(&customer()), today, today, now, times(&BUSINESS));
+        assert_eq!(overtakes, chosen == Stage::DueDay, "at {hour}");
+    }
 }
 
 /// Carnival of 2027: Monday 8 and Tuesday 9 February; a day off in no law of the country. Tiradentes, 21 April, is one.

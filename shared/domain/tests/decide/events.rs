@@ -3,15 +3,19 @@
 use super::{PROVIDER, customer, day, invoice, known, policy};
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
+use regua_domain::consent::Reach;
 use regua_domain::decide::Known;
 use regua_domain::events::{
     EVENT_DAYS_MAX, Event, EventKind, EventOutcome, Facts, Looks, between, between_listings, decide, still_holds,
 };
 use regua_domain::filling::{Filling, Values};
+use regua_domain::ids::ChannelId;
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::pilot::Pilot;
 use regua_domain::policy::{Filter, PolicyPlan};
 use regua_domain::stage::{Stage, StageKind};
+use std::collections::BTreeSet;
 
 /// The looks of yesterday and of today.
 fn looks() -> Looks {
@@ -140,6 +144,8 @@ struct Case {
     message: Option<Known>,
     was_noticed: bool,
     is_overtaken: bool,
+    opted_out: BTreeSet<ChannelId>,
+    pilot: Pilot,
 }
 
 impl Case {
@@ -153,6 +159,8 @@ impl Case {
             message: None,
             was_noticed: true,
             is_overtaken: false,
+            opted_out: BTreeSet::new(),
+            pilot: Pilot::Off,
         }
     }
 
@@ -167,6 +175,7 @@ impl Case {
             is_overtaken: self.is_overtaken,
             renegotiated_to: None,
             totals: None,
+            reach: Reach { opted_out: &self.opted_out, held_until: None, pilot: &self.pilot },
         };
         let called = decide(std::slice::from_ref(&self.plan), &facts, &PROVIDER, today())?;
         Ok((called.stage.stage, called.revives.is_some(), called.text.map(|_| ())))
@@ -258,6 +267,28 @@ fn what_was_skipped_comes_back_once_it_can_be_sent_and_nothing_else_does() {
     }
 }
 
+/// Else each run would bring the message back, and count it as one to send, only for top-up to skip it again.
+#[test]
+fn who_opted_out_or_takes_no_part_in_a_pilot_is_skipped_once() {
+    let opt_out = |case: &mut Case| case.opted_out = BTreeSet::from([telling().stages[0].notice.channel_id]);
+    let begin_pilot = |case: &mut Case| case.pilot = Pilot::Only(Vec::new());
+    is_skipped_once(SkipReason::OptedOut, opt_out);
+    is_skipped_once(SkipReason::Pilot, begin_pilot);
+}
+
+#[track_caller]
+fn is_skipped_once(why: SkipReason, hinder: impl Fn(&mut Case)) {
+    becomes(&hinder, Ok((Stage::Settled, false, Err(why))));
+    let skipped = Known { due_on: None, skip_reason: Some(why), ..known(Stage::Settled, State::Skipped) };
+    let again = |case: &mut Case| case.message = Some(skipped.clone());
+    let hinder_again = |case: &mut Case| {
+        again(case);
+        hinder(case);
+    };
+    becomes(hinder_again, Err(EventOutcome::Message));
+    becomes(again, Ok((Stage::Settled, true, Ok(()))));
+}
+
 #[test]
 fn a_renegotiation_may_name_its_new_due_date() {
     let mut plan = telling();
@@ -276,6 +307,7 @@ fn a_renegotiation_may_name_its_new_due_date() {
             is_overtaken: false,
             renegotiated_to,
             totals: None,
+            reach: Reach::EVERYBODY,
         };
         decide(std::slice::from_ref(&plan), &facts, &PROVIDER, today()).expect("it is called for").text.map(|text| text.values)
     };
@@ -362,6 +394,7 @@ impl Books {
                 is_overtaken: self.events[place + 1..].iter().any(|later| later.kind == event.kind),
                 renegotiated_to: None,
                 totals: None,
+                reach: Reach::EVERYBODY,
             };
             let Ok(called) = decide(std::slice::from_ref(plan), &facts, &PROVIDER, on) else { continue };
             assert_eq!(still_holds(stage, &event.occasion, Some(row), None), Ok(()), "what is said holds");

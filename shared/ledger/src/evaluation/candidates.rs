@@ -43,6 +43,10 @@ impl Candidate {
     pub const fn reach<'a>(&'a self, pilot: &'a Pilot) -> Reach<'a> {
         Reach { opted_out: &self.opted_out, held_until: self.held_until, pilot }
     }
+
+    const fn consent(&mut self) -> (Option<&Customer>, &mut BTreeSet<ChannelId>) {
+        (self.customer.as_ref(), &mut self.opted_out)
+    }
 }
 
 impl Ledger {
@@ -85,7 +89,7 @@ impl Ledger {
         for candidate in &mut candidates {
             candidate.known = known.remove(&candidate.invoice.id.0).unwrap_or_default();
         }
-        ask_consent(&mut tx, candidates.iter_mut()).await?;
+        ask_consent(&mut tx, candidates.iter_mut().map(Candidate::consent)).await?;
         if with_totals {
             let customers = candidates.iter().filter_map(|candidate| Some((source_id, candidate.invoice.customer_id.as_ref()?)));
             let totals = TotalsOf::load(&mut tx, customers).await?;
@@ -127,7 +131,7 @@ impl Ledger {
             candidate.totals = totals.of(source_id, customer);
             found.push((source_id, candidate));
         }
-        ask_consent(&mut tx, found.iter_mut().map(|(_, candidate)| candidate)).await?;
+        ask_consent(&mut tx, found.iter_mut().map(|(_, candidate)| candidate.consent())).await?;
         Ok(found)
     }
 }
@@ -150,13 +154,15 @@ fn read_candidate(row: &Row, today: NaiveDate) -> Result<Candidate, LedgerError>
     })
 }
 
-/// Finds out who of them asked not to be written to, through which channels.
-async fn ask_consent<'a>(tx: &mut Tx, candidates: impl Iterator<Item = &'a mut Candidate>) -> Result<(), LedgerError> {
-    let of_phone: Vec<_> =
-        candidates.filter_map(|candidate| Some((phone_key_of(candidate.customer.as_ref()?)?, candidate))).collect();
+/// Finds out which of the customers asked not to be written to, through which channels, and notes it beside each.
+pub(crate) async fn ask_consent<'a>(
+    tx: &mut Tx,
+    candidates: impl Iterator<Item = (Option<&'a Customer>, &'a mut BTreeSet<ChannelId>)>,
+) -> Result<(), LedgerError> {
+    let of_phone: Vec<_> = candidates.filter_map(|(customer, channels)| Some((phone_key_of(customer?)?, channels))).collect();
     let opted_out = opted_out(tx, &of_phone.iter().map(|(phone_key, _)| phone_key.clone()).collect()).await?;
-    for (phone_key, candidate) in of_phone {
-        candidate.opted_out = opted_out.get(&phone_key).cloned().unwrap_or_default();
+    for (phone_key, channels) in of_phone {
+        *channels = opted_out.get(&phone_key).cloned().unwrap_or_default();
     }
     Ok(())
 }

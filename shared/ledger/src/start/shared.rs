@@ -2,13 +2,13 @@
 
 use super::RecipientBefore;
 use super::writes::Writes;
-use crate::budgets::{BUCKET, BucketChanges};
-use crate::database::{Tx, micros};
+use crate::budgets::{self, BucketChanges};
+use crate::database::{Row, Tx, micros};
 use crate::error::LedgerError;
 use crate::frequency::People;
 use crate::snapshot::{Limits, Loaded, json_ids};
 use chrono::{DateTime, Utc};
-use regua_domain::admission::{self, BUDGET_PERIOD, Budget, Gate, Recipient, Rules, Verdict};
+use regua_domain::admission::{self, Budget, Gate, Recipient, Rules, Verdict};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,12 +114,7 @@ impl Shared {
             )
             .await?;
         for row in &rows {
-            let recipient = Recipient {
-                last_start_at: row.opt_instant("last_start_at")?,
-                reserved_at: row.opt_instant("reserved_at")?,
-                counted_at: row.opt_instant("counted_at")?,
-            };
-            self.before.insert((BusinessId(row.id("business_id")?), row.text("phone_key")?), recipient);
+            self.before.insert((BusinessId(row.id("business_id")?), row.text("phone_key")?), read_recipient(row)?);
         }
         self.recipients = self.before.clone();
         for key in keys {
@@ -130,18 +125,8 @@ impl Shared {
 
     /// What the businesses with a limit have used up of it.
     pub(super) async fn load_budgets(&mut self, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), LedgerError> {
-        for (business, budget) in self.budgets.iter_mut().filter(|(_, budget)| budget.limit.is_some()) {
-            let row = tx
-                .fetch_one(
-                    sql!(
-                        "SELECT CAST(COALESCE(SUM(recipients), 0) AS BIGINT) AS used, MIN(bucket_at) AS oldest FROM budget_buckets
-                         WHERE business_id = $1 AND bucket_at > $2 AND recipients > 0"
-                    ),
-                    values![*business, now - BUDGET_PERIOD - BUCKET],
-                )
-                .await?;
-            budget.used = row.small("used")?;
-            budget.frees_at = row.opt_instant("oldest")?.map(|at| at + BUCKET + BUDGET_PERIOD);
+        for (business, budget) in &mut self.budgets {
+            *budget = budgets::load(tx, *business, budget.limit, now).await?;
         }
         Ok(())
     }
@@ -261,6 +246,15 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// A recipient's row.
+pub(crate) fn read_recipient(row: &Row) -> Result<Recipient, LedgerError> {
+    Ok(Recipient {
+        last_start_at: row.opt_instant("last_start_at")?,
+        reserved_at: row.opt_instant("reserved_at")?,
+        counted_at: row.opt_instant("counted_at")?,
+    })
 }
 
 fn recipient_json(key: &(BusinessId, String), recipient: &Recipient, last: Option<AttemptId>) -> serde_json::Value {

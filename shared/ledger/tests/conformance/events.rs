@@ -328,6 +328,9 @@ async fn caps_and_opt_outs_hold_for_events_too(f: Fixture) {
     w.release().await;
     assert_eq!(w.top_up(10).await, []);
     assert_eq!(w.state(id).await, skipped(SkipReason::OptedOut));
+    assert_eq!(w.evaluate().await.1, EvaluationCounts::default(), "it stays so, and counts as nothing to send");
+    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None).await.unwrap();
+    assert_eq!(w.evaluate().await.1.revived, 1);
 }
 
 async fn two_evaluators_at_once_write_one_message(f: Fixture) {

@@ -46,6 +46,7 @@ mod payments;
 mod pilot;
 mod policies;
 mod release;
+mod repeated_runs;
 mod restored;
 mod runs;
 mod sending_times;

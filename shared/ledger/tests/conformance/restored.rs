@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{World, customer, due_for, invoice, today};
+use crate::world::{World, customer, due_for, invoice, sent, today};
 use chrono::TimeDelta;
 use regua_domain::message::{DoubtReason, State};
 use regua_domain::mirror::Customer;
@@ -10,6 +10,7 @@ use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::LedgerError;
 use regua_ledger::evaluation::EvaluationCounts;
+use regua_ledger::finish::FinishAnswer;
 use regua_ledger::stops::NewStop;
 
 async fn world(f: Fixture) -> World {
@@ -36,6 +37,26 @@ async fn whatever_lived_is_in_doubt(f: Fixture) {
     assert!(w.top_up(100).await.is_empty());
     let counts = w.ledger.counts().await.unwrap();
     assert_eq!(counts.evaluated, counts.total());
+}
+
+/// A finish whose commit had no known outcome is repeated, and the backup was restored between the two: the doubt isn't of that attempt.
+async fn a_repeated_result_settles_no_doubt_of_the_restoration(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(3).await;
+    let mut attempts = Vec::new();
+    for id in &ids {
+        attempts.push(w.started(*id).await.attempt_id);
+    }
+    let results = [Settlement::GiveBack, Settlement::Retry { at: w.now().await }];
+    for (number, result) in results.iter().enumerate() {
+        w.finish(ids[number], attempts[number], result.clone()).await;
+    }
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(w.finish(ids[number], attempts[number], result.clone()).await, FinishAnswer::Repeated);
+        assert_eq!(w.state(ids[number]).await, (State::InDoubt, Some(RESTORED.into())));
+    }
+    assert_eq!(w.finish(ids[2], attempts[2], sent("p")).await, FinishAnswer::Settled, "this one's own result is evidence");
 }
 
 async fn what_is_decided_later_for_the_lost_time_is_in_doubt(f: Fixture) {
@@ -100,6 +121,7 @@ async fn nothing_is_lost_since_the_future(f: Fixture) {
 
 conformance! {
     whatever_lived_is_in_doubt
+    a_repeated_result_settles_no_doubt_of_the_restoration
     what_is_decided_later_for_the_lost_time_is_in_doubt
     a_stage_after_the_lost_time_is_sent_as_ever
     what_comes_back_for_the_lost_time_is_in_doubt_too

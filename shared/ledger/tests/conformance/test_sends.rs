@@ -6,6 +6,7 @@ use crate::world::{LEAD, World};
 use chrono::TimeDelta;
 use regua_domain::admission::{HORIZON, PHONE_SPACING};
 use regua_domain::consent::{OptOutScope, OptOutSource};
+use regua_domain::message::DeferReason;
 use regua_domain::phone::{self, PhoneKey};
 use regua_domain::stop::StopScope;
 use regua_ledger::people::{NewOptOut, OptOutOrigin};
@@ -64,6 +65,18 @@ async fn a_test_keeps_its_distance_to_other_messages_of_its_phone(f: Fixture) {
     started(&w, 1).await;
 }
 
+/// The platform counts whom a business writes to, whatever for.
+async fn a_test_takes_a_place_in_the_budget_of_its_business(f: Fixture) {
+    let w = World::new(f, &Setup { recipients_per_24h: "2", ..Setup::default() }).await;
+    let ids = w.queued(1).await;
+    for last in [1, 2] {
+        started(&w, last).await;
+        w.f.advance(TimeDelta::seconds(1)).await;
+    }
+    assert!(refused(&w, 3).await.contains("24 hours"));
+    assert!(matches!(w.start_one(ids[0]).await, StartAnswer::Postponed { why: DeferReason::Budget }));
+}
+
 async fn who_opted_out_gets_no_test_and_a_stopped_channel_sends_none(f: Fixture) {
     let w = world(f, 80).await;
     let asked = NewOptOut { phone: phone(1), since_at: None, why: "pediu".into() };
@@ -102,6 +115,7 @@ async fn tests_are_counted_apart(f: Fixture) {
 conformance! {
     a_test_takes_a_slot_of_its_channel_as_a_message_does
     a_test_keeps_its_distance_to_other_messages_of_its_phone
+    a_test_takes_a_place_in_the_budget_of_its_business
     who_opted_out_gets_no_test_and_a_stopped_channel_sends_none
     tests_are_counted_apart
 }

@@ -47,21 +47,10 @@ pub fn date(text: &str) -> NaiveDate {
 /// A customer with a phone of their own.
 pub fn customer(number: u32) -> Customer {
     Customer {
-        id: CustomerId(format!("c{number:04}")),
-        name: format!("Cliente {number}"),
-        trade_name: String::new(),
-        tax_id: String::new(),
         person_type: "F".into(),
         mobile_phone: format!("(11) 9{:08}", 80_000_000 + number),
-        whatsapp: String::new(),
-        city: String::new(),
-        state: String::new(),
         branch_id: "1".into(),
-        customer_type_id: String::new(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
-        negatively_listed: None,
+        ..Customer::new(CustomerId(format!("c{number:04}")), format!("Cliente {number}"))
     }
 }
 
@@ -73,32 +62,9 @@ pub fn phone_key(number: u32) -> String {
 /// An open invoice of a customer over R$100,00.
 pub fn invoice(number: u32, customer: u32, due_on: NaiveDate) -> Invoice {
     Invoice {
-        id: InvoiceId(format!("i{number:04}")),
-        customer_id: Some(CustomerId(format!("c{customer:04}"))),
         number: number.to_string(),
-        status: InvoiceStatus::Open,
-        released: true,
-        amount: Centavos(10_000),
-        open_amount: Centavos(10_000),
-        issued_on: None,
-        due_on,
-        paid_on: None,
-        cancelled_on: None,
         branch_id: "1".into(),
-        portfolio_id: String::new(),
-        contract_id: String::new(),
-        contract_status: String::new(),
-        notifies_overdue: true,
-        no_notice_until: None,
-        receipt_type: String::new(),
-        digitable_line: String::new(),
-        pix_code: String::new(),
-        payment_link: String::new(),
-        awaiting_confirmation: false,
-        reversed: false,
-        protested: false,
-        forecast: false,
-        renegotiation_id: String::new(),
+        ..Invoice::open(InvoiceId(format!("i{number:04}")), CustomerId(format!("c{customer:04}")), Centavos(10_000), due_on)
     }
 }
 

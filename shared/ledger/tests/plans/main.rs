@@ -116,7 +116,6 @@ async fn a_day(w: &World) {
         }
         attempts
     };
-    w.ledger.attempts_begun(&attempts).await.unwrap();
     let at = w.now().await + TimeDelta::seconds(5);
     let results = vec![
         finished(ids[0], attempts[0], sent("p")),

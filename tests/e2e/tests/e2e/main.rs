@@ -17,4 +17,5 @@ mod seed;
 mod separate;
 mod shutdown;
 mod simulate;
+mod sources;
 mod trouble;

@@ -2,6 +2,7 @@
 
 use crate::import::files;
 use regua_e2e::House;
+use regua_simulators::{Fault, FaultKind};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -72,14 +73,21 @@ async fn a_notice_that_does_not_fit_its_template_is_refused_and_an_opa_that_is_d
     let house = house().await;
     let up = house.up().await;
     drop(up);
-    let apply = async |text: &str| {
+    let ask = async |text: &str, dry_run: &[&str]| {
         let file = house.write("other.toml", text.as_bytes());
-        house.cli.run(&["config", "apply", &file]).await
+        house.cli.run(&[&["config", "apply", &file], dry_run].concat()).await
     };
+    let apply = async |text: &str| ask(text, &[]).await;
     let valid = std::fs::read_to_string(&house.cli.environment["REGUA_CONFIG"]).unwrap();
     let short = valid.replacen("#cliente_razao#,#areceber_valor#,", "#cliente_razao#,", 1);
     let refused = apply(&short).await;
     refused.refused(1, "\"lembrete_vencimento\" has 3 placeholders, the notice has 2 variables");
+    ask(&short, &["--dry-run"]).await.refused(1, "has 3 placeholders, the notice has 2 variables");
+    let slower = valid.replacen("per_second = 200", "per_second = 100", 1);
+    let told = ask(&slower, &["--dry-run"]).await.good();
+    assert!(told.out.contains("  per_second: 200 -> 100\n") && told.out.contains("nothing was"), "{told:?}");
+    let told = ask(&valid, &["--dry-run"]).await.good();
+    assert!(told.out.contains("nothing changes"), "a dry run applied nothing: {told:?}");
     let gone = valid.replacen("64f1c0de0a1b2c3d4e5f7001", "64f1c0de0a1b2c3d4e5fffff", 1);
     apply(&gone).await.refused(1, "isn't on its channel");
     let down = short.replace("url_env = \"REGUA_DEMO_OPA_URL\"", "url = \"http://127.0.0.1:9/api/v1\"");
@@ -88,12 +96,37 @@ async fn a_notice_that_does_not_fit_its_template_is_refused_and_an_opa_that_is_d
     assert!(told.out.contains("unverified until the next update-collections"), "{told:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_erp_is_asked_for_a_pix_only_where_a_notice_says_it() {
+/// A house whose overdue notice says a Pix.
+async fn house_with_pix() -> House {
     let overdue =
         "template = \"64f1c0de0a1b2c3d4e5f7003\"\nvariables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
     let with_pix = overdue.replace("#areceber_data_vencimento#", "#pix_copia_e_cola#");
-    let house = House::build(300, &[(overdue.to_owned(), with_pix)]).await;
+    House::build(300, &[(overdue.to_owned(), with_pix)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pix_question_without_an_answer_holds_up_no_run_and_is_asked_again_by_the_next() {
+    let house = house_with_pix().await;
+    let _up = house.up().await;
+    let html = Fault { path: Some("get_pix".into()), ..Fault::always(FaultKind::Html200) };
+    house.ixc.faults(vec![html]).unwrap();
+    house.run("update-collections").await;
+    let database = house.database();
+    let overdue = async |rest: &str| database.count(&format!("messages WHERE stage = 'overdue' AND {rest}")).await;
+    let unwritten = overdue("reason = 'missing_value'").await;
+    assert!(unwritten > 10 && overdue("state = 'held'").await == 0, "{unwritten}");
+    assert!(database.count("messages WHERE stage <> 'overdue' AND state = 'held'").await > 0, "the others are written");
+    let asked = house.ixc.stats().faults["html_200"];
+    assert!((5..=13).contains(&asked), "it gives up after five in a row, eight are asked at once: {asked}");
+    house.ixc.clear_faults();
+    house.run("update-collections").await;
+    assert!(overdue("state = 'held'").await > 0, "they came back");
+    assert_eq!(database.count("invoices WHERE pix_asked_at IS NOT NULL").await, asked_of(&house).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_erp_is_asked_for_a_pix_only_where_a_notice_says_it() {
+    let house = house_with_pix().await;
     let _up = house.up().await;
     house.run("update-collections").await;
     let database = house.database();

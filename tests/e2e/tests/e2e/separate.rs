@@ -131,6 +131,22 @@ async fn an_evaluator_killed_in_mid_run_loses_and_doubles_nothing() {
     assert_eq!(world.violations().await, []);
 }
 
+/// What was unacked comes back when its consumer is gone: a tick was acked when its run was taken, however long the run then lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_hand_holds_no_tick_unacked() {
+    let world = World::set(WorldOptions::customers(3000)).await;
+    let mut crew = world.crew(0).await;
+    slow_evaluation(&world).await;
+    world.cli().run(&["run", "update-collections", "--no-wait"]).await.good();
+    let invoices = "SELECT count(*) FROM invoices";
+    until("the sync is under way", async || world.database.number(invoices).await.filter(|n| *n > 0)).await;
+    assert_eq!(world.queues.consumers("regua.ticks").await, 1);
+    crew.evaluator.kill();
+    until("its consumer is gone", async || (world.queues.consumers("regua.ticks").await == 0).then_some(())).await;
+    assert_eq!(world.queues.ready("regua.ticks").await, 0);
+    assert_eq!(world.database.count("runs WHERE state = 'running'").await, 1, "it was in hand");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_schedulers_at_once_and_one_after_a_killed_one_plan_and_hint_nothing_twice() {
     // Both tasks are due a little after the world's 10:00.

@@ -185,6 +185,7 @@ impl OpaApp {
             channel: order.channel,
             template: order.template,
             variaveis: order.variables,
+            alternative_media: order.alternative_media,
             metadata: order.metadata,
             message_sent_id: id.clone(),
         };

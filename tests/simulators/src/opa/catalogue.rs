@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::variables::Variables;
+
 /// The WhatsApp number that is in use.
 pub const CHANNEL_WHATSAPP: &str = "64f1c0de0a1b2c3d4e5f6001";
 /// A second WhatsApp number that is in use.
@@ -27,6 +29,8 @@ pub const TEMPLATE_RENEGOTIATED: &str = "64f1c0de0a1b2c3d4e5f7006";
 pub const TEMPLATE_WITHOUT_VARIABLES: &str = "64f1c0de0a1b2c3d4e5f7007";
 /// `fatura_disponivel`: the vendor's own example to the letter, numbered variables, name, value and due date.
 pub const TEMPLATE_OF_THE_GUIDE: &str = "64f1c0de0a1b2c3d4e5f7008";
+/// `fatura_para_pagar`: the payment template (contracts §1.5), which takes the details of a Pix or a boleto and no positional values.
+pub const TEMPLATE_PAYMENT: &str = "64f1c0de0a1b2c3d4e5f7f01";
 
 const DEPARTMENT: &str = "64f1c0de0a1b2c3d4e5f8001";
 const ATTENDANT: &str = "64f1c0de0a1b2c3d4e5f9001";
@@ -64,7 +68,7 @@ pub(crate) struct Template {
     pub channel_token: &'static str,
 }
 
-pub(crate) const TEMPLATES: [Template; 8] = [
+pub(crate) const TEMPLATES: [Template; 9] = [
     Template {
         id: TEMPLATE_PRE_DUE,
         name: "lembrete_vencimento",
@@ -107,6 +111,13 @@ pub(crate) const TEMPLATES: [Template; 8] = [
         name: "fatura_disponivel",
         text: "Olá {{1}}! Sua fatura com valor {{2}} e com data de vencimento {{3}} já se encontra disponível.",
         channel_token: "Hi2kLm5o",
+    },
+    // [inferred] Its text has no placeholder: an object has no order in which it could fill one.
+    Template {
+        id: TEMPLATE_PAYMENT,
+        name: "fatura_para_pagar",
+        text: "Olá! Sua fatura está pronta para pagamento.",
+        channel_token: "Ij3lMn6p",
     },
 ];
 
@@ -164,7 +175,16 @@ impl Template {
         record["dados"] = json!(json!({ "name": self.name, "language": "pt_BR" }).to_string());
         record["anexo"] = Value::Null;
         record["flow"] = Value::Null;
+        // [inferred] The contracts name the mark and not its place or value: a member of the richer record, true where it applies.
+        if self.is_payment() {
+            record["paymentDetailTemplate"] = json!(true);
+        }
         record
+    }
+
+    /// Whether a send must bring a payment's details in place of positional values (contracts §1.5).
+    pub fn is_payment(&self) -> bool {
+        self.id == TEMPLATE_PAYMENT
     }
 
     /// How many values a send must bring: the placeholders of the text, named or numbered, in order of appearance
@@ -173,8 +193,9 @@ impl Template {
         placeholders(self.text).count()
     }
 
-    /// The text as the contact reads it.
-    pub fn rendered(&self, values: &[String]) -> String {
+    /// The text as the contact reads it; a payment's details stand beside it.
+    pub fn rendered(&self, variables: &Variables) -> String {
+        let values = variables.positional();
         let mut text = String::with_capacity(self.text.len());
         let mut end = 0;
         for ((start, after), value) in placeholders(self.text).zip(values) {
@@ -211,7 +232,7 @@ mod tests {
 
     #[test]
     fn values_are_filled_in_by_position_whatever_the_names() {
-        let values = ["Ana".to_owned(), "R$1,00".to_owned(), "01/02/2026".to_owned()];
+        let values = Variables::Positional(["Ana", "R$1,00", "01/02/2026"].map(str::to_owned).into());
         let text = Template::find(TEMPLATE_DUE_DAY).map(|template| template.rendered(&values));
         assert_eq!(text.as_deref(), Some("Olá Ana! Sua fatura com valor R$1,00 vence hoje, 01/02/2026."));
     }

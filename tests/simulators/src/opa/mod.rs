@@ -6,6 +6,7 @@ mod conversations;
 mod lists;
 mod order;
 mod rates;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,6 +23,8 @@ use crate::mix::Clock;
 use crate::server::Server;
 use crate::spill::LogReader;
 use app::OpaApp;
+
+pub use variables::Variables;
 
 /// How the simulated Opa! Suite behaves.
 #[derive(Clone, Debug)]
@@ -78,8 +81,11 @@ pub struct Sent {
     pub channel: String,
     /// The template's id.
     pub template: String,
-    /// The values of the template's variables, in order.
-    pub variaveis: Vec<String>,
+    /// `template.variaveis`, as sent.
+    pub variaveis: Variables,
+    /// `template.midiaAlternativa`, as sent; null if absent.
+    #[serde(rename = "midiaAlternativa")]
+    pub alternative_media: Option<String>,
     /// `metadata`, as sent; null if absent.
     pub metadata: Value,
     /// The id given to the message, 24 hex digits.

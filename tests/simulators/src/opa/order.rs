@@ -1,9 +1,10 @@
 //! The rules of `POST /template/send` (contracts §1.5) that need no memory: the body in, an order or a refusal out.
 
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::catalogue::{ATTENDANT_NAME, Channel, Template};
+use super::variables::{Expected, Variables};
 use crate::exchange::Answer;
 
 /// A send whose every member was found right.
@@ -14,7 +15,8 @@ pub(crate) struct Order {
     pub channel: String,
     /// The template's id.
     pub template: String,
-    pub variables: Vec<String>,
+    pub variables: Variables,
+    pub alternative_media: Option<String>,
     pub allow_in_service: bool,
     pub metadata: Value,
 }
@@ -35,6 +37,9 @@ pub(crate) enum Refusal {
     },
     VariableText,
     VariableEmpty,
+    /// The payment's member, by its name.
+    PaymentDetail(&'static str),
+    MediaUrl,
     InService,
     Throughput,
     PairRate,
@@ -55,6 +60,8 @@ impl Refusal {
             Self::VariableCount { .. } => "variable_count",
             Self::VariableText => "variable_text",
             Self::VariableEmpty => "variable_empty",
+            Self::PaymentDetail(_) => "payment_detail",
+            Self::MediaUrl => "media_url",
             Self::InService => "in_service",
             Self::Throughput => "throughput",
             Self::PairRate => "pair_rate",
@@ -85,6 +92,10 @@ impl Refusal {
             Self::VariableEmpty => {
                 (StatusCode::BAD_REQUEST, "(#132012) Parameter format does not match: text is empty.".to_owned())
             }
+            Self::PaymentDetail(member) => (StatusCode::BAD_REQUEST, format!("template.variaveis.{member} is not a payment's.")),
+            Self::MediaUrl => {
+                (StatusCode::BAD_REQUEST, "template.midiaAlternativa must be an absolute http or https URL.".to_owned())
+            }
             Self::InService => (StatusCode::BAD_REQUEST, format!("Este contato já está em atendimento com {ATTENDANT_NAME}")),
             Self::Throughput => (StatusCode::TOO_MANY_REQUESTS, "(#130429) Rate limit hit.".to_owned()),
             Self::PairRate => {
@@ -107,8 +118,7 @@ pub(crate) fn described_error(status: StatusCode, text: &str) -> Answer {
     Answer::json(status, &body)
 }
 
-/// Reads a send. `template.midiaAlternativa` and other optional members are accepted and ignored. With `any_ids` the base has every channel
-/// and every template.
+/// Reads a send. Optional members without a rule are accepted and ignored. With `any_ids` the base has every channel and every template.
 ///
 /// # Errors
 /// The first rule that the body breaks, in the order of contracts §1.5.
@@ -120,28 +130,30 @@ pub(crate) fn read(body: &[u8], any_ids: bool) -> Result<Order, Refusal> {
     if !is_international(phone) {
         return Err(Refusal::PhoneFormat);
     }
-    let placeholders = if any_ids { None } else { Some(placeholders(channel, template)?) };
-    let variables = variables(&body["template"]["variaveis"], placeholders)?;
+    let expected = if any_ids { Expected::Any } else { expected(channel, template)? };
+    let variables = Variables::read(&body["template"]["variaveis"], expected)?;
+    let alternative_media = alternative_media(&body["template"]["midiaAlternativa"])?;
     Ok(Order {
         phone: phone.to_owned(),
         channel: channel.to_owned(),
         template: template.to_owned(),
         variables,
+        alternative_media,
         // Contracts §1.5: the default refuses contacts in service.
         allow_in_service: body["allowSendingToStartedCustomerService"] == Value::Bool(true),
         metadata: body["metadata"].clone(),
     })
 }
 
-/// How many values a template takes that goes through a channel.
-fn placeholders(channel: &str, template: &str) -> Result<usize, Refusal> {
+/// What a template takes that goes through a channel.
+fn expected(channel: &str, template: &str) -> Result<Expected, Refusal> {
     let channel = Channel::find(channel).ok_or(Refusal::UnknownChannel)?;
     let template = Template::find(template).ok_or(Refusal::UnknownTemplate)?;
     // What a switched-off or non-WhatsApp channel answers is not in the contracts: the simulator's choice.
     if !(channel.active && channel.is_whatsapp()) {
         return Err(Refusal::ChannelCannotSend);
     }
-    Ok(template.placeholders())
+    Ok(if template.is_payment() { Expected::Payment } else { Expected::Positional(template.placeholders()) })
 }
 
 fn text<'v>(value: &'v Value, member: &'static str) -> Result<&'v str, Refusal> {
@@ -153,27 +165,16 @@ fn is_international(phone: &str) -> bool {
     phone.strip_prefix('+').is_some_and(|digits| (10..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The positional values. The object form of payment templates (contracts §1.5) fits none of this base's templates.
-fn variables(value: &Value, expected: Option<usize>) -> Result<Vec<String>, Refusal> {
-    let values = match value {
-        Value::Null => &[],
-        Value::Array(values) => values.as_slice(),
-        _ => return Err(Refusal::Missing("template.variaveis as an array of texts")),
-    };
-    if let Some(expected) = expected.filter(|expected| *expected != values.len()) {
-        return Err(Refusal::VariableCount { expected, given: values.len() });
+/// Contracts §1.5: an "optional URL".
+fn alternative_media(value: &Value) -> Result<Option<String>, Refusal> {
+    // [inferred] It must be absolute, for whoever fetches the media knows no base.
+    if value.is_null() {
+        return Ok(None);
     }
-    let texts: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
-    let texts = texts.ok_or(Refusal::Missing("template.variaveis as an array of texts"))?;
-    // Contracts §1.2 refuses four spaces and §3.2 only more than four: the stricter holds here.
-    if texts.iter().any(|text| text.contains(['\n', '\r', '\t']) || text.contains("    ")) {
-        return Err(Refusal::VariableText);
-    }
-    // Contracts §3.2: empty strings are rejected.
-    if texts.iter().any(|text| text.trim().is_empty()) {
-        return Err(Refusal::VariableEmpty);
-    }
-    Ok(texts)
+    let url = value.as_str().ok_or(Refusal::MediaUrl)?;
+    let uri: Uri = url.parse().map_err(|_| Refusal::MediaUrl)?;
+    let is_absolute = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
+    if is_absolute { Ok(Some(url.to_owned())) } else { Err(Refusal::MediaUrl) }
 }
 
 #[cfg(test)]
@@ -219,6 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn alternative_media_is_an_absolute_url_of_the_web() {
+        for url in ["https://example.invalid/boleto.pdf", "http://127.0.0.1:8080/b?id=1"] {
+            assert_eq!(alternative_media(&json!(url)), Ok(Some(url.to_owned())), "{url}");
+        }
+        assert_eq!(alternative_media(&Value::Null), Ok(None));
+        for url in
+            ["", "boleto.pdf", "/boleto.pdf", "//example.invalid/b", "example.invalid:80", "https:/b", "https://", "ftp://a/b"]
+        {
+            assert_eq!(alternative_media(&json!(url)), Err(Refusal::MediaUrl), "{url}");
+        }
+        for value in [json!(7), json!(["https://example.invalid/b"]), json!("https://example.invalid/a b")] {
+            assert_eq!(alternative_media(&value), Err(Refusal::MediaUrl), "{value}");
+        }
+    }
+
+    #[test]
     fn a_base_with_any_ids_refuses_no_channel_or_template_but_still_what_is_wrong_by_itself() {
         let mut body = body();
         body["canal"] = json!("64f1c0de0a1b2c3d4e5fffff");
@@ -226,5 +243,9 @@ mod tests {
         assert!(read(body.to_string().as_bytes(), true).is_ok());
         body["template"]["variaveis"][0] = json!(" ");
         assert_eq!(read(body.to_string().as_bytes(), true).err(), Some(Refusal::VariableEmpty));
+        body["template"]["variaveis"] = json!({ "valor": "9990", "tipoPagamento": "boleto", "linhaDigitavel": "846" });
+        assert!(read(body.to_string().as_bytes(), true).is_ok());
+        body["template"]["variaveis"]["valor"] = json!(9990);
+        assert_eq!(read(body.to_string().as_bytes(), true).err(), Some(Refusal::PaymentDetail("valor")));
     }
 }

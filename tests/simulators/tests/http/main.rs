@@ -6,4 +6,5 @@ mod faults;
 mod ixc;
 mod ixc_days;
 mod opa;
+mod opa_payment;
 mod opa_send;

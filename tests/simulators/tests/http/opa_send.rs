@@ -26,7 +26,8 @@ async fn an_accepted_send_answers_message_sent_id_and_is_logged() -> anyhow::Res
         (entries[0].phone.as_str(), entries[0].answered.as_str(), entries[0].message_sent_id.as_str()),
         (PHONE, "200", id)
     );
-    assert_eq!(entries[0].variaveis, ["Ana", "R$99,90", "10/12/2026"]);
+    assert_eq!(entries[0].variaveis.positional(), ["Ana", "R$99,90", "10/12/2026"]);
+    assert_eq!(entries[0].alternative_media, None);
     assert_eq!(entries[0].metadata["message"], "0198c0de-0000-7000-8000-000000000001");
     assert_eq!(i64::from_str_radix(&id[..8], 16)?, entries[0].at_us / 1_000_000);
     Ok(())
