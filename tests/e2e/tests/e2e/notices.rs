@@ -151,12 +151,11 @@ async fn asked_of(house: &House) -> i64 {
     house.database().count("messages WHERE stage = 'overdue' AND reason IS NULL OR reason = 'missing_value'").await
 }
 
-/// The template without placeholders stands for a payment template: no list tells one from the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pix_payment_asks_the_erp_and_is_told_as_it_will_be_sent() {
     let overdue =
         "template = \"64f1c0de0a1b2c3d4e5f7003\"\nvariables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
-    let payment = "template = \"64f1c0de0a1b2c3d4e5f7007\"\npayment = \"pix\"\npayment_amount = \"centavos\"";
+    let payment = "template = \"64f1c0de0a1b2c3d4e5f7f01\"\npayment = \"pix\"\npayment_amount = \"centavos\"";
     let provider = "[provider]\npix_key = \"11.222.333/0001-81\"\npix_key_type = \"cnpj\"\n\n[[source]]";
     let replaced = [(overdue.to_owned(), payment.to_owned()), ("[[source]]".to_owned(), provider.to_owned())];
     let house = House::build(300, &replaced).await;
