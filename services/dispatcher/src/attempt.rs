@@ -162,14 +162,14 @@ fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
     SendTemplate {
         phone_e164: text.phone.clone(),
         template_id: text.template_id.clone(),
-        variables: text.variables.clone(),
+        values: text.values.clone(),
         channel_id: text.provider_channel_id.clone(),
         metadata: json!({
             "ledger": dispatcher.pipeline.ledger_id,
             "message": order.message,
             "attempt": order.started.attempt_id,
         }),
-        header_media: None,
+        header_media: text.media.clone(),
         allow_in_service: false,
     }
 }

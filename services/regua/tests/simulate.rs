@@ -5,6 +5,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Timelike as _, Utc, 
 use chrono_tz::America::Sao_Paulo;
 use regua::demo::Verdict;
 use regua::simulate::{Day, SimulateOptions, Simulation, Tally};
+use regua_domain::filling::Values;
 use regua_domain::stage::Stage;
 use regua_ledger::Ledger;
 use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig, SendTemplate};
@@ -150,7 +151,7 @@ async fn what_the_provider_took_past_the_ledger_is_not_conserved() {
     let stray = SendTemplate {
         phone_e164: "+5511987654321".into(),
         template_id: "64f1c0de0a1b2c3d4e5f7007".into(),
-        variables: Vec::new(),
+        values: Values::ByPosition(Vec::new()),
         channel_id: "64f1c0de0a1b2c3d4e5f6001".into(),
         metadata: json!({}),
         header_media: None,

@@ -218,6 +218,8 @@ names! {
         MissingValue = "missing_value",
         /// Its Pix code or digitable line can't be paid, or asks for another amount.
         InvalidPaymentCode = "invalid_payment_code",
+        /// The address of its header's media is none that the platform could fetch.
+        InvalidMedia = "invalid_media",
         /// The stage, its policy or its notice was switched off or removed.
         StageOff = "stage_off",
     }
@@ -251,6 +253,7 @@ impl SkipReason {
             | Self::Pilot
             | Self::MissingValue
             | Self::InvalidPaymentCode
+            | Self::InvalidMedia
             | Self::StageOff
             | Self::Capped
             | Self::Superseded

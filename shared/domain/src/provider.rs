@@ -2,6 +2,7 @@
 //! CPF or CNPJ (contracts §4, CDC art. 42-A).
 
 use crate::calendar;
+use crate::payment_codes::PixKey;
 use chrono::{Datelike as _, NaiveDate, Weekday};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Identity {
     pub address: String,
     /// A phone for customers, as they shall read it.
     pub phone: String,
+    /// The key of the account that Pix payments go to, where the code doesn't name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pix_key: Option<PixKey>,
 }
 
 /// What a branch (filial) says of itself in place of the provider.
@@ -86,8 +90,22 @@ impl Identity {
 impl Provider {
     /// What a branch says of itself, else the provider; empty where neither does.
     pub fn field(&self, branch_id: &str, field: IdentityField) -> &str {
-        let own = self.branches.iter().find(|branch| branch.id == branch_id).map_or("", |branch| branch.identity.field(field));
+        let own = self.own(branch_id).map_or("", |own| own.field(field));
         if own.is_empty() { self.head.field(field) } else { own }
+    }
+
+    /// The key of a branch's account, else the provider's.
+    pub fn pix_key(&self, branch_id: &str) -> Option<&PixKey> {
+        self.own(branch_id).and_then(|own| own.pix_key.as_ref()).or(self.head.pix_key.as_ref())
+    }
+
+    /// Whether the provider or any branch has a key.
+    pub fn has_pix_key(&self) -> bool {
+        self.head.pix_key.is_some() || self.branches.iter().any(|branch| branch.identity.pix_key.is_some())
+    }
+
+    fn own(&self, branch_id: &str) -> Option<&Identity> {
+        self.branches.iter().find(|branch| branch.id == branch_id).map(|branch| &branch.identity)
     }
 
     /// Whether the provider or any branch says it.

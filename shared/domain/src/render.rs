@@ -1,12 +1,14 @@
 //! From a notice and what the ledger knows to exactly what will be sent.
 
+use crate::filling::{Filled, Filling, Values};
 use crate::ids::{ChannelId, NoticeId};
 use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
 use crate::money::Centavos;
+use crate::payment::PaymentCode;
 use crate::phone;
 use crate::stage::Stage;
-use crate::variables::{self, Circumstances, Entry, Facts, Variable};
+use crate::variables::{Circumstances, Facts, Variable};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -21,19 +23,19 @@ pub struct NoticePlan {
     pub provider_channel_id: String,
     /// The template's id at Opa! Suite.
     pub template_id: String,
-    /// Its variables in order.
-    pub entries: Vec<Entry>,
+    /// What it fills the template with.
+    pub filling: Filling,
 }
 
 impl NoticePlan {
     /// Whether it says what a customer owes in all, which must be added up first.
     pub fn needs_totals(&self) -> bool {
-        self.entries.iter().flat_map(Entry::variables).any(Variable::is_total)
+        self.filling.variables().any(Variable::is_total)
     }
 
     /// Whether it says a Pix code, which the ERP is asked for where the invoice has none.
     pub fn needs_pix(&self) -> bool {
-        self.entries.iter().flat_map(Entry::variables).any(|variable| variable == Variable::PixCode)
+        self.filling.variables().any(|variable| variable == Variable::PixCode)
     }
 }
 
@@ -48,24 +50,49 @@ pub struct Rendered {
     pub provider_channel_id: String,
     /// The template's id at Opa! Suite.
     pub template_id: String,
-    /// The values of the template's placeholders, in order of appearance.
-    pub variables: Vec<String>,
+    /// What the template's body gets.
+    pub values: Values,
+    /// The address of the header's media, in place of the template's own.
+    pub media: Option<String>,
     /// What is owed: it ranks the messages of one person, and is no part of what they read.
     pub amount: Centavos,
     /// Whether it goes to the pilot's phone in place of the customer's.
     pub redirected: bool,
 }
 
+/// What precedes a payment and a media address in a version: no value can be it, for values have no control signs.
+const PAYMENT: &str = "\u{1}payment";
+const MEDIA: &str = "\u{1}media";
+
 impl Rendered {
     /// The version of the facts: two renderings have the same one exactly when the customer would read the same.
     ///
-    /// Sixteen hexadecimal digits of SHA-256 over the fields, each preceded by its length.
+    /// Sixteen hexadecimal digits of SHA-256 over the fields, each preceded by its length. Before what not every message has stands a mark
+    /// that no value can be, so that the version of a message without it is what it was before there was such a thing.
     pub fn facts_version(&self) -> String {
         let mut hash = Sha256::new();
-        let fields = [&self.phone, &self.provider_channel_id, &self.template_id];
-        for field in fields.into_iter().chain(&self.variables) {
-            hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(field.as_bytes());
+        let mut fields = |fields: &[&str]| {
+            for field in fields {
+                hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
+                hash.update(field.as_bytes());
+            }
+        };
+        fields(&[&self.phone, &self.provider_channel_id, &self.template_id]);
+        match &self.values {
+            Values::ByPosition(values) => values.iter().for_each(|value| fields(&[value])),
+            Values::Payment(payment) => {
+                let amount = payment.amount_text();
+                fields(&[PAYMENT, &amount, payment.code.means().as_str()]);
+                match &payment.code {
+                    PaymentCode::Pix { code, merchant_name, key } => {
+                        fields(&[code, merchant_name, key.kind().as_str(), key.as_str()]);
+                    }
+                    PaymentCode::Boleto { digitable_line } => fields(&[digitable_line]),
+                }
+            }
+        }
+        if let Some(media) = &self.media {
+            fields(&[MEDIA, media]);
         }
         let first: [u8; 8] = std::array::from_fn({
             let digest = hash.finalize();
@@ -95,13 +122,14 @@ pub fn render(
         return Err(SkipReason::NotInPreDue);
     }
     let phone = phone::choose(&customer.whatsapp, &customer.mobile_phone).map_err(|_| SkipReason::NoValidPhone)?;
-    let variables = variables::render(&notice.entries, &Facts { customer, invoice, circumstances })?;
+    let Filled { values, media } = notice.filling.render(&Facts { customer, invoice, circumstances })?;
     Ok(Rendered {
         phone: phone.e164().to_owned(),
         phone_key: phone.key().as_str().to_owned(),
         provider_channel_id: notice.provider_channel_id.clone(),
         template_id: notice.template_id.clone(),
-        variables,
+        values,
+        media,
         amount: invoice.map_or(Centavos(0), |invoice| invoice.open_amount),
         redirected: false,
     })

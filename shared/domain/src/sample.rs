@@ -60,7 +60,7 @@ mod tests {
         let today = "2026-03-09".parse().expect("a date");
         let Sample { customer, invoice, totals, renegotiated_to } = sample(today);
         let all = || "x".to_owned();
-        let head = Identity { name: all(), trade_name: all(), tax_id: all(), address: all(), phone: all() };
+        let head = Identity { name: all(), trade_name: all(), tax_id: all(), address: all(), phone: all(), pix_key: None };
         let provider = Provider { head, ..Provider::default() };
         let renegotiated_to = Some(renegotiated_to);
         let circumstances = Circumstances { today, provider: &provider, totals: Some(totals), renegotiated_to };

@@ -48,6 +48,11 @@ impl TaxId {
         bytes.iter().any(|byte| *byte != bytes[0]) && stated.eq([first, second])
     }
 
+    /// Without points, slash and hyphen: 11 digits, or 14 capitals and digits.
+    pub fn signs(&self) -> &str {
+        &self.signs
+    }
+
     /// As people write it: `123.456.789-09`, `12.345.678/0001-95`.
     pub fn formatted(&self) -> String {
         self.written(|_| false)

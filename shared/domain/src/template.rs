@@ -1,5 +1,8 @@
 //! Templates as they were accepted and as Opa! Suite has them now.
 
+use crate::filling::Parameters;
+use crate::payment::MEMBERS;
+use crate::variables::{placeholder_names, placeholders};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -34,6 +37,14 @@ pub enum TemplateFault {
         /// What the notice gives.
         variables: usize,
     },
+    /// It has a placeholder that the notice's payment doesn't fill.
+    #[error("its template {name:?} has the placeholder {placeholder:?}, which no payment fills: it is no payment template")]
+    NoPayment {
+        /// The template's name.
+        name: String,
+        /// What stands between its braces.
+        placeholder: String,
+    },
     /// Its text is another than the one that was accepted.
     #[error("the text of its template {name:?} changed in Opa! Suite")]
     Changed {
@@ -42,15 +53,39 @@ pub enum TemplateFault {
     },
 }
 
-/// Whether a notice that gives so many variables can be sent with a template as Opa! Suite has it now; `None` is gone.
+impl TemplateFault {
+    /// What to do about it in the notice.
+    pub const fn mend(&self) -> &'static str {
+        match self {
+            Self::Misfit { .. } | Self::Changed { .. } => "give one variable for each placeholder, in the template's order",
+            Self::NoPayment { .. } => "name a payment template, or write variables in place of payment",
+            Self::Gone { .. } => "see `regua check` for the templates of the channel",
+        }
+    }
+}
+
+/// Whether a notice that gives these can be sent with a template as Opa! Suite has it now; `None` is gone.
+///
+/// Of values by position their number is compared with that of the placeholders. A payment has none to give: what is looked at is that
+/// the template has no placeholder, but for those that are named like a member of the payment, which Opa! Suite may fill from it. Whether it is
+/// a payment template its record doesn't say (contracts §1.4): only a test shows that.
 ///
 /// # Errors
-/// [`TemplateFault::Gone`] or [`TemplateFault::Misfit`].
-pub fn fits(template_id: &str, now: Option<&TemplateText>, variables: usize) -> Result<(), TemplateFault> {
+/// [`TemplateFault::Gone`], [`TemplateFault::Misfit`] or [`TemplateFault::NoPayment`].
+pub fn fits(template_id: &str, now: Option<&TemplateText>, parameters: &Parameters) -> Result<(), TemplateFault> {
     let Some(now) = now else { return Err(TemplateFault::Gone { template_id: template_id.to_owned() }) };
-    match crate::variables::placeholders(&now.text) {
-        placeholders if placeholders == variables => Ok(()),
-        placeholders => Err(TemplateFault::Misfit { name: now.name.clone(), placeholders, variables }),
+    match parameters {
+        Parameters::ByPosition(entries) => match (placeholders(&now.text), entries.len()) {
+            (placeholders, variables) if placeholders == variables => Ok(()),
+            (placeholders, variables) => Err(TemplateFault::Misfit { name: now.name.clone(), placeholders, variables }),
+        },
+        Parameters::Payment(_) => {
+            let is_member = |name: &&str| MEMBERS.iter().any(|member| member.eq_ignore_ascii_case(name));
+            match placeholder_names(&now.text).find(|name| !is_member(name)) {
+                Some(other) => Err(TemplateFault::NoPayment { name: now.name.clone(), placeholder: other.to_owned() }),
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -105,6 +140,7 @@ fn compared<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payment::{AmountUnit, PaymentMeans, PaymentTerms};
     use proptest::prelude::*;
 
     #[track_caller]
@@ -124,10 +160,22 @@ mod tests {
     #[test]
     fn a_notice_fits_a_template_with_as_many_placeholders_as_it_has_variables() {
         let template = TemplateText { name: "aviso".into(), text: "Olá {{1}}, {{2}}".into() };
-        assert_eq!(fits("id", Some(&template), 2), Ok(()));
-        let told = fits("id", Some(&template), 3).expect_err("one too many").to_string();
+        let entries = |text| Parameters::ByPosition(crate::variables::parse(text).expect("variables"));
+        let two = entries("#cliente_razao#,#areceber_valor#");
+        assert_eq!(fits("id", Some(&template), &two), Ok(()));
+        let told = fits("id", Some(&template), &entries("a,b,c")).expect_err("one too many").to_string();
         assert!(told.contains("\"aviso\" has 2 placeholders") && told.contains("3 variables"), "{told}");
-        assert_eq!(fits("id", None, 2), Err(TemplateFault::Gone { template_id: "id".into() }));
+        assert_eq!(fits("id", None, &two), Err(TemplateFault::Gone { template_id: "id".into() }));
+    }
+
+    #[test]
+    fn a_payment_fits_a_template_whose_placeholders_are_its_own_members_alone() {
+        let payment = Parameters::Payment(PaymentTerms { means: PaymentMeans::Pix, amount: AmountUnit::Centavos });
+        let fits = |text: &str| fits("id", Some(&TemplateText { name: "pix".into(), text: text.into() }), &payment);
+        assert_eq!(fits("Sua fatura chegou."), Ok(()));
+        assert_eq!(fits("Sua fatura de {{ Valor }}: {{codigo}}"), Ok(()));
+        let told = fits("Olá {{nome}}, {{valor}}").expect_err("nobody gives a name").to_string();
+        assert!(told.contains("\"nome\"") && told.contains("no payment template"), "{told}");
     }
 
     proptest! {

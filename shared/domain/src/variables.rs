@@ -6,14 +6,14 @@
 mod template;
 mod value;
 
-pub use template::{fill, placeholders, repeats_a_placeholder};
+pub use template::{fill, placeholder_names, placeholders, repeats_a_placeholder};
 pub use value::{Circumstances, Facts, RenderError, Totals, VALUE_CHARS_MAX, render};
+pub(crate) use value::{clean, digitable_line, pix_code};
 
 use crate::provider::IdentityField;
 use crate::stage::Stage;
 use std::fmt;
 use thiserror::Error;
-use value::clean;
 
 macro_rules! variables {
     ($($(#[$doc:meta])* $variant:ident = $name:literal $(| $alias:literal)*;)+) => {

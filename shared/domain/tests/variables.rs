@@ -65,6 +65,7 @@ fn provider() -> Provider {
         tax_id: "11.222.333/0001-81".to_owned(),
         address: "Rua das Flores, 10, Chapecó".to_owned(),
         phone: "0800 000 0000".to_owned(),
+        pix_key: None,
     };
     let branch = Branch { id: "2".to_owned(), identity: Identity { phone: "(49) 3322-0000".to_owned(), ..Identity::default() } };
     Provider { head, branches: vec![branch], days_late_from: DaysLateFrom::BusinessDay }

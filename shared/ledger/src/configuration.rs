@@ -6,6 +6,7 @@
 
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
+use crate::notices::{read_media, read_payment};
 use crate::settings::{self, Settings};
 use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -226,9 +227,11 @@ async fn apply_notices(tx: &mut Tx, notices: &[Notice], integrations: &Ids, chan
         let row = tx
             .fetch_one(
                 sql!(
-                    "INSERT INTO notices (id, name, integration_id, channel_id, template_id, variables) VALUES ($1, $2, $3, $4, $5, $6)
+                    "INSERT INTO notices (id, name, integration_id, channel_id, template_id, variables, payment, media)
+                     VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS TEXT), CAST($8 AS TEXT))
                      ON CONFLICT (name) DO UPDATE SET integration_id = excluded.integration_id, channel_id = excluded.channel_id,
-                        template_id = excluded.template_id, variables = excluded.variables RETURNING id"
+                        template_id = excluded.template_id, variables = excluded.variables, payment = excluded.payment,
+                        media = excluded.media RETURNING id"
                 ),
                 values![
                     new_id(),
@@ -236,7 +239,9 @@ async fn apply_notices(tx: &mut Tx, notices: &[Notice], integrations: &Ids, chan
                     id_of(integrations, &notice.integration)?,
                     id_of(channels, &notice.channel)?,
                     &notice.template,
-                    &notice.variables
+                    &notice.variables,
+                    notice.payment.map(|terms| serde_json::json!(terms).to_string()),
+                    notice.media.as_ref().map(ToString::to_string)
                 ],
             )
             .await?;
@@ -491,6 +496,8 @@ fn read_notice(row: &Row) -> Result<Notice, LedgerError> {
         channel: row.text("channel")?,
         template: row.text("template_id")?,
         variables: row.text("variables")?,
+        payment: read_payment(row)?,
+        media: read_media(row)?,
     })
 }
 

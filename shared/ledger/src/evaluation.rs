@@ -503,17 +503,17 @@ pub(crate) async fn write_texts(tx: &mut Tx, texts: &[(MessageId, &Rendered)]) -
         .map(|(id, text)| {
             json!({
                 "message_id": id, "phone": text.phone, "provider_channel_id": text.provider_channel_id, "template_id": text.template_id,
-                "variables": text.variables,
+                "variables": text.values, "media": text.media,
             })
         })
         .collect();
     tx.execute(
         sql!(
-            "INSERT INTO message_texts (message_id, phone, provider_channel_id, template_id, variables)
-             SELECT r.message_id, r.phone, r.provider_channel_id, r.template_id, r.variables FROM ",
-            (rows 1 r message_id: uuid, phone: text, provider_channel_id: text, template_id: text, variables: text),
+            "INSERT INTO message_texts (message_id, phone, provider_channel_id, template_id, variables, media)
+             SELECT r.message_id, r.phone, r.provider_channel_id, r.template_id, r.variables, r.media FROM ",
+            (rows 1 r message_id: uuid, phone: text, provider_channel_id: text, template_id: text, variables: text, media: text),
             " WHERE true ON CONFLICT (message_id) DO UPDATE SET phone = excluded.phone, provider_channel_id = excluded.provider_channel_id,
-                     template_id = excluded.template_id, variables = excluded.variables"
+                     template_id = excluded.template_id, variables = excluded.variables, media = excluded.media"
         ),
         values![json!(rows).to_string()],
     )

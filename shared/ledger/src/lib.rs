@@ -21,6 +21,7 @@ mod frequency;
 pub mod holds;
 mod migrations;
 pub mod mirror;
+mod notices;
 pub mod parked;
 pub mod people;
 pub mod pix;

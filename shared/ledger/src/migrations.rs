@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0006_events"),
     migration!("0007_consent"),
     migration!("0008_notices"),
+    migration!("0009_payments"),
     migration!("0010_turns"),
 ];
 

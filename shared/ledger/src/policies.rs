@@ -3,11 +3,11 @@
 use crate::Ledger;
 use crate::database::Row;
 use crate::error::LedgerError;
+use crate::notices::read_filling;
 use regua_domain::ids::{ChannelId, NoticeId, PolicyId};
 use regua_domain::policy::{ClosedDay, PolicyPlan, StagePlan};
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::Stage;
-use regua_domain::variables;
 
 impl Ledger {
     /// The enabled policies, best first, each with the stages that are switched on.
@@ -23,7 +23,7 @@ impl Ledger {
                 sql!(
                     "SELECT p.id AS policy_id, p.name, p.filters, COALESCE(p.stated_activated_on, ps.activated_on, p.activated_on) AS active_from,
                             ps.stage, ps.days, ps.only_after_notice, ps.closed_day, COALESCE(ps.hours, p.hours) AS hours, n.id AS notice_id,
-                            n.channel_id, n.template_id, n.variables, c.provider_id AS provider_channel_id
+                            n.channel_id, n.template_id, n.variables, n.payment, n.media, c.provider_id AS provider_channel_id
                      FROM policies p LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
                      LEFT JOIN notices n ON n.id = ps.notice_id LEFT JOIN channels c ON c.id = n.channel_id
                      WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
@@ -51,7 +51,6 @@ impl Ledger {
 }
 
 fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
-    let text = row.text("variables")?;
     let stage = row.named("stage", Stage::parse)?;
     Ok(StagePlan {
         stage,
@@ -65,7 +64,7 @@ fn read_stage(row: &Row) -> Result<StagePlan, LedgerError> {
             channel_id: ChannelId(row.id("channel_id")?),
             provider_channel_id: row.text("provider_channel_id")?,
             template_id: row.text("template_id")?,
-            entries: variables::parse(&text).map_err(|_| LedgerError::unreadable("notices.variables", &text))?,
+            filling: read_filling(row)?,
         },
     })
 }

@@ -4,8 +4,11 @@ use crate::Ledger;
 use crate::database::Row;
 use crate::error::LedgerError;
 use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::filling::Values;
 use regua_domain::ids::{AttemptId, MessageId, RunId};
 use regua_domain::message::State;
+use regua_domain::money::Centavos;
+use regua_domain::payment::{AmountUnit, PaymentMeans};
 use regua_domain::stage::Stage;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -82,6 +85,19 @@ pub struct MessageView {
     pub provider_id: Option<String>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// What a message says beside its template's text, as a person sees it: without the code and the address, which are personal data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TextView {
+    /// How it asks to be paid, if it does.
+    pub payment: Option<PaymentMeans>,
+    /// What it asks for, in centavos.
+    pub amount: Option<Centavos>,
+    /// The unit in which the amount is sent.
+    pub amount_unit: Option<AmountUnit>,
+    /// Whether its header has media of its own.
+    pub media: bool,
 }
 
 /// An attempt as a person sees it.
@@ -239,6 +255,25 @@ impl Ledger {
             )
             .await?;
         rows.iter().map(read_message).collect()
+    }
+
+    /// What a message says beside its template's text, as it was last written; `None` for one without a text.
+    pub async fn message_text(&self, id: MessageId) -> Result<Option<TextView>, LedgerError> {
+        let row = self
+            .db
+            .read()
+            .await?
+            .fetch_optional(sql!("SELECT variables, media FROM message_texts WHERE message_id = $1"), values![id])
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let values: Values = row.json("variables")?;
+        let payment = values.payment();
+        Ok(Some(TextView {
+            payment: payment.map(|payment| payment.code.means()),
+            amount: payment.map(|payment| payment.amount),
+            amount_unit: payment.map(|payment| payment.unit),
+            media: row.opt_text("media")?.is_some(),
+        }))
     }
 
     /// One message with its attempts, first one first.

@@ -2,11 +2,13 @@
 
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
+use crate::notices::read_filling;
 use crate::stops::{Belongs, Stops};
 use crate::totals::TotalsOf;
 use chrono::{NaiveDate, TimeDelta};
 use regua_domain::admission::Snapshot;
 use regua_domain::decide::DatedStage;
+use regua_domain::filling::Filling;
 use regua_domain::frequency::Precedence;
 use regua_domain::ids::{BusinessId, ChannelId, CustomerId, IntegrationId, MessageId, NoticeId, PolicyId, SourceId};
 use regua_domain::message::State;
@@ -15,7 +17,6 @@ use regua_domain::money::Centavos;
 use regua_domain::policy::ClosedDay;
 use regua_domain::render::NoticePlan;
 use regua_domain::stage::Stage;
-use regua_domain::variables;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -63,7 +64,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], today: NaiveDate, stops
                         m.amount, m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
-                        n.template_id, n.variables, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
+                        n.template_id, n.variables, n.payment, n.media, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
                         EXISTS (SELECT 1 FROM opt_outs o WHERE o.phone_key = m.phone_key AND o.scope IN ('all', CAST(ch.business_id AS TEXT))) AS opted_out,
@@ -181,24 +182,24 @@ fn next_stage(row: &Row) -> Result<Option<DatedStage>, LedgerError> {
     }))
 }
 
-/// The parsed variables of the notices met in one load.
+/// What the notices met in one load fill their templates with.
 #[derive(Default)]
-struct Notices(HashMap<NoticeId, Option<Vec<variables::Entry>>>);
+struct Notices(HashMap<NoticeId, Option<Filling>>);
 
 impl Notices {
-    /// The notice of a row; `None` when its stored variables are no longer understood.
+    /// The notice of a row; `None` when what it says is no longer understood.
     fn plan(&mut self, id: NoticeId, row: &Row) -> Result<Option<NoticePlan>, LedgerError> {
         let known = match self.0.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(variables::parse(&row.text("variables")?).ok()),
+            Entry::Vacant(unknown) => unknown.insert(read_filling(row).ok()),
         };
-        let Some(entries) = known else { return Ok(None) };
+        let Some(filling) = known else { return Ok(None) };
         Ok(Some(NoticePlan {
             id,
             channel_id: ChannelId(row.id("notice_channel_id")?),
             provider_channel_id: row.text("provider_channel_id")?,
             template_id: row.text("template_id")?,
-            entries: entries.clone(),
+            filling: filling.clone(),
         }))
     }
 }

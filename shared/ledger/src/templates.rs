@@ -6,11 +6,11 @@
 use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
+use crate::notices::read_filling;
 use crate::stops::{self, NewStop};
 use chrono::{DateTime, Utc};
 use regua_domain::stop::StopScope;
 use regua_domain::template::{TemplateFault, TemplateText, fits};
-use regua_domain::variables;
 use std::sync::Arc;
 
 /// Who raises the stop of a template that isn't as it was accepted.
@@ -177,7 +177,7 @@ async fn fault_of(tx: &mut Tx, seen: &SeenTemplate) -> Result<Option<TemplateFau
     let rows = tx
         .fetch(
             sql!(
-                "SELECT n.variables FROM notices n JOIN integrations i ON i.id = n.integration_id
+                "SELECT n.variables, n.payment, n.media FROM notices n JOIN integrations i ON i.id = n.integration_id
                  WHERE n.template_id = $1 AND i.name = $2
                     AND EXISTS (SELECT 1 FROM policy_stages ps JOIN policies p ON p.id = ps.policy_id WHERE ps.notice_id = n.id AND ps.enabled AND p.enabled)
                  ORDER BY n.id"
@@ -186,21 +186,19 @@ async fn fault_of(tx: &mut Tx, seen: &SeenTemplate) -> Result<Option<TemplateFau
         )
         .await?;
     for row in &rows {
-        if let Err(fault) = fits(&seen.template_id, seen.now.as_ref(), number_of_variables(row)?) {
+        if let Err(fault) = fits(&seen.template_id, seen.now.as_ref(), &read_filling(row)?.parameters) {
             return Ok(Some(fault));
         }
     }
     Ok(None)
 }
 
-fn number_of_variables(row: &Row) -> Result<usize, LedgerError> {
-    let text = row.text("variables")?;
-    variables::parse(&text).map(|entries| entries.len()).map_err(|_| LedgerError::unreadable("notices.variables", &text))
-}
-
 async fn accept(tx: &mut Tx, notice: &str, by: &str, why: &str) -> Result<Accepted, LedgerError> {
     let found = tx
-        .fetch_optional(sql!("SELECT integration_id, template_id, variables FROM notices WHERE name = $1"), values![notice])
+        .fetch_optional(
+            sql!("SELECT integration_id, template_id, variables, payment, media FROM notices WHERE name = $1"),
+            values![notice],
+        )
         .await?;
     let Some(found) = found else { return Ok(Accepted::UnknownNotice) };
     let (integration, template_id) = (found.id("integration_id")?, found.text("template_id")?);
@@ -213,7 +211,7 @@ async fn accept(tx: &mut Tx, notice: &str, by: &str, why: &str) -> Result<Accept
     let Some(row) = row else { return Ok(Accepted::NeverSeen) };
     let name = row.text("name")?;
     let now = row.opt_text("seen_text")?.map(|text| TemplateText { name, text });
-    if let Err(fault) = fits(&template_id, now.as_ref(), number_of_variables(&found)?) {
+    if let Err(fault) = fits(&template_id, now.as_ref(), &read_filling(&found)?.parameters) {
         return Ok(Accepted::Unfit(fault));
     }
     let at = tx.now().await?;

@@ -3,8 +3,9 @@
 use super::{Finding, Scene};
 use chrono::{Days, NaiveDate};
 use regua_domain::configuration::{Channel, Configuration, Integration, Notice};
+use regua_domain::filling::Parameters;
 use regua_domain::place::Place;
-use regua_domain::variables;
+use regua_domain::template::{TemplateText, fits};
 use regua_ledger::volume::Volume;
 use regua_opa_suite::{BaseUrl, Channel as OpaChannel, DailyAllowance, ListError, OpaClient, OpaClientConfig, Template};
 use regua_telemetry::logging::Chain;
@@ -131,22 +132,36 @@ async fn check_templates(client: &OpaClient, configuration: &Configuration, chan
 /// One notice: is its template on its channel, and does it get as many values as it has placeholders?
 fn check_notice(notice: &Notice, templates: &[Template]) -> Finding {
     let what = format!("notice {:?}", notice.name);
-    let given = variables::parse(&notice.variables).map_or(0, |entries| entries.len());
     let Some(template) = templates.iter().find(|template| template.id == notice.template) else {
         let ids = templates.iter().map(|template| (template.id.as_str(), template.name.as_str()));
         return Finding::bad(what, "its template isn't on this channel", format!("its template is one of {}", offer(ids)));
     };
-    let expected = template.placeholders();
-    if expected != given {
-        let result = format!("its template {:?} has {expected} placeholders, {given} variables are given", template.name);
-        return Finding::bad(what, result, "give one variable for each placeholder, in the template's order");
+    let Ok(filling) = notice.filling() else {
+        return Finding::bad(what, "its variables are of another version of Régua", "apply its configuration again");
+    };
+    let now = TemplateText { name: template.name.clone(), text: template.text.clone() };
+    if let Err(fault) = fits(&notice.template, Some(&now), &filling.parameters) {
+        return Finding::bad(what, fault.to_string(), fault.mend());
     }
-    let result = format!("template {:?}, {given} variables", template.name);
-    if template.repeats_a_placeholder() {
-        let doubt = format!("{result}; it repeats a placeholder, and whether Opa! Suite fills it once or twice is unknown");
-        return Finding::unseen(what, doubt, format!("look at it: `regua notice test {:?} --phone NUMBER`", notice.name));
+    let look = || format!("look at it: `regua notice test {:?} --phone NUMBER`", notice.name);
+    match filling.parameters {
+        Parameters::Payment(terms) => {
+            let result = format!("template {:?}, a payment by {}, its amount in {}", template.name, terms.means, terms.amount);
+            let doubt = format!(
+                "{result}; whether it is a payment template that shows the right amount can't be read from Opa! Suite's API"
+            );
+            Finding::unseen(what, doubt, look())
+        }
+        Parameters::ByPosition(entries) => {
+            let result = format!("template {:?}, {} variables", template.name, entries.len());
+            if template.repeats_a_placeholder() {
+                let doubt =
+                    format!("{result}; it repeats a placeholder, and whether Opa! Suite fills it once or twice is unknown");
+                return Finding::unseen(what, doubt, look());
+            }
+            Finding::good(what, result)
+        }
     }
-    Finding::good(what, result)
 }
 
 fn choices(channels: &[&OpaChannel]) -> String {
@@ -251,6 +266,7 @@ fn messages(volume: &Volume, due: &HashMap<String, BTreeSet<NaiveDate>>) -> Hash
 #[cfg(test)]
 mod tests {
     use super::*;
+    use regua_domain::payment::{AmountUnit, PaymentMeans, PaymentTerms};
 
     fn date(text: &str) -> NaiveDate {
         text.parse().expect("a date")
@@ -279,16 +295,21 @@ mod tests {
         Template { id: "64f1c0de0a1b2c3d4e5f7003".into(), name: "aviso".into(), text: text.into() }
     }
 
-    #[track_caller]
-    fn check_one_notice(variables: &str, templates: &[Template], ok: bool, says: &str) {
-        let notice = Notice {
+    fn notice(variables: &str) -> Notice {
+        Notice {
             name: "Aviso".into(),
             integration: "Opa".into(),
             channel: "Cobrança".into(),
             template: "64f1c0de0a1b2c3d4e5f7003".into(),
             variables: variables.into(),
-        };
-        let finding = check_notice(&notice, templates);
+            payment: None,
+            media: None,
+        }
+    }
+
+    #[track_caller]
+    fn check_one_notice(variables: &str, templates: &[Template], ok: bool, says: &str) {
+        let finding = check_notice(&notice(variables), templates);
         assert_eq!(finding.ok, ok, "{finding:?}");
         assert!(format!("{} {}", finding.result, finding.mend.clone().unwrap_or_default()).contains(says), "{finding:?}");
     }
@@ -297,11 +318,22 @@ mod tests {
     fn a_notice_gives_as_many_variables_as_its_template_has_placeholders() {
         let two = "#cliente_razao#,#areceber_valor#";
         check_one_notice(two, &[template("Olá {{1}}, {{2}}")], true, "2 variables");
-        check_one_notice(two, &[template("Olá {{1}}")], false, "has 1 placeholders, 2 variables are given");
+        check_one_notice(two, &[template("Olá {{1}}")], false, "has 1 placeholders, the notice has 2 variables");
         check_one_notice(two, &[template("{{nome}}, {{nome}}")], true, "regua notice test");
         check_one_notice(two, &[], false, "isn't on this channel");
         let others: Vec<_> = (0..30).map(|n| Template { id: format!("{n:024}"), ..template("") }).collect();
         check_one_notice(two, &others, false, "and 10 more");
+    }
+
+    #[test]
+    fn a_payment_notice_is_told_to_be_looked_at_and_one_on_another_template_is_wrong() {
+        let payment = PaymentTerms { means: PaymentMeans::Pix, amount: AmountUnit::Centavos };
+        let notice = Notice { payment: Some(payment), ..notice("") };
+        let finding = check_notice(&notice, &[template("Sua fatura chegou.")]);
+        assert!(finding.ok && finding.result.contains("a payment by pix, its amount in centavos"), "{finding:?}");
+        assert!(finding.mend.is_some_and(|mend| mend.contains("regua notice test")), "nothing else shows the amount");
+        let finding = check_notice(&notice, &[template("Olá {{1}}")]);
+        assert!(!finding.ok && finding.result.contains("no payment template"), "{finding:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `regua run update-collections --dry-run`: what a run would write, how long sending it takes, what binds, what it costs.
 
 use crate::commands::lists::cell;
+use crate::commands::notices::beside_the_text;
 use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
 use billing_evaluator::forecast::{self, Forecast};
@@ -51,11 +52,13 @@ impl Session {
         let text = |sample: &Rendered| {
             let template = templates.iter().find(|template| template.template_id == sample.template_id);
             let text = template.and_then(|template| template.text.as_deref());
-            text.map(|text| variables::fill(text, &sample.variables))
+            text.map(|text| variables::fill(text, sample.values.by_position()))
         };
         Ok(samples
             .iter()
-            .map(|(stage, sample)| json!({ "stage": stage, "text": text(sample), "values": sample.variables }))
+            .map(
+                |(stage, sample)| json!({ "stage": stage, "text": text(sample), "values": sample.values, "media": sample.media }),
+            )
             .collect())
     }
 }
@@ -172,6 +175,9 @@ fn print(told: &Value) {
         match sample["text"].as_str() {
             Some(text) => say!("{text}"),
             None => say!("{} (the template's text isn't known yet: `regua config apply` reads it)", cell(&sample["values"])),
+        }
+        for line in beside_the_text(&sample) {
+            say!("{line}");
         }
     }
 }

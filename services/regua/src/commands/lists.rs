@@ -52,8 +52,9 @@ impl Session {
             remark!("there is no message {id}");
             return Ok(Outcome::DidNotHold);
         };
+        let text = self.ledger.message_text(message.id).await?;
         if format == Format::Json {
-            output::line(json!({ "message": message, "attempts": attempts }));
+            output::line(json!({ "message": message, "attempts": attempts, "text": text }));
             return Ok(Outcome::Done);
         }
         output::list(
@@ -62,6 +63,12 @@ impl Session {
             &["message", "subject", "stage", "due on", "state", "reason", "attempts"],
             message_cells,
         )?;
+        if let Some((means, amount)) = text.as_ref().and_then(|text| text.payment.zip(text.amount)) {
+            say!("payment: {means}, {}", amount.format_brl());
+        }
+        if text.is_some_and(|text| text.media) {
+            say!("its header has media of its own");
+        }
         output::list(
             format,
             &attempts,

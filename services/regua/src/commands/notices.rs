@@ -6,7 +6,9 @@ use crate::operator::Request;
 use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::NaiveDate;
 use regua_domain::configuration::Notice;
+use regua_domain::filling::Values;
 use regua_domain::ids::InvoiceId;
+use regua_domain::payment::{Payment, PaymentCode};
 use regua_domain::phone;
 use regua_domain::provider::Provider;
 use regua_domain::template::{Line, differences};
@@ -92,18 +94,21 @@ fn previewed(
 ) -> Value {
     let Candidate { invoice, customer, totals, .. } = candidate;
     let circumstances = Circumstances { today, provider, totals: *totals, renegotiated_to: None };
-    let entries = variables::parse(&notice.variables).unwrap_or_default();
-    let values = match customer {
-        None => Err("the invoice's customer isn't in the mirror".to_owned()),
-        Some(customer) => variables::render(&entries, &Facts { customer, invoice: Some(invoice), circumstances })
-            .map_err(|error| error.to_string()),
+    let filled = match (customer, notice.filling()) {
+        (None, _) => Err("the invoice's customer isn't in the mirror".to_owned()),
+        (Some(_), Err(error)) => Err(error.to_string()),
+        (Some(customer), Ok(filling)) => {
+            filling.render(&Facts { customer, invoice: Some(invoice), circumstances }).map_err(|error| error.to_string())
+        }
     };
     let accepted = template.and_then(|template| template.text.as_deref());
-    let text = accepted.zip(values.as_ref().ok()).map(|(text, values)| variables::fill(text, values));
+    let (values, media) =
+        (filled.as_ref().map(|filled| &filled.values), filled.as_ref().ok().and_then(|filled| filled.media.as_ref()));
+    let text = accepted.zip(values.ok()).map(|(text, values)| variables::fill(text, values.by_position()));
     let phone = customer.as_ref().map(|customer| phone::choose(&customer.whatsapp, &customer.mobile_phone));
     json!({
         "notice": notice.name, "template": notice.template, "invoice": invoice.id, "on": today,
-        "text": text, "values": values.as_ref().ok(), "missing": values.as_ref().err(),
+        "text": text, "values": values.ok(), "media": media, "missing": values.err(),
         "to": phone.as_ref().and_then(|phone| phone.as_ref().ok()).map(|phone| format!("…{}", &phone.e164()[10..])),
         "no_phone": phone.and_then(Result::err).map(|refusal| refusal.to_string()),
         "template_state": state(template),
@@ -126,6 +131,9 @@ fn print_preview(told: &Value) {
             }
         }
     }
+    for line in beside_the_text(told) {
+        say!("{line}");
+    }
     match field("template_state") {
         Some("changed") => {
             say!("\nThe template's text changed since it was accepted, and its messages are stopped: see `regua notice list`.");
@@ -133,6 +141,24 @@ fn print_preview(told: &Value) {
         Some("gone") => say!("\nThe template is gone from Opa! Suite, and its messages are stopped."),
         _ => {}
     }
+}
+
+/// What a customer gets beside the template's text: the payment and the header's media; from JSON with `values` and `media`.
+pub(super) fn beside_the_text(told: &Value) -> Vec<String> {
+    let payment = serde_json::from_value::<Values>(told["values"].clone()).ok();
+    let payment = payment.as_ref().and_then(Values::payment).map(payment_line);
+    payment.into_iter().chain(told["media"].as_str().map(|media| format!("header media: {media}"))).collect()
+}
+
+/// `payment: Pix, R$123,00 (sent as "12300"), code 000201…, to … (evp key …)`.
+fn payment_line(payment: &Payment) -> String {
+    let (means, code) = match &payment.code {
+        PaymentCode::Pix { code, merchant_name, key } => {
+            ("Pix", format!("code {code}, to {merchant_name} ({} key {})", key.kind(), key.as_str()))
+        }
+        PaymentCode::Boleto { digitable_line } => ("boleto", format!("line {digitable_line}")),
+    };
+    format!("payment: {means}, {} (sent as {:?}), {code}", payment.amount.format_brl(), payment.amount_text())
 }
 
 /// `accepted`, `changed`, `gone`, or `unseen`.
@@ -148,7 +174,8 @@ fn state(template: Option<&Template>) -> &'static str {
 fn notice_json(notice: &Notice, template: Option<&Template>) -> Value {
     json!({
         "notice": notice.name, "channel": notice.channel, "template": notice.template, "template_name": template.map(|template| &template.name),
-        "variables": notice.variables, "state": state(template), "text": template.and_then(|template| template.text.as_deref()),
+        "variables": notice.variables, "payment": notice.payment.map(|terms| terms.means), "payment_amount": notice.payment.map(|terms| terms.amount),
+        "media": notice.media, "state": state(template), "text": template.and_then(|template| template.text.as_deref()),
         "seen_at": template.map(|template| template.seen_at), "accepted_by": template.and_then(|template| template.accepted_by.as_deref()),
         "differences": template.filter(|_| state(template) == "changed").map(differences_of),
     })
@@ -197,7 +224,13 @@ pub(super) fn tests_json(counts: &[(Option<String>, u64)]) -> Value {
 fn print_notice(told: &Value) {
     let field = |name: &str| told[name].as_str().unwrap_or_default();
     say!("{}: template {} {} ({})", field("notice"), field("template"), field("template_name"), field("state"));
-    say!("  variables {}", field("variables"));
+    match told["payment"].as_str() {
+        Some(means) => say!("  payment by {means}, its amount in {}", field("payment_amount")),
+        None => say!("  variables {}", field("variables")),
+    }
+    if let Some(media) = told["media"].as_str() {
+        say!("  header media {media}");
+    }
     match told["differences"].as_array() {
         Some(lines) => {
             for line in lines {
@@ -210,5 +243,38 @@ fn print_notice(told: &Value) {
                 say!("  {line}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regua_domain::filling::Filling;
+    use regua_domain::media::Media;
+    use regua_domain::payment::{AmountUnit, PaymentMeans, PaymentTerms};
+    use regua_domain::sample::{Sample, sample};
+
+    /// The lines beside the text of the sample's message.
+    fn lines(payment: Option<PaymentTerms>, media: Option<&str>) -> Vec<String> {
+        let today = "2026-03-09".parse().expect("a date");
+        let Sample { customer, invoice, .. } = sample(today);
+        let filling = Filling::of("", payment, media.map(|text| Media::parse(text).expect("media"))).expect("no variables");
+        let circumstances = Circumstances { today, provider: &Provider::default(), totals: None, renegotiated_to: None };
+        let filled =
+            filling.render(&Facts { customer: &customer, invoice: Some(&invoice), circumstances }).expect("it can be sent");
+        beside_the_text(&json!({ "values": filled.values, "media": filled.media }))
+    }
+
+    #[test]
+    fn a_preview_tells_the_payment_and_the_media_as_they_are_sent() {
+        let by = |means, amount| Some(PaymentTerms { means, amount });
+        let pix = lines(by(PaymentMeans::Pix, AmountUnit::Centavos), Some("#areceber_link#"));
+        assert!(pix[0].starts_with("payment: Pix, R$123,00 (sent as \"12300\"), code 000201"), "{pix:?}");
+        assert!(pix[0].ends_with("to Fulano de Tal (evp key 123e4567-e12b-12d1-a456-426655440000)"), "{pix:?}");
+        assert_eq!(pix[1..], ["header media: https://example.com/teste"]);
+        let boleto = lines(by(PaymentMeans::Boleto, AmountUnit::Reais), None);
+        let expected = "payment: boleto, R$123,00 (sent as \"123.00\"), line 00190500954014481606906809350314337370000000100";
+        assert_eq!(boleto, [expected]);
+        assert!(lines(None, None).is_empty());
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{Answer, Office};
 use regua_domain::configuration::{Configuration, Notice};
+use regua_domain::filling::Filled;
 use regua_domain::ids::InvoiceId;
 use regua_domain::phone;
 use regua_domain::sample::{Sample, sample};
-use regua_domain::template::{TemplateFault, fits};
-use regua_domain::variables::{self, Circumstances, Facts};
+use regua_domain::template::fits;
+use regua_domain::variables::{Circumstances, Facts};
 use regua_ledger::templates::{Accepted, SeenTemplate};
 use regua_ledger::test_sends::{NewTest, TestEnd, TestStart};
 use regua_ledger::{Ledger, LedgerError};
@@ -55,15 +56,9 @@ pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry
 
 fn unfit(notice: &Notice, seen: &[SeenTemplate]) -> Option<String> {
     let seen = seen.iter().find(|seen| seen.integration == notice.integration && seen.template_id == notice.template)?;
-    let given = variables::parse(&notice.variables).map_or(0, |entries| entries.len());
-    let fault = fits(&notice.template, seen.now.as_ref(), given).err()?;
-    let mend = match fault {
-        TemplateFault::Misfit { .. } | TemplateFault::Changed { .. } => {
-            "give one entry for each placeholder, in the template's order"
-        }
-        TemplateFault::Gone { .. } => "see `regua check` for the templates of the channel",
-    };
-    Some(format!("notice {:?}: {fault}; {mend}", notice.name))
+    let filling = notice.filling().ok()?;
+    let fault = fits(&notice.template, seen.now.as_ref(), &filling.parameters).err()?;
+    Some(format!("notice {:?}: {fault}; {}", notice.name, fault.mend()))
 }
 
 /// Accepts a notice's template as Opa! Suite had it at the last look.
@@ -101,8 +96,8 @@ pub(super) async fn test(
         return Ok(Answer::refused(crate::output::NOTHING_CONFIGURED));
     };
     let Some(notice) = configuration.notices.iter().find(|known| known.name == notice) else { return Ok(unknown(notice)) };
-    let values = match values(office.ledger, notice, invoice).await? {
-        Ok(values) => values,
+    let Filled { values, media } = match filled(office.ledger, notice, invoice).await? {
+        Ok(filled) => filled,
         Err(why) => return Ok(Answer::refused(why)),
     };
     let client = match client(office, &configuration, notice).await? {
@@ -113,22 +108,18 @@ pub(super) async fn test(
     let request = SendTemplate {
         phone_e164: phone.e164().to_owned(),
         template_id: notice.template.clone(),
-        variables: values,
+        values,
         channel_id: channel.map_or_else(String::new, |channel| channel.id.clone()),
         metadata: serde_json::Value::Null,
-        header_media: None,
+        header_media: media,
         allow_in_service: false,
     };
     let test = NewTest { notice: notice.name.clone(), phone: phone.key(), by, lead: LEAD };
     send(office.ledger, &client, test, request).await
 }
 
-/// The values of a test's message.
-async fn values(
-    ledger: &Ledger,
-    notice: &Notice,
-    invoice: Option<&InvoiceId>,
-) -> Result<Result<Vec<String>, String>, LedgerError> {
+/// What a test's message gets.
+async fn filled(ledger: &Ledger, notice: &Notice, invoice: Option<&InvoiceId>) -> Result<Result<Filled, String>, LedgerError> {
     let settings = ledger.settings().await?;
     let today = settings.times().date_at(ledger.now().await?);
     let (customer, invoice, totals, renegotiated_to) = match invoice {
@@ -144,12 +135,12 @@ async fn values(
             None => return Ok(Err(format!("no source has an invoice {}", id.0))),
         },
     };
-    let Ok(entries) = variables::parse(&notice.variables) else {
+    let Ok(filling) = notice.filling() else {
         return Ok(Err("its variables are of another version of Régua: apply its configuration again".into()));
     };
     let circumstances = Circumstances { today, provider: &settings.provider, totals, renegotiated_to };
     let facts = Facts { customer: &customer, invoice: Some(&invoice), circumstances };
-    Ok(variables::render(&entries, &facts).map_err(|error| error.to_string()))
+    Ok(filling.render(&facts).map_err(|error| error.to_string()))
 }
 
 async fn client(

@@ -214,25 +214,20 @@ async fn opa(
     .await
 }
 
-/// What the base of a file has: its channels, and for each notice in use a template with as many placeholders as that has variables.
+/// What the base of a file has: its channels, and for each notice in use a template that takes what that gives.
 fn own_base(configuration: &Configuration, notes: &mut Vec<String>) -> OwnBase {
-    let mut templates: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    let mut templates: BTreeMap<&str, (Takes, &str)> = BTreeMap::new();
     for notice in configuration.notices_in_use() {
-        let placeholders = variables::parse(&notice.variables).map_or(0, |entries| entries.len());
-        let (taken, first) = *templates.entry(&notice.template).or_insert((placeholders, &notice.name));
-        if taken != placeholders {
-            notes.push(format!(
-                "notices {first:?} and {:?} have one template, but {taken} and {placeholders} variables: it takes {taken}",
-                notice.name
-            ));
+        let number = variables::parse(&notice.variables).map_or(0, |entries| entries.len());
+        let gives = if notice.payment.is_some() { Takes::Payment } else { Takes::Positional(number) };
+        let (takes, first) = *templates.entry(&notice.template).or_insert((gives, &notice.name));
+        if takes != gives {
+            notes.push(format!("notices {first:?} and {:?} have one template: it takes what the first gives", notice.name));
         }
     }
     OwnBase {
         channels: configuration.channels.iter().map(|channel| channel.id.clone()).collect(),
-        templates: templates
-            .into_iter()
-            .map(|(id, (placeholders, _))| (id.to_owned(), Takes::Positional(placeholders)))
-            .collect(),
+        templates: templates.into_iter().map(|(id, (takes, _))| (id.to_owned(), takes)).collect(),
     }
 }
 

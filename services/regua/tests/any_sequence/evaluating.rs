@@ -90,7 +90,7 @@ impl Player {
             no_policy: 0,
         }];
         if let Some(evaluation) = Evaluation::new(&self.ledger, &self.syncer, &leased, &plans, &settings) {
-            batches.extend(evaluation.page(&source, None).await.unwrap().map(|page| page.batch));
+            batches.extend(evaluation.page(&source, None, &mut false).await.unwrap().map(|page| page.batch));
         }
         self.seen().hands[evaluator] = Some(Hand { leased, batches, read_at: now, facts });
     }

@@ -84,7 +84,9 @@ fn called_for(entry: &Entry) -> Result<(), Broken> {
             rule(invoice.due_on == due_on, || refuse("its due date moved"))?;
             rule(!facts.is_held(invoice, date_at(entry.slot_at)), || refuse("a hold is in force"))?;
             let says = [customer.name.clone(), reais(invoice.open_amount), due_on.format("%d/%m/%Y").to_string()];
-            rule(entry.text.variables == says, || refuse(&format!("it says {:?}, not {says:?}", entry.text.variables)))
+            rule(entry.text.values.by_position() == says, || {
+                refuse(&format!("it says {:?}, not {says:?}", entry.text.values.by_position()))
+            })
         }
         (None, invoice) => rule(still_so(entry.stage, invoice, customer), || refuse("what it tells is no longer so")),
         (Some(_), None) => Err(refuse("nobody knows the invoice")),

@@ -74,6 +74,9 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             ("channel", text(&notice.channel)),
             ("template", text(&notice.template)),
             ("variables", text(&notice.variables)),
+            ("payment", notice.payment.map_or_else(String::new, |terms| text(terms.means.as_str()))),
+            ("payment_amount", notice.payment.map_or_else(String::new, |terms| text(terms.amount.as_str()))),
+            ("media", notice.media.as_ref().map_or_else(String::new, |media| text(&media.to_string()))),
         ];
         Entry { header: "[[notice]]", name: notice.name.clone(), fields: without_empty(fields) }
     }));
@@ -215,6 +218,8 @@ fn identity(identity: &Identity) -> Vec<(&'static str, String)> {
         ("tax_id", text(&identity.tax_id)),
         ("address", text(&identity.address)),
         ("phone", text(&identity.phone)),
+        ("pix_key", identity.pix_key.as_ref().map_or_else(String::new, |key| text(key.as_str()))),
+        ("pix_key_type", identity.pix_key.as_ref().map_or_else(String::new, |key| text(key.kind().as_str()))),
     ]
 }
 

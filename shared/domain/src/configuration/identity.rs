@@ -4,6 +4,7 @@ use super::names::Names;
 use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Reported, Section};
+use crate::payment_codes::{PixKey, PixKeyKind};
 use crate::provider::{Branch, DaysLateFrom, Identity, Provider};
 use crate::tax_id::TaxId;
 
@@ -44,8 +45,23 @@ impl Reading<'_, '_> {
     fn identity(&self, section: &mut Section<'_, '_>) -> Result<Identity, Reported> {
         let mut text = |key| section.text(key).map(|text| text.map_or_else(String::new, |text| text.value));
         let (name, trade_name, address, phone) = (text("name"), text("trade_name"), text("address"), text("phone"));
-        let tax_id = self.tax_id(section);
-        Ok(Identity { name: name?, trade_name: trade_name?, tax_id: tax_id?, address: address?, phone: phone? })
+        let (tax_id, pix_key) = (self.tax_id(section), self.pix_key(section));
+        let (name, trade_name, address, phone) = (name?, trade_name?, address?, phone?);
+        Ok(Identity { name, trade_name, tax_id: tax_id?, address, phone, pix_key: pix_key? })
+    }
+
+    /// A key and its type, both or neither: eleven digits may be a CPF or a phone.
+    fn pix_key(&self, section: &mut Section<'_, '_>) -> Result<Option<PixKey>, Reported> {
+        let kinds: Vec<_> = PixKeyKind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
+        let (key, kind) = (section.text_or_number("pix_key"), section.choice("pix_key_type", &kinds));
+        match (key?, kind?) {
+            (None, None) => Ok(None),
+            (Some(key), Some(kind)) => {
+                PixKey::parse(kind.value, &key.value).map(Some).map_err(|error| self.report.refuse(&key, Fault::PixKey(error)))
+            }
+            (Some(_), None) => Err(section.missing("pix_key_type", "pix_key_type = \"cnpj\", or cpf, phone, email or evp")),
+            (None, Some(_)) => Err(section.missing("pix_key", "pix_key = \"…\", the key of the account that Pix payments go to")),
+        }
     }
 
     /// A CNPJ or CPF with right check digits, punctuated.

@@ -11,6 +11,7 @@ mod identity;
 mod model;
 mod names;
 mod nearest;
+mod notices;
 mod parse;
 mod problem;
 mod reader;

@@ -2,13 +2,17 @@
 
 use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
+use crate::filling::Filling;
 use crate::frequency::Frequency;
+use crate::media::Media;
 use crate::money::UnitPrice;
+use crate::payment::PaymentTerms;
 use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, PolicyFilters};
 use crate::provider::Provider;
 use crate::schedule::{Missed, Schedule, ScheduleError, TaskKind};
 use crate::stage::Stage;
+use crate::variables::VariablesError;
 use crate::window::WeekHours;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -176,8 +180,24 @@ pub struct Notice {
     pub channel: String,
     /// The template's `_id` in Opa! Suite: 24 lower-case hexadecimal digits. Its shortcut (`atalho`) can't be sent (contracts §1.5).
     pub template: String,
-    /// The variables in the template's order, separated by commas: `#cliente_razao#,#areceber_valor#`. They parse.
+    /// The variables in the template's order, separated by commas: `#cliente_razao#,#areceber_valor#`. They parse. Empty for a payment.
     pub variables: String,
+    /// What a payment template gets in place of variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentTerms>,
+    /// What the template's header shows in place of its own media.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<Media>,
+}
+
+impl Notice {
+    /// What it fills its template with.
+    ///
+    /// # Errors
+    /// Never for what [`Configuration::parse`] gave.
+    pub fn filling(&self) -> Result<Filling, VariablesError> {
+        Filling::of(&self.variables, self.payment, self.media.clone())
+    }
 }
 
 /// Which customers hear what, when (Parâmetro da cobrança).

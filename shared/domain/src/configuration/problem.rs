@@ -1,6 +1,8 @@
 //! What is wrong with a configuration file, where, and how to mend it.
 
 use super::url::UrlFault;
+use crate::media::MediaFault;
+use crate::payment_codes::{NotAPixKey, PixKeyKind};
 use crate::phone::PhoneRefusal;
 use crate::provider::IdentityField;
 use crate::schedule::{Clash, ScheduleError};
@@ -229,6 +231,21 @@ pub enum Fault {
     /// A variable of the provider that neither `[provider]` nor any `[[branch]]` has a value for.
     #[error("{0} has no value: nothing in this file says it")]
     ProviderUnknown(Variable),
+    /// A payment template without the unit of its amount.
+    #[error("is missing: in which unit the platform reads the amount of a payment is documented nowhere")]
+    NoPaymentAmount,
+    /// A Pix payment whose account's key nothing says.
+    #[error("needs the account's key, and nothing in this file says it: a dynamic Pix code, as gateways make them, names none")]
+    NoPixKey,
+    /// Not a key of its type.
+    #[error(transparent)]
+    PixKey(NotAPixKey),
+    /// Not the address of a header's media.
+    #[error("{0}")]
+    Media(MediaFault),
+    /// A payment for a stage at which nothing of the invoice is to be paid.
+    #[error("asks for a payment, which a {0} message must not: it follows an event that ended the invoice")]
+    PaymentAtEvent(Stage),
     /// Neither a CNPJ nor a CPF.
     #[error("is no CNPJ or CPF with right check digits")]
     NotATaxId,
@@ -370,6 +387,17 @@ impl Fault {
                 let key = variable.identity_field().map_or("name", IdentityField::key);
                 format!("write {key} = \"…\" in [provider], or leave {variable} out")
             }
+            Self::NoPaymentAmount => {
+                "write payment_amount = \"centavos\" while no stage names the notice, send it to your own phone with `regua notice test`, \
+                 whose invoice is of R$123,00, and write \"reais\" if the phone shows another amount"
+                    .into()
+            }
+            Self::NoPixKey => "write pix_key = \"…\" and pix_key_type = \"cnpj\" in [provider], or in each [[branch]]".into(),
+            Self::PixKey(NotAPixKey(kind)) => mend_of_key(*kind).into(),
+            Self::Media(_) => {
+                format!("write {}, or an https address that anybody can open, like \"https://HOST/boleto.pdf\"", Variable::InvoiceLink)
+            }
+            Self::PaymentAtEvent(_) => "write a notice without payment".into(),
             Self::NotATaxId => "write the provider's CNPJ in double quotes, like \"12.345.678/0001-95\"".into(),
             Self::NotATimeOfDay => "write hour and minute in double quotes: \"09:00\"".into(),
             Self::Window(_) => "write days = \"1-5\", from = \"09:00\", to = \"18:00\"".into(),
@@ -408,6 +436,20 @@ fn all_variables() -> String {
 
 fn bounds(min: i64, max: i64) -> String {
     if min == max { min.to_string() } else { format!("a number from {min} to {max}") }
+}
+
+const fn mend_of_key(kind: PixKeyKind) -> &'static str {
+    match kind {
+        PixKeyKind::Cpf => {
+            "write a CPF with right check digits in double quotes, like \"123.456.789-09\", or another pix_key_type"
+        }
+        PixKeyKind::Cnpj => {
+            "write a CNPJ with right check digits in double quotes, like \"12.345.678/0001-95\", or another pix_key_type"
+        }
+        PixKeyKind::Phone => "write it with + and the country code, like \"+5511987654321\", or another pix_key_type",
+        PixKeyKind::Email => "write an e-mail of at most 77 characters, or another pix_key_type",
+        PixKeyKind::Evp => "write the random key's 32 hexadecimal digits and four hyphens, or another pix_key_type",
+    }
 }
 
 fn mend_of_url(fault: &UrlFault) -> String {

@@ -1,9 +1,9 @@
-//! `[[notice]]`, `[[policy]]`, `[caps]` and `[expiry]`: what is said, when, and how often.
+//! `[[policy]]`, `[caps]` and `[expiry]`: what is said when, and how often.
 
-use super::connections::{Integrations, is_object_id};
-use super::model::{Approval, Caps, Expiry, Notice, Policy, PolicyStage, Price, StatedCaps};
+use super::model::{Approval, Caps, Expiry, Policy, PolicyStage, Price, StatedCaps};
 use super::names::Names;
 use super::nearest::nearest;
+use super::notices::Said;
 use super::parse::Reading;
 use super::problem::Fault;
 use super::reader::{Field, Located, Reported, Section};
@@ -11,9 +11,7 @@ use crate::money::{Centavos, UnitPrice};
 use crate::phone;
 use crate::pilot::Pilot;
 use crate::policy::{ClosedDay, Filter, PolicyFilters};
-use crate::provider::Provider;
 use crate::stage::{Stage, StageKind};
-use crate::variables::{self, Entry, Variable};
 use std::num::NonZeroU32;
 
 /// A policy's priority when the file gives none, and the largest.
@@ -57,68 +55,7 @@ pub(super) struct ReadStage {
 }
 
 impl Reading<'_, '_> {
-    pub fn notices(
-        &self,
-        sections: Vec<Section<'_, '_>>,
-        integrations: &Integrations,
-        channels: &Names<Option<String>>,
-        provider: Option<&Provider>,
-    ) -> (Vec<Notice>, Names<Vec<Variable>>) {
-        let mut names = Names::new("notice");
-        let read = |section| self.notice(section, &mut names, integrations, channels, provider);
-        let notices = sections.into_iter().map(read).collect::<Vec<_>>();
-        (notices.into_iter().flatten().collect(), names)
-    }
-
-    fn notice(
-        &self,
-        mut section: Section<'_, '_>,
-        names: &mut Names<Vec<Variable>>,
-        integrations: &Integrations,
-        channels: &Names<Option<String>>,
-        provider: Option<&Provider>,
-    ) -> Result<Notice, Reported> {
-        let name = section.required_text("name", "name = \"Aviso de cobrança\"");
-        let integration = integrations.of(&mut section, &name);
-        let channel = section.required_text("channel", "channel = \"Cobrança\"");
-        let template = self.template_id(&mut section);
-        let variables = self.variables(&mut section, provider);
-        let known = variables.as_ref().map_or_else(|_| Vec::new(), |(_, known)| known.clone());
-        let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, known));
-        section.finish();
-        let (channel, integration) = (channel?, integration);
-        let channels_integration = channels.resolve(self.report, &channel)?;
-        let integration = integration?;
-        if let Some(other) = channels_integration.as_ref().filter(|other| **other != integration.value) {
-            let fault = Fault::IntegrationsDiffer { channel: other.clone(), notice: integration.value };
-            return Err(self.report.refuse(&channel, fault));
-        }
-        defined?;
-        let (name, integration, channel) = (name?.value, integration.value, channel.value);
-        Ok(Notice { name, integration, channel, template: template?, variables: variables?.0 })
-    }
-
-    fn template_id(&self, section: &mut Section<'_, '_>) -> Result<String, Reported> {
-        let located = section.required_text("template", "template = \"0123456789abcdef01234567\"")?;
-        let id = located.value.to_ascii_lowercase();
-        if is_object_id(&id) { Ok(id) } else { Err(self.report.refuse(&located, Fault::NotATemplateId)) }
-    }
-
-    /// The variables as they are written, once they are understood, and which they are; absent for a template without placeholders. What
-    /// they say of the provider must be said by it: `provider` is `None` where it couldn't be read.
-    fn variables(&self, section: &mut Section<'_, '_>, provider: Option<&Provider>) -> Result<(String, Vec<Variable>), Reported> {
-        let Some(text) = section.text_or_blank("variables")? else { return Ok((String::new(), Vec::new())) };
-        let entries = variables::parse(&text.value).map_err(|error| self.report.refuse(&text, Fault::Variables(error)))?;
-        let named: Vec<Variable> = entries.iter().flat_map(Entry::variables).collect();
-        let unsaid =
-            |variable: &Variable| variable.identity_field().zip(provider).is_some_and(|(field, provider)| !provider.names(field));
-        match named.iter().copied().find(unsaid) {
-            Some(variable) => Err(self.report.refuse(&text, Fault::ProviderUnknown(variable))),
-            None => Ok((text.value, named)),
-        }
-    }
-
-    pub fn policies(&self, sections: Vec<Section<'_, '_>>, notices: &Names<Vec<Variable>>) -> Vec<(Policy, Vec<ReadStage>)> {
+    pub fn policies(&self, sections: Vec<Section<'_, '_>>, notices: &Names<Said>) -> Vec<(Policy, Vec<ReadStage>)> {
         let mut names = Names::new("policy");
         let policies = sections.into_iter().map(|section| self.policy(section, &mut names, notices)).collect::<Vec<_>>();
         policies.into_iter().flatten().collect()
@@ -128,7 +65,7 @@ impl Reading<'_, '_> {
         &self,
         mut section: Section<'_, '_>,
         names: &mut Names,
-        notices: &Names<Vec<Variable>>,
+        notices: &Names<Said>,
     ) -> Result<(Policy, Vec<ReadStage>), Reported> {
         let name = section.required_text("name", "name = \"Residencial\"");
         let defined = name.as_ref().map_or(Err(Reported), |name| names.define(self.report, name, ()));
@@ -209,7 +146,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn stage(&self, mut section: Section<'_, '_>, notices: &Names<Vec<Variable>>) -> Result<ReadStage, Reported> {
+    fn stage(&self, mut section: Section<'_, '_>, notices: &Names<Said>) -> Result<ReadStage, Reported> {
         let stage = self.stage_name(&mut section);
         let (min, max) = stage.as_ref().map_or((-REMINDER_DAYS_MAX, OVERDUE_DAYS_MAX), |stage| days_of(stage.value));
         let days = match &stage {
@@ -230,10 +167,13 @@ impl Reading<'_, '_> {
         }
         section.finish();
         let notice = notice?;
-        let named = notices.resolve(self.report, &notice)?;
+        let said = notices.resolve(self.report, &notice)?;
         let (place, days) = (stage?, days?);
-        if let Some(variable) = named.iter().copied().find(|variable| !variable.is_known_at(place.value)) {
+        if let Some(variable) = said.variables.iter().copied().find(|variable| !variable.is_known_at(place.value)) {
             return Err(self.report.refuse(&notice, Fault::UnknownAtStage { variable, stage: place.value }));
+        }
+        if said.is_payment && place.value.kind() == StageKind::Event {
+            return Err(self.report.refuse(&notice, Fault::PaymentAtEvent(place.value)));
         }
         if dated && days.is_none() {
             return Err(Reported);

@@ -170,7 +170,8 @@ fn base_path_of(path: &str, product: Product) -> Result<String, UrlFault> {
     Err(UrlFault::UnknownPath { path: path.to_owned(), base: product.base_path() })
 }
 
-fn is_private(host: &Host<&str>) -> bool {
+/// Whether a host is one that only this machine or this network reaches, by its name or number.
+pub fn is_private(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(address) => is_private_v4(*address),
         Host::Ipv6(address) => is_private_v6(*address),

@@ -5,6 +5,8 @@
 
 mod digitable_line;
 mod pix;
+mod pix_key;
 
 pub use digitable_line::{DigitableLine, DigitableLineError};
 pub use pix::{CODE_BYTES_MAX, PixCode, PixCodeError};
+pub use pix_key::{NotAPixKey, PixKey, PixKeyKind};

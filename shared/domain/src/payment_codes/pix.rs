@@ -41,7 +41,9 @@ mod id {
 pub struct PixCode {
     code: String,
     amount: Option<Centavos>,
-    is_dynamic: bool,
+    merchant_name: String,
+    /// `None` where there is a URL.
+    key: Option<String>,
 }
 
 impl PixCode {
@@ -69,13 +71,23 @@ impl PixCode {
 
     /// Whether the account is a URL that the payer's bank asks for the charge, rather than a Pix key.
     pub fn is_dynamic(&self) -> bool {
-        self.is_dynamic
+        self.key.is_none()
+    }
+
+    /// Who receives (field 59), as the account's bank wrote it: 25 characters at most by EMV, often capitals without accents.
+    pub fn merchant_name(&self) -> &str {
+        &self.merchant_name
+    }
+
+    /// The Pix key (field 01 of the account); `None` of a dynamic code, whose URL leads to the account.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 }
 
 impl fmt::Debug for PixCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = if self.is_dynamic { "dynamic" } else { "static" };
+        let form = if self.is_dynamic() { "dynamic" } else { "static" };
         write!(f, "PixCode({form}, {} bytes)", self.code.len())
     }
 }
@@ -160,9 +172,9 @@ fn read(code: &str, unit: LengthUnit) -> Result<PixCode, PixCodeError> {
         return Err(PixCodeError::PayloadFormat);
     }
     let account = pix_account(&root, unit)?;
-    let is_dynamic = match (account.get(id::KEY), account.get(id::URL)) {
-        (Some(_), None) => false,
-        (None, Some(_)) => true,
+    let key = match (account.get(id::KEY), account.get(id::URL)) {
+        (Some(key), None) => Some(key.to_owned()),
+        (None, Some(_)) => None,
         (None, None) | (Some(_), Some(_)) => return Err(PixCodeError::KeyOrUrl),
     };
     if root.get(id::CURRENCY) != Some("986") {
@@ -172,9 +184,9 @@ fn read(code: &str, unit: LengthUnit) -> Result<PixCode, PixCodeError> {
     if root.get(id::COUNTRY) != Some("BR") {
         return Err(PixCodeError::Country);
     }
-    root.get(id::MERCHANT_NAME).ok_or(PixCodeError::MerchantName)?;
+    let merchant_name = root.get(id::MERCHANT_NAME).ok_or(PixCodeError::MerchantName)?.to_owned();
     root.get(id::MERCHANT_CITY).ok_or(PixCodeError::MerchantCity)?;
-    Ok(PixCode { code: code.to_owned(), amount, is_dynamic })
+    Ok(PixCode { code: code.to_owned(), amount, merchant_name, key })
 }
 
 /// The CRC goes over everything before its own four digits, its id and length included.

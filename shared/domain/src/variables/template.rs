@@ -27,10 +27,18 @@ pub fn placeholders(template_text: &str) -> usize {
     pieces(template_text).filter_map(place).max().unwrap_or(0)
 }
 
+/// What stands between the braces of each placeholder, in order of appearance.
+pub fn placeholder_names(template_text: &str) -> impl Iterator<Item = &str> {
+    pieces(template_text).filter_map(|piece| match piece {
+        Piece::Placeholder { text, .. } => Some(name_of(text)),
+        Piece::Text(_) => None,
+    })
+}
+
 /// Whether a name or a number stands in more than one placeholder: how many values the platform then wants is not certain.
 pub fn repeats_a_placeholder(template_text: &str) -> bool {
     let mut seen = std::collections::HashSet::new();
-    pieces(template_text).any(|piece| matches!(piece, Piece::Placeholder { text, .. } if !seen.insert(name_of(text))))
+    placeholder_names(template_text).any(|name| !seen.insert(name))
 }
 
 enum Piece<'a> {

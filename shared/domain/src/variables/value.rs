@@ -1,10 +1,11 @@
 //! What a variable stands for, and the values that a message is sent with.
 
 use super::{Entry, Part, Variable};
+use crate::media::MediaFault;
 use crate::message::SkipReason;
 use crate::mirror::{Customer, Invoice};
 use crate::money::Centavos;
-use crate::payment_codes::{DigitableLine, PixCode};
+use crate::payment_codes::{DigitableLine, PixCode, PixKey};
 use crate::place::Uf;
 use crate::provider::{IdentityField, Provider};
 use crate::tax_id::TaxId;
@@ -27,6 +28,19 @@ pub struct Facts<'a> {
     pub invoice: Option<&'a Invoice>,
     /// What stands in neither.
     pub circumstances: Circumstances<'a>,
+}
+
+impl Facts<'_> {
+    /// The branch that speaks: the invoice's, and without one the customer's.
+    fn branch_id(&self) -> &str {
+        let of_invoice = self.invoice.map(|invoice| &invoice.branch_id).filter(|branch| !branch.is_empty());
+        of_invoice.unwrap_or(&self.customer.branch_id)
+    }
+
+    /// The key of the account that the branch's Pix payments go to, if the configuration says it.
+    pub(crate) fn provider_pix_key(&self) -> Option<&PixKey> {
+        self.circumstances.provider.pix_key(self.branch_id())
+    }
 }
 
 /// What a text says that stands neither with the customer nor with the invoice.
@@ -60,6 +74,12 @@ pub enum RenderError {
     /// A Pix code or a digitable line that can't be paid, or not this invoice.
     #[error("{0} of this invoice is not one that could be paid, or asks for another amount; renew it in the ERP")]
     InvalidPaymentCode(Variable),
+    /// A Pix code that doesn't say whose account it is paid to, and neither does the configuration.
+    #[error("the Pix code of this invoice names no key, and nothing else does; write pix_key in [provider] or in its [[branch]]")]
+    NoPixKey,
+    /// An address from which the platform couldn't fetch the header's media.
+    #[error("#areceber_link# of this invoice can't be the media of the template's header: it {0}; mend it in the ERP")]
+    InvalidMedia(MediaFault),
     /// Longer than [`VALUE_CHARS_MAX`].
     #[error("entry {entry} of the variables has {chars} characters, more than {VALUE_CHARS_MAX}")]
     TooLong {
@@ -73,8 +93,9 @@ pub enum RenderError {
 impl From<RenderError> for SkipReason {
     fn from(error: RenderError) -> Self {
         match error {
-            RenderError::Empty(_) | RenderError::TooLong { .. } => Self::MissingValue,
+            RenderError::Empty(_) | RenderError::NoPixKey | RenderError::TooLong { .. } => Self::MissingValue,
             RenderError::InvalidPaymentCode(_) => Self::InvalidPaymentCode,
+            RenderError::InvalidMedia(_) => Self::InvalidMedia,
         }
     }
 }
@@ -113,10 +134,7 @@ fn render_entry(entry: &Entry, place: usize, facts: &Facts<'_>) -> Result<String
 /// What a variable stands for; empty where there is nothing.
 fn value(variable: Variable, facts: &Facts<'_>) -> Result<String, RenderError> {
     let Facts { customer, invoice, circumstances } = facts;
-    let provider = |field| {
-        let of_invoice = invoice.map(|invoice| &invoice.branch_id).filter(|branch| !branch.is_empty());
-        circumstances.provider.field(of_invoice.unwrap_or(&customer.branch_id), field).to_owned()
-    };
+    let provider = |field| circumstances.provider.field(facts.branch_id(), field).to_owned();
     let of_invoice = |value: fn(&Invoice) -> String| invoice.map(value).unwrap_or_default();
     Ok(match variable {
         Variable::CustomerName => customer.name.clone(),
@@ -134,8 +152,8 @@ fn value(variable: Variable, facts: &Facts<'_>) -> Result<String, RenderError> {
             circumstances.provider.days_late_from.days_late(invoice.due_on, circumstances.today).to_string()
         }),
         Variable::InvoiceLink => of_invoice(|invoice| invoice.payment_link.clone()),
-        Variable::DigitableLine => invoice.map_or_else(|| Ok(String::new()), digitable_line)?,
-        Variable::PixCode => invoice.map_or_else(|| Ok(String::new()), pix_code)?,
+        Variable::DigitableLine => invoice.map_or(Ok(None), digitable_line)?.map_or_else(String::new, |line| line.formatted()),
+        Variable::PixCode => invoice.map_or(Ok(None), pix_code)?.map_or_else(String::new, |code| code.as_str().to_owned()),
         Variable::ContractNumber => of_invoice(|invoice| invoice.contract_id.clone()),
         Variable::RenegotiatedDueOn => circumstances.renegotiated_to.map_or_else(String::new, brazilian),
         Variable::TotalOpenAmount => circumstances.totals.map_or_else(String::new, |totals| totals.open_amount.format_brl()),
@@ -153,21 +171,21 @@ fn brazilian(date: NaiveDate) -> String {
     date.format("%d/%m/%Y").to_string()
 }
 
-/// The invoice's digitable line, every check digit verified. What it asks for is not compared with the invoice: a bank adds fine and
+/// The invoice's digitable line, if it has one, every check digit verified. What it asks for is not compared with the invoice: a bank adds fine and
 /// interest to a boleto when it is paid, and the one registered decides.
-fn digitable_line(invoice: &Invoice) -> Result<String, RenderError> {
+pub(crate) fn digitable_line(invoice: &Invoice) -> Result<Option<DigitableLine>, RenderError> {
     if invoice.digitable_line.trim().is_empty() {
-        return Ok(String::new());
+        return Ok(None);
     }
     let line = DigitableLine::parse(&invoice.digitable_line);
-    line.map(|line| line.formatted()).map_err(|_| RenderError::InvalidPaymentCode(Variable::DigitableLine))
+    line.map(Some).map_err(|_| RenderError::InvalidPaymentCode(Variable::DigitableLine))
 }
 
-/// The invoice's Pix code, structure and CRC verified. A static code that asks for another amount than what is owed is another charge's, or
+/// The invoice's Pix code, if it has one, structure and CRC verified. A static code that asks for another amount than what is owed is another charge's, or
 /// an old one; of a dynamic code the amount is a hint that no bank goes by.
-fn pix_code(invoice: &Invoice) -> Result<String, RenderError> {
+pub(crate) fn pix_code(invoice: &Invoice) -> Result<Option<PixCode>, RenderError> {
     if invoice.pix_code.trim().is_empty() {
-        return Ok(String::new());
+        return Ok(None);
     }
     let invalid = RenderError::InvalidPaymentCode(Variable::PixCode);
     let code = PixCode::parse(&invoice.pix_code).map_err(|_| invalid)?;
@@ -176,7 +194,7 @@ fn pix_code(invoice: &Invoice) -> Result<String, RenderError> {
     if asks_for_another || clean(code.as_str()) != code.as_str() {
         return Err(invalid);
     }
-    Ok(code.as_str().to_owned())
+    Ok(Some(code))
 }
 
 /// An id that the ERP didn't resolve is no name for people.
@@ -185,7 +203,7 @@ fn city(city: &str) -> String {
 }
 
 /// Blanks and control signs become spaces, a run of four or more spaces becomes one, and the ends are trimmed.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut spaces = 0;
     for c in text.chars() {

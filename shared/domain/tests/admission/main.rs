@@ -10,6 +10,7 @@ use regua_domain::admission::{
 };
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::WindowSettings;
+use regua_domain::filling::Filling;
 use regua_domain::frequency::Frequency;
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
@@ -20,7 +21,7 @@ use regua_domain::provider::Provider;
 use regua_domain::render::{NoticePlan, Rendered, render};
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::stage::Stage;
-use regua_domain::variables::{self, Circumstances, Totals};
+use regua_domain::variables::{Circumstances, Totals};
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ fn notice() -> NoticePlan {
         channel_id: ChannelId(Uuid::nil()),
         provider_channel_id: "64f1c0de0a1b2c3d4e5f6001".into(),
         template_id: "64f1c0de0a1b2c3d4e5f7001".into(),
-        entries: variables::parse("#cliente_razao#,#areceber_valor_aberto#").expect("variables"),
+        filling: Filling::of("#cliente_razao#,#areceber_valor_aberto#", None, None).expect("variables"),
     }
 }
 
@@ -159,7 +160,7 @@ fn a_start_charges_gate_recipient_person_and_budget() {
     let mut world = World::new();
     let Verdict::Start { slot_at, text, counted_on, .. } = world.admit(&ready()) else { panic!("it may go") };
     assert_eq!((counted_on, world.person.sent.on(day("2026-03-09"))), (Some(day("2026-03-09")), 1));
-    assert_eq!((slot_at, text.variables), (now() + LEAD, vec!["Maria".to_owned(), "R$100,00".to_owned()]));
+    assert_eq!((slot_at, text.values.by_position().to_vec()), (now() + LEAD, vec!["Maria".to_owned(), "R$100,00".to_owned()]));
     assert_eq!(world.gate.next_free_at, slot_at + world.gate.interval());
     let charged = Recipient { last_start_at: Some(slot_at), reserved_at: None, counted_at: Some(slot_at) };
     assert_eq!((world.recipient, world.budget.used), (charged, 1));

@@ -9,7 +9,10 @@ use regua_domain::configuration::{
     Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage,
     Price, Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, WindowSettings, diff, export,
 };
+use regua_domain::media::Media;
 use regua_domain::money::{Centavos, UnitPrice};
+use regua_domain::payment::{AmountUnit, PaymentMeans, PaymentTerms};
+use regua_domain::payment_codes::{PixKey, PixKeyKind};
 use regua_domain::phone::Phone;
 use regua_domain::pilot::Pilot;
 use regua_domain::place::Uf;
@@ -268,12 +271,24 @@ fn pilot() -> impl Strategy<Value = Pilot> {
 
 fn identity() -> impl Strategy<Value = Identity> {
     let tax_id = prop_oneof![Just(""), Just("11.222.333/0001-81"), Just("12.ABC.345/01DE-35"), Just("123.456.789-09")];
-    (name(""), name(""), tax_id, name(""), name("")).prop_map(|(name, trade_name, tax_id, address, phone)| Identity {
+    let key = (prop::sample::select(PixKeyKind::ALL), "\\+551[1-9]9[0-9]{8}").prop_map(|(kind, phone)| {
+        let text = match kind {
+            PixKeyKind::Cpf => "123.456.789-09",
+            PixKeyKind::Cnpj => "12.ABC.345/01DE-35",
+            PixKeyKind::Phone => &phone,
+            PixKeyKind::Email => "Pix@Provedor.example",
+            PixKeyKind::Evp => "123e4567-e12b-12d1-a456-426655440000",
+        };
+        PixKey::parse(kind, text).expect("a key of its kind")
+    });
+    let of_text = (name(""), name(""), tax_id, name(""), name(""), proptest::option::of(key));
+    of_text.prop_map(|(name, trade_name, tax_id, address, phone, pix_key)| Identity {
         name,
         trade_name,
         tax_id: tax_id.to_owned(),
         address,
         phone,
+        pix_key,
     })
 }
 
@@ -294,6 +309,8 @@ prop_compose! {
         (channel, id, limit) in (name("channel"), "[0-9a-f]{24}", proptest::option::of(1u16..=1000)),
         (notice, template) in (name("notice"), "[0-9a-f]{24}"),
         variables in prop_oneof![Just(""), Just("#cliente_razao#"), Just(r"Sr. #cliente_razao#\, olá,#AReceber_valor#")],
+        payment in proptest::option::of((prop::sample::select(PaymentMeans::ALL), prop::sample::select(AmountUnit::ALL))),
+        media in prop::sample::select(vec![None, Some("#areceber_link#"), Some("https://boletos.example.com/aviso.pdf?a=b,c")]),
     )(
         stages in stages(notice.clone()).boxed(), tasks in tasks().boxed(), sources in sources().boxed(), policy in name("policy"),
         (window, holidays, own_hours) in (window().boxed(), holidays().boxed(), proptest::option::of(hours())),
@@ -301,10 +318,20 @@ prop_compose! {
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
         (filters, activated_on) in (filters().boxed(), proptest::option::of(0u64..20_000)),
         (provider, days_between_stages, above, pilot) in (provider().boxed(), 0u16..=30, proptest::option::of(1u32..=10_000_000), pilot().boxed()),
-        id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables),
+        id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables), payment in Just(payment), media in Just(media),
     ) -> Configuration {
         let of_customers = stages.iter().any(|stage| stage.stage == Stage::BureauRemoved);
-        let variables = if of_customers { "#cliente_razao#" } else { variables };
+        let of_events = stages.iter().any(|stage| stage.stage.kind() == StageKind::Event);
+        let payment = payment.filter(|_| !of_events).map(|(means, amount)| PaymentTerms {
+            means: if provider.has_pix_key() { means } else { PaymentMeans::Boleto },
+            amount,
+        });
+        let variables = match payment {
+            Some(_) => "",
+            None if of_customers => "#cliente_razao#",
+            None => variables,
+        };
+        let media = media.filter(|_| !of_customers).map(|media| Media::parse(media).expect("an address"));
         let activated_on = activated_on.map(|days| NaiveDate::default() + Days::new(days));
         let integration = other.name.clone();
         let owner = Some(business.clone());
@@ -313,7 +340,7 @@ prop_compose! {
             integrations: vec![main, other],
             businesses: vec![Business { name: business, recipients_per_24h: recipients.and_then(NonZeroU32::new) }],
             channels: vec![Channel { name: channel.clone(), integration: integration.clone(), id, per_second, business: owner }],
-            notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned() }],
+            notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned(), payment, media }],
             policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
             tasks, sources, window, holidays, caps: Caps { per_day, per_7_days, days_between_stages },
             expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) }, pilot, provider,

@@ -8,13 +8,13 @@ use regua_domain::decide::Known;
 use regua_domain::events::{
     EVENT_DAYS_MAX, Event, EventKind, EventOutcome, Facts, Looks, between, between_listings, decide, still_holds,
 };
+use regua_domain::filling::{Filling, Values};
 use regua_domain::ids::ChannelId;
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::pilot::Pilot;
 use regua_domain::policy::{Filter, PolicyPlan};
 use regua_domain::stage::{Stage, StageKind};
-use regua_domain::variables;
 use std::collections::BTreeSet;
 
 /// The looks of yesterday and of today.
@@ -293,7 +293,7 @@ fn is_skipped_once(why: SkipReason, hinder: impl Fn(&mut Case)) {
 fn a_renegotiation_may_name_its_new_due_date() {
     let mut plan = telling();
     for stage in &mut plan.stages {
-        stage.notice.entries = variables::parse("#renegociacao_vencimento#").expect("it is known");
+        stage.notice.filling = Filling::of("#renegociacao_vencimento#", None, None).expect("it is known");
     }
     let event = Event { kind: EventKind::Renegotiated, occasion: "77".into(), happened_on: today() };
     let (invoice, customer) = (cancelled(None, "77"), customer());
@@ -309,9 +309,9 @@ fn a_renegotiation_may_name_its_new_due_date() {
             totals: None,
             reach: Reach::EVERYBODY,
         };
-        decide(std::slice::from_ref(&plan), &facts, &PROVIDER, today()).expect("it is called for").text.map(|text| text.variables)
+        decide(std::slice::from_ref(&plan), &facts, &PROVIDER, today()).expect("it is called for").text.map(|text| text.values)
     };
-    assert_eq!(text(Some(day("2026-04-01"))), Ok(vec!["01/04/2026".to_owned()]));
+    assert_eq!(text(Some(day("2026-04-01"))), Ok(Values::ByPosition(vec!["01/04/2026".to_owned()])));
     assert_eq!(text(None), Err(SkipReason::MissingValue));
 }
 

@@ -12,6 +12,7 @@ use regua_domain::calendar::Calendar;
 use regua_domain::configuration::{StatesRule, WindowSettings};
 use regua_domain::consent::Reach;
 use regua_domain::decide::{CATCH_UP_DAYS, Day, Decided, Known, day_of, due_dates, expires_at, still_called_for};
+use regua_domain::filling::Filling;
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, MessageId, NoticeId, PolicyId};
 use regua_domain::message::{SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
@@ -62,7 +63,7 @@ fn policy(stages: &[(Stage, Option<i64>)]) -> PolicyPlan {
         channel_id: ChannelId(Uuid::nil()),
         provider_channel_id: "64f1c0de0a1b2c3d4e5f6001".into(),
         template_id: "64f1c0de0a1b2c3d4e5f7001".into(),
-        entries: Vec::new(),
+        filling: Filling::of("", None, None).expect("no variables"),
     };
     let plan = |(stage, days): &(Stage, Option<i64>)| StagePlan {
         stage: *stage,

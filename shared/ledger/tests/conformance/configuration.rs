@@ -282,7 +282,7 @@ async fn the_smaller_priority_comes_first_then_the_name(f: Fixture) {
     assert_eq!(stages, [("overdue", Some(4))], "only what is switched on");
     let notice = &plans[0].stages[0].notice;
     assert_eq!((notice.channel_id, notice.template_id.as_str()), (w.channel, TEMPLATE));
-    assert_eq!((notice.provider_channel_id.as_str(), notice.entries.len()), ("64f1c0de0a1b2c3d4e5f6001", 3));
+    assert_eq!((notice.provider_channel_id.as_str(), notice.filling.variables().count()), ("64f1c0de0a1b2c3d4e5f6001", 3));
 }
 
 async fn a_channel_without_a_business_shares_no_budget_with_a_business_of_its_name(f: Fixture) {

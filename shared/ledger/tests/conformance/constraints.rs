@@ -12,6 +12,7 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0003_sending_times.sql"),
     include_str!("../../migrations/postgres/0005_holds.sql"),
     include_str!("../../migrations/postgres/0006_events.sql"),
+    include_str!("../../migrations/postgres/0009_payments.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -19,6 +20,7 @@ const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0003_sending_times.sql"),
     include_str!("../../migrations/sqlite/0005_holds.sql"),
     include_str!("../../migrations/sqlite/0006_events.sql"),
+    include_str!("../../migrations/sqlite/0009_payments.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
@@ -205,6 +207,7 @@ fn of_configuration() -> Vec<Violation> {
             "notices.name",
             named("notices", &["integration_id", "channel_id", "template_id", "variables"]),
         ),
+        check("a_payment_notice_has_no_variables", "UPDATE notices SET payment = '{}'"),
         unique("a_policy_has_its_own_name", "policies.name", named("policies", &["priority", "enabled", "activated_on"])),
         unique(
             "a_task_has_its_own_name",

@@ -57,7 +57,7 @@ async fn what_a_message_says_is_kept_to_the_letter(f: Fixture) {
     w.release().await;
     let id = w.top_up(10).await[0];
     let text = w.started(id).await.text;
-    assert_eq!(text.variables, ["João \"Zé\" D'Ávila\\ 😀", "R$100,00", "06/03/2026"]);
+    assert_eq!(text.values.by_position(), ["João \"Zé\" D'Ávila\\ 😀", "R$100,00", "06/03/2026"]);
     assert_eq!((text.phone.as_str(), text.phone_key.as_str()), ("+5511980000001", "1180000001"));
     assert_eq!((text.provider_channel_id.as_str(), text.template_id.as_str()), ("64f1c0de0a1b2c3d4e5f6001", TEMPLATE));
 }

@@ -316,7 +316,7 @@ async fn what_a_message_says_follows_what_the_mirror_learns(f: Fixture) {
     let top_up = w.ledger.top_up(w.channel, Some(10)).await.unwrap();
     assert_eq!((top_up.queued.len(), top_up.rendered_again), (1, 1));
     w.f.advance(TimeDelta::seconds(10)).await;
-    assert_eq!(w.started(top_up.queued[0]).await.text.variables[1], "20/04/2026");
+    assert_eq!(w.started(top_up.queued[0]).await.text.values.by_position()[1], "20/04/2026");
 }
 
 async fn caps_and_opt_outs_hold_for_events_too(f: Fixture) {

@@ -42,6 +42,7 @@ mod migrations;
 mod mirror;
 mod notices;
 mod operators;
+mod payments;
 mod pilot;
 mod policies;
 mod release;

@@ -27,7 +27,7 @@ async fn a_total_is_that_of_every_open_invoice_of_the_customer(f: Fixture) {
     w.evaluate().await;
     w.release().await;
     w.top_up(9).await;
-    assert_eq!(w.started(w.message_of(1).await.id).await.text.variables, ["R$151,00", "3"]);
+    assert_eq!(w.started(w.message_of(1).await.id).await.text.values.by_position(), ["R$151,00", "3"]);
 }
 
 async fn a_total_that_changed_is_written_again_before_it_is_sent(f: Fixture) {
@@ -40,19 +40,19 @@ async fn a_total_that_changed_is_written_again_before_it_is_sent(f: Fixture) {
     w.sync(&[customer(1)], &[first, paid(&second)]).await;
     assert!(matches!(w.start_one(queued[0]).await, StartAnswer::Postponed { why: DeferReason::FactsChanged }));
     assert_eq!(w.top_up(9).await, queued);
-    assert_eq!(w.started(queued[0]).await.text.variables, ["R$100,00"]);
+    assert_eq!(w.started(queued[0]).await.text.values.by_position(), ["R$100,00"]);
 }
 
 async fn days_late_are_those_of_the_day_on_which_it_is_sent(f: Fixture) {
     let w = world(f, "#areceber_dias_atraso#", "").await;
     w.released(1, 2, "overdue").await;
     let queued = w.top_up(9).await;
-    assert_eq!(w.started(queued[0]).await.text.variables, ["3"]);
+    assert_eq!(w.started(queued[0]).await.text.values.by_position(), ["3"]);
     w.f.advance(TimeDelta::hours(24)).await;
     w.sync(&[customer(1), customer(2)], &[1, 2].map(|number| invoice(number, number, due_for("overdue")))).await;
     assert!(matches!(w.start_one(queued[1]).await, StartAnswer::Postponed { why: DeferReason::FactsChanged }));
     w.top_up(9).await;
-    assert_eq!(w.started(queued[1]).await.text.variables, ["4"]);
+    assert_eq!(w.started(queued[1]).await.text.values.by_position(), ["4"]);
 }
 
 async fn the_provider_is_named_as_the_configuration_says_at_that_time(f: Fixture) {
@@ -68,7 +68,7 @@ async fn the_provider_is_named_as_the_configuration_says_at_that_time(f: Fixture
     assert_eq!(w.top_up(9).await.len(), 2);
     for (number, name) in [(1, "Depois"), (2, "Filial")] {
         let id = w.message_of(number).await.id;
-        assert_eq!(w.started(id).await.text.variables, [name]);
+        assert_eq!(w.started(id).await.text.values.by_position(), [name]);
     }
 }
 
@@ -110,7 +110,7 @@ async fn a_pix_code_that_the_erp_was_asked_for_outlives_the_next_sync_and_is_sen
     w.release().await;
     w.sync(&[customer(1)], &[lacking]).await;
     assert_eq!(w.top_up(9).await, [id]);
-    assert_eq!(w.started(id).await.text.variables, [PIX]);
+    assert_eq!(w.started(id).await.text.values.by_position(), [PIX]);
 }
 
 async fn a_pix_code_of_another_amount_or_of_the_past_is_no_code_and_is_asked_for_again(f: Fixture) {

@@ -75,7 +75,7 @@ async fn everything_goes_to_one_phone_and_is_marked(f: Fixture) {
     for (place, id) in ids.iter().enumerate() {
         let started = w.started(*id).await;
         assert_eq!(started.text.phone, "+5521999990000");
-        assert!(started.text.variables[0].starts_with("Cliente"), "the text is the customer's");
+        assert!(started.text.values.by_position()[0].starts_with("Cliente"), "the text is the customer's");
         w.finish(*id, started.attempt_id, sent("p")).await;
         assert!(w.message(*id).await.redirected);
         if let Some(next) = ids.get(place + 1) {

@@ -33,6 +33,8 @@ pub struct Setup {
     pub template: &'static str,
     /// The variables of the overdue notice.
     pub variables: &'static str,
+    /// Lines of the overdue notice in place of its variables.
+    pub filling: Option<&'static str>,
     /// The channel of the overdue notice.
     pub channel: &'static str,
     /// Further sections.
@@ -62,6 +64,7 @@ impl Default for Setup {
             .fold(String::new(), |text, (name, days, notice)| text + &stage(name, *days, notice)),
             template: TEMPLATE,
             variables: VARIABLES,
+            filling: None,
             channel: "Cobrança",
             more: String::new(),
         }
@@ -76,7 +79,7 @@ pub fn stage(stage: &str, days: i64, notice: &str) -> String {
 impl Setup {
     pub fn text(&self) -> String {
         let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, .. } = self;
-        let Self { days_between_stages, approval_above, policy, stages, template, variables, channel, more, .. } = self;
+        let Self { days_between_stages, approval_above, policy, stages, template, variables, filling, channel, more, .. } = self;
         let per_7_days = self.per_7_days.map_or_else(String::new, |cap| format!("per_7_days = {cap}"));
         let mut text = format!(
             r#"
@@ -98,11 +101,14 @@ impl Setup {
             id = "64f1c0de0a1b2c3d4e5f6002"
             "#
         );
-        for (name, template, channel, variables) in [
-            ("Lembrete", "64f1c0de0a1b2c3d4e5f7001", "Cobrança", &VARIABLES),
-            ("Vence hoje", "64f1c0de0a1b2c3d4e5f7002", "Cobrança", &VARIABLES),
-            ("Aviso", template, channel, variables),
-            ("Pendência", "64f1c0de0a1b2c3d4e5f7004", "Cobrança", &VARIABLES),
+        let by_position = |variables: &str| format!("variables = \"{variables}\"");
+        let usual = by_position(VARIABLES);
+        let of_overdue = filling.map_or_else(|| by_position(variables), str::to_owned);
+        for (name, template, channel, filling) in [
+            ("Lembrete", "64f1c0de0a1b2c3d4e5f7001", "Cobrança", &usual),
+            ("Vence hoje", "64f1c0de0a1b2c3d4e5f7002", "Cobrança", &usual),
+            ("Aviso", template, channel, &of_overdue),
+            ("Pendência", "64f1c0de0a1b2c3d4e5f7004", "Cobrança", &usual),
         ] {
             write!(
                 text,
@@ -111,7 +117,7 @@ impl Setup {
                 name = "{name}"
                 channel = "{channel}"
                 template = "{template}"
-                variables = "{variables}"
+                {filling}
                 "#
             )
             .unwrap();

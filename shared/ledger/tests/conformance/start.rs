@@ -212,7 +212,7 @@ async fn changed_facts_go_back_to_be_rendered_again(f: Fixture) {
     postponed(&w, id, DeferReason::FactsChanged, TimeDelta::zero()).await;
     let again = w.ledger.top_up(w.channel, None).await.unwrap();
     assert_eq!((again.queued, again.rendered_again), (vec![id], 1));
-    assert_eq!(w.started(id).await.text.variables[1], "R$40,00");
+    assert_eq!(w.started(id).await.text.values.by_position()[1], "R$40,00");
 }
 
 async fn no_wait_outlasts_a_message(f: Fixture) {

@@ -272,7 +272,7 @@ async fn a_changed_amount_or_phone_is_rendered_again_in_place(f: Fixture) {
     w.sync(&[moved], &[rest]).await;
     let result = w.ledger.top_up(w.channel, None).await.unwrap();
     assert_eq!((result.queued.clone(), result.rendered_again), (ids.clone(), 2));
-    assert_eq!(w.started(ids[0]).await.text.variables[1], "R$40,00");
+    assert_eq!(w.started(ids[0]).await.text.values.by_position()[1], "R$40,00");
     let other = w.started(ids[1]).await.text;
     assert_eq!((other.phone.as_str(), other.phone_key.as_str()), ("+5511977776666", "1177776666"));
     assert_eq!(w.ledger.counts().await.unwrap().total(), 2);

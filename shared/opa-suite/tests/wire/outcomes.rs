@@ -1,8 +1,12 @@
 //! One test for each way in which a try can end on the wire. Each counts the requests: there is never a second one.
 
 use crate::server::{Behaviour, Server, Then, accepted, config, http, message, refusing};
+use regua_domain::filling::Values;
 use regua_domain::message::{DoubtReason, FailReason};
-use regua_opa_suite::{Answer, NotSentReason, OpaClient, Outcome, StopReason, ThrottleReason};
+use regua_domain::money::Centavos;
+use regua_domain::payment::{AmountUnit, Payment, PaymentCode};
+use regua_domain::payment_codes::{PixKey, PixKeyKind};
+use regua_opa_suite::{Answer, NotSentReason, OpaClient, Outcome, SendTemplate, StopReason, ThrottleReason};
 use serde_json::json;
 use std::{
     sync::atomic::{AtomicU16, Ordering},
@@ -41,6 +45,27 @@ async fn a_taken_message_has_the_providers_id() {
     assert_eq!(request.header("authorization"), Some("Bearer secret-token"));
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(request.json()["contato"]["canalCliente"], "+5511900000000");
+}
+
+#[tokio::test]
+async fn a_payment_and_header_media_go_over_the_wire_as_the_contract_has_them() {
+    let server = Server::start(Behaviour::bytes(accepted(), Then::Wait)).await;
+    let key = PixKey::parse(PixKeyKind::Phone, "+55 49 98765-4321").expect("a phone");
+    let code = PaymentCode::Pix { code: "000201…".into(), merchant_name: "Provedor".into(), key };
+    let payment = Payment { amount: Centavos(12_345), unit: AmountUnit::Centavos, code };
+    let media = Some("https://example.invalid/boleto.pdf".to_owned());
+    let request = SendTemplate { values: Values::Payment(Box::new(payment)), header_media: media, ..message() };
+    server.client().send_template(&request).await;
+    let [request] = &server.seen().requests[..] else { panic!("one request") };
+    let template = json!({
+        "_id": "b1c2d3e4f5a60718293a4b5c",
+        "variaveis": {
+            "valor": "12345", "tipoPagamento": "pix", "codigo": "000201…", "merchantName": "Provedor",
+            "pixKey": "+5549987654321", "pixKeyType": "PHONE",
+        },
+        "midiaAlternativa": "https://example.invalid/boleto.pdf",
+    });
+    assert_eq!(request.json()["template"], template);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A server of raw TCP, so that each fault happens on a real socket. It knows nothing of Opa! Suite.
 
+use regua_domain::filling::Values;
 use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig, SendTemplate};
 use serde_json::{Value, json};
 use std::{
@@ -174,7 +175,7 @@ pub fn message() -> SendTemplate {
     SendTemplate {
         phone_e164: "+5511900000000".into(),
         template_id: "b1c2d3e4f5a60718293a4b5c".into(),
-        variables: vec!["Fulana".into()],
+        values: Values::ByPosition(vec!["Fulana".into()]),
         channel_id: "a1b2c3d4e5f60718293a4b5c".into(),
         metadata: json!({ "message": "0192" }),
         header_media: None,

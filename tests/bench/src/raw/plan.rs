@@ -77,7 +77,7 @@ impl Plan {
             let (id, attempt) = (new_id(), new_id());
             let body = json!({
                 "contato": {"canalCliente": text.phone},
-                "template": {"_id": text.template_id, "variaveis": text.variables},
+                "template": {"_id": text.template_id, "variaveis": text.values.by_position()},
                 "canal": text.provider_channel_id,
                 "allowSendingToStartedCustomerService": false,
                 "metadata": {"ledger": world.pipeline.ledger_id, "message": id, "attempt": attempt},
@@ -97,7 +97,7 @@ impl Plan {
                     .timestamp_micros(),
                 url: format!("{}/template/send", route.url),
                 body: serde_json::to_vec(&body)?.into(),
-                variables: serde_json::to_string(&text.variables)?,
+                variables: serde_json::to_string(&text.values)?,
                 phone: text.phone,
                 phone_key: text.phone_key,
                 provider_channel_id: text.provider_channel_id,

@@ -3,6 +3,7 @@
 use crate::import::files;
 use regua_e2e::House;
 use regua_simulators::{Fault, FaultKind};
+use serde_json::Value;
 use std::time::Duration;
 
 const CUSTOMERS: &str = "id;razao;telefone_celular;uf;cnpj_cpf\n\
@@ -148,4 +149,35 @@ async fn the_erp_is_asked_for_a_pix_only_where_a_notice_says_it() {
 /// The titles whose overdue message says a Pix and could otherwise be written.
 async fn asked_of(house: &House) -> i64 {
     house.database().count("messages WHERE stage = 'overdue' AND reason IS NULL OR reason = 'missing_value'").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pix_payment_asks_the_erp_and_is_told_as_it_will_be_sent() {
+    let overdue =
+        "template = \"64f1c0de0a1b2c3d4e5f7003\"\nvariables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
+    let payment = "template = \"64f1c0de0a1b2c3d4e5f7f01\"\npayment = \"pix\"\npayment_amount = \"centavos\"";
+    let provider = "[provider]\npix_key = \"11.222.333/0001-81\"\npix_key_type = \"cnpj\"\n\n[[source]]";
+    let replaced = [(overdue.to_owned(), payment.to_owned()), ("[[source]]".to_owned(), provider.to_owned())];
+    let house = House::build(300, &replaced).await;
+    let _up = house.up().await;
+    house.run("update-collections").await;
+    let database = house.database();
+    let held = database.count("messages WHERE stage = 'overdue' AND state = 'held'").await;
+    assert!(held > 0 && house.ixc.stats().by_resource["get_pix"] > 0, "{held}");
+    let kept = "message_texts t JOIN messages m ON m.id = t.message_id WHERE m.stage = 'overdue' AND t.variables LIKE '{%\"means\":\"pix\"%'";
+    assert_eq!(database.count(kept).await, held);
+
+    let messages = house.cli.run(&["messages", "--state", "held", "--json"]).await.good();
+    let messages: Vec<Value> = messages.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let message = messages.iter().find(|message| message["stage"] == "overdue").expect("one is held");
+    let (id, invoice) = (message["id"].as_str().unwrap(), message["subject"].as_str().unwrap());
+    let told = house.cli.run(&["message", id, "--json"]).await.good().json();
+    assert_eq!((&told["text"]["payment"], &told["text"]["media"]), (&"pix".into(), &false.into()), "{told}");
+    let preview = house.cli.run(&["preview", "Aviso de cobrança", "--invoice", invoice]).await.good();
+    let amount = told["text"]["amount"].to_string();
+    for part in ["payment: Pix, R$", &format!("(sent as \"{amount}\"), code 000201")] {
+        assert!(preview.out.contains(part), "{part}: {preview:?}");
+    }
+    let checked = house.cli.run(&["check", "--json"]).await;
+    assert!(checked.out.contains("a payment by pix, its amount in centavos"), "{checked:?}");
 }

@@ -18,7 +18,7 @@ pub enum Variables {
 }
 
 /// What a template takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// So many values.
     Positional(usize),
