@@ -350,7 +350,7 @@ async fn find_messages(
         let occasions: HashSet<_> = candidates.iter().map(|candidate| candidate.event.occasion.as_str()).collect();
         tx.fetch(
             sql!(
-                "SELECT id, subject, stage, occasion, due_on, state, reason, created_at, NULL AS begun_at FROM messages
+                "SELECT id, subject, stage, occasion, due_on, state, reason, NULL AS updated_at, NULL AS begun_at FROM messages
                  WHERE source_id = $1 AND stage = 'renegotiated' AND occasion",
                 (among 2 text)
             ),
@@ -361,7 +361,7 @@ async fn find_messages(
         let subjects: HashSet<_> = candidates.iter().map(|candidate| candidate.subject.as_str()).collect();
         tx.fetch(
             sql!(
-                "SELECT id, subject, stage, occasion, due_on, state, reason, created_at, NULL AS begun_at FROM messages
+                "SELECT id, subject, stage, occasion, due_on, state, reason, NULL AS updated_at, NULL AS begun_at FROM messages
                  WHERE source_id = $1 AND stage = $3 AND subject",
                 (among 2 text)
             ),

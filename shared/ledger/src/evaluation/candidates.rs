@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use regua_domain::consent::Reach;
 use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, SourceId};
-use regua_domain::message::{SkipReason, State};
+use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::pilot::Pilot;
 use regua_domain::stage::Stage;
@@ -167,11 +167,16 @@ pub(crate) async fn ask_consent<'a>(
     Ok(())
 }
 
-/// The provider's date on which a message was last begun. One that a restored backup left in doubt has no attempt: it may have been sent
-/// any time since it was written.
+/// The provider's date on which a message was last begun. What a restored backup left in doubt may have been sent any time up to the
+/// restoration, and what has no attempt up to its last change.
 fn begun_on(row: &Row, state: State, zone: Tz) -> Result<Option<NaiveDate>, LedgerError> {
-    let created_at = row.opt_instant("created_at")?.filter(|_| state.may_have_arrived());
-    let begun_at = row.opt_instant("begun_at")?.or(created_at);
+    let (begun_at, changed_at) = (row.opt_instant("begun_at")?, row.opt_instant("updated_at")?);
+    let is_restored = row.opt_text("reason")?.as_deref() == Some(DoubtReason::Restored.as_str());
+    let begun_at = match state.may_have_arrived() {
+        true if is_restored => changed_at,
+        true => begun_at.or(changed_at),
+        false => begun_at,
+    };
     Ok(begun_at.map(|at| at.with_timezone(&zone).date_naive()))
 }
 
@@ -184,7 +189,7 @@ async fn known_messages(
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, subject, stage, due_on, state, reason, CASE WHEN NOT redirected THEN created_at END AS created_at,
+                "SELECT id, subject, stage, due_on, state, reason, CASE WHEN NOT redirected THEN updated_at END AS updated_at,
                         CASE WHEN NOT redirected THEN
                             (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) END AS begun_at
                  FROM messages WHERE source_id = $1 AND stage <> 'bureau_removed' AND subject",

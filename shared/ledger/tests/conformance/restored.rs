@@ -1,7 +1,7 @@
 //! F8: a backup was restored; what was sent since is unknown.
 
 use crate::databases::Fixture;
-use crate::setup::Setup;
+use crate::setup::{Setup, stage};
 use crate::world::{World, customer, due_for, invoice, sent, today};
 use chrono::TimeDelta;
 use regua_domain::message::{DoubtReason, State};
@@ -73,6 +73,21 @@ async fn what_is_decided_later_for_the_lost_time_is_in_doubt(f: Fixture) {
     assert_eq!(w.top_up(10).await, [id], "a person may still have it sent");
 }
 
+/// It may have been sent as late as the restoration, long after it was written: the next stage keeps its distance from then.
+async fn what_may_have_been_sent_keeps_the_next_stage_away_from_the_restoration_on(f: Fixture) {
+    let stages = stage("overdue", 3, "Aviso") + &stage("pending_query", 6, "Pendência");
+    let setup = Setup { stages, days_between_stages: 3, open_windows: 10, max_age: "30d", ..Setup::default() };
+    let w = World::new(f, &setup).await;
+    w.customers(1, 1, due_for("overdue")).await;
+    w.evaluate().await;
+    w.f.advance(TimeDelta::days(2)).await;
+    assert_eq!(w.ledger.restored(w.now().await - TimeDelta::days(1), "ana".into()).await.unwrap(), 1);
+    for (days, held) in [(1, 0), (1, 0), (1, 1)] {
+        w.f.advance(TimeDelta::days(days)).await;
+        assert_eq!(w.evaluate().await.1.held, held, "{}", w.local_today().await);
+    }
+}
+
 async fn a_stage_after_the_lost_time_is_sent_as_ever(f: Fixture) {
     let w = world(f).await;
     w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
@@ -123,6 +138,7 @@ conformance! {
     whatever_lived_is_in_doubt
     a_repeated_result_settles_no_doubt_of_the_restoration
     what_is_decided_later_for_the_lost_time_is_in_doubt
+    what_may_have_been_sent_keeps_the_next_stage_away_from_the_restoration_on
     a_stage_after_the_lost_time_is_sent_as_ever
     what_comes_back_for_the_lost_time_is_in_doubt_too
     a_restoration_lifts_the_stop_that_it_caused_and_no_other
