@@ -102,9 +102,17 @@ struct Code {
 impl Code {
     fn of(member: &Path) -> Result<Self, Error> {
         let joined = |folder: &str| -> Result<String, Error> {
-            let files = sources::rust_files(&member.join(folder))?;
-            let texts: Result<Vec<String>, Error> = files.iter().map(|file| sources::read(file)).collect();
-            Ok(texts?.join("\n"))
+            let mut texts = Vec::new();
+            for file in sources::rust_files(&member.join(folder))? {
+                let text = sources::read(&file)?;
+                // A module that another member's tests share with these.
+                let shared = text.lines().filter_map(|line| line.strip_prefix("#[path = \"../")?.strip_suffix("\"]"));
+                for path in shared.map(|path| file.with_file_name("..").join(path)) {
+                    texts.push(sources::read(&path)?);
+                }
+                texts.push(text);
+            }
+            Ok(texts.join("\n"))
         };
         let src = joined("src")?;
         let all = [src.clone(), joined("tests")?, joined("benches")?, joined("examples")?].join("\n");
