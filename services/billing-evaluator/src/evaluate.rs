@@ -3,7 +3,7 @@
 //! Where a notice says a Pix code that the invoice's record lacks, the ERP is asked for it: for what is due now and for nothing else.
 
 use crate::events::decide_events;
-use crate::sync::{SyncError, Syncer};
+use crate::sync::{PixAsking, SyncError, Syncer};
 use chrono::{NaiveDate, TimeDelta};
 use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
 use regua_domain::ids::{InvoiceId, MessageId};
@@ -110,11 +110,11 @@ impl<'a> Evaluation<'a> {
     /// Reads and decides the next page while the database commits the one before: no invoice stands on two pages, and what is committed was
     /// looked at again under its locks.
     async fn source(&self, source: &Source, from: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), EvaluateError> {
-        let mut asks_pix = source.kind == "ixc";
-        let mut page = self.page(source, from, &mut asks_pix).await?;
+        let mut asking = PixAsking::of(source);
+        let mut page = self.page(source, from, &mut asking).await?;
         while let Some(Page { batch, is_last }) = page {
             let cursor = batch.cursor.clone();
-            let next = async { if is_last { Ok(None) } else { self.page(source, cursor, &mut asks_pix).await } };
+            let next = async { if is_last { Ok(None) } else { self.page(source, cursor, &mut asking).await } };
             let (counts, next) = tokio::join!(self.ledger.commit_evaluation(batch), next);
             sum.add(counts?);
             page = next?;
@@ -122,11 +122,16 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    /// What is decided of the invoices after the cursor; `None` when there are none. `asks_pix`: whether the source is asked for Pix codes.
+    /// What is decided of the invoices after the cursor; `None` when there are none.
     ///
     /// # Errors
     /// As [`evaluate`].
-    pub async fn page(&self, source: &Source, after: Option<Cursor>, asks_pix: &mut bool) -> Result<Option<Page>, EvaluateError> {
+    pub async fn page(
+        &self,
+        source: &Source,
+        after: Option<Cursor>,
+        asking: &mut PixAsking,
+    ) -> Result<Option<Page>, EvaluateError> {
         let limit = self.ledger.evaluation_page();
         let now = self.ledger.now().await?;
         let looked_at_after = now - source.max_age;
@@ -135,9 +140,7 @@ impl<'a> Evaluation<'a> {
         let days_between_stages = self.settings.caps.days_between_stages;
         let provider = &self.settings.provider;
         let day = Day { today: self.today, now, times: self.settings.times(), provider, days_between_stages };
-        if *asks_pix {
-            *asks_pix = self.ask_for_pix(source, &mut candidates, day).await?;
-        }
+        self.ask_for_pix(source, &mut candidates, day, asking).await?;
         let Some(last) = candidates.last() else { return Ok(None) };
         let (mut messages, mut no_policy) = (Vec::new(), 0);
         for some in candidates.chunks(DECIDED_AT_ONCE) {
@@ -162,18 +165,27 @@ impl<'a> Evaluation<'a> {
         Ok(Some(Page { batch, is_last: candidates.len() < limit as usize }))
     }
 
-    /// Asks the ERP for the Pix codes that the page's messages lack, and puts them into the invoices; whether to ask for the next page's.
-    async fn ask_for_pix(&self, source: &Source, candidates: &mut [Candidate], day: Day<'_>) -> Result<bool, EvaluateError> {
+    /// Asks the ERP for the Pix codes that the page's messages lack, and puts them into the invoices.
+    async fn ask_for_pix(
+        &self,
+        source: &Source,
+        candidates: &mut [Candidate],
+        day: Day<'_>,
+        asking: &mut PixAsking,
+    ) -> Result<(), EvaluateError> {
+        if !asking.goes_on() {
+            return Ok(());
+        }
         let lacking: Vec<&mut Candidate> = candidates.iter_mut().filter(|candidate| self.lacks_pix(candidate, day)).collect();
         if lacking.is_empty() {
-            return Ok(true);
+            return Ok(());
         }
         let titles: Vec<InvoiceId> = lacking.iter().map(|candidate| candidate.invoice.id.clone()).collect();
-        let answers = self.syncer.pix(source, &titles).await;
+        let answers = self.syncer.pix(source, &titles, asking).await;
         let mut answers = answers.map_err(|why| EvaluateError::Source { name: source.name.clone(), why })?;
-        let mut noted = Vec::with_capacity(answers.answered.len());
+        let mut noted = Vec::with_capacity(answers.len());
         for candidate in lacking {
-            let Some(pix) = answers.answered.remove(&candidate.invoice.id) else { continue };
+            let Some(pix) = answers.remove(&candidate.invoice.id) else { continue };
             let (code, expires_at) = pix.map(|pix| (pix.code.as_str().to_owned(), pix.expires_at_local)).unwrap_or_default();
             // A day on which it ends is one on which it can't be relied upon any more.
             let expires_on = expires_at.and_then(|at| at.date().pred_opt());
@@ -188,8 +200,7 @@ impl<'a> Evaluation<'a> {
             });
         }
         tracing::debug!(source = %source.name, titles = titles.len(), "pix.asked");
-        self.ledger.note_pix(source.id, noted, day.now).await?;
-        Ok(!answers.gave_up)
+        Ok(self.ledger.note_pix(source.id, noted, day.now).await?)
     }
 
     /// Whether its message can't be written for want of a Pix code that the ERP wasn't asked for lately.

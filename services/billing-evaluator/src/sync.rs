@@ -29,8 +29,10 @@ use uuid::Uuid;
 const REREAD: u32 = 200;
 /// Questions for a Pix that are open at once.
 const PIX_AT_ONCE: usize = 8;
-/// Questions for a Pix in a row without an answer after which a run asks no more.
-const PIX_UNANSWERED_MAX: u32 = 5;
+/// Questions for a Pix for which the ERP may be away, whatever their share.
+const PIX_AWAY_MIN: u64 = 5;
+/// Of so many questions the ERP may be away for one.
+const PIX_AWAY_SHARE: u64 = 10;
 /// Bad rows that one sync logs one by one.
 const PROBLEMS_LOGGED: usize = 20;
 
@@ -80,13 +82,35 @@ struct Reader {
     places: Mutex<Places>,
 }
 
-/// What the ERP said of the Pix of titles.
-#[derive(Debug, Default)]
-pub struct PixAnswers {
-    /// The titles that it spoke of. Without a code are those that have none that could be paid, and those that it refuses to speak of.
-    pub answered: HashMap<InvoiceId, Option<Pix>>,
-    /// Whether too many questions in a row had no answer.
-    pub gave_up: bool,
+/// How a run fares that asks a source for Pix codes.
+#[derive(Debug)]
+pub struct PixAsking {
+    can_be_asked: bool,
+    answered: u64,
+    unanswered: u64,
+    /// Of those, the ones for which the ERP was away: they cost time, while a wrong answer costs no more than a right one.
+    away: u64,
+}
+
+impl PixAsking {
+    /// Of a run that has asked nothing yet.
+    pub fn of(source: &Source) -> Self {
+        Self { can_be_asked: source.kind == "ixc", answered: 0, unanswered: 0, away: 0 }
+    }
+
+    /// Whether further questions are asked: not of a source that has no codes, and not of one that is away for more than one question in ten.
+    pub const fn goes_on(&self) -> bool {
+        self.can_be_asked && (self.away < PIX_AWAY_MIN || self.away * PIX_AWAY_SHARE <= self.answered)
+    }
+
+    fn note(&mut self, error: Option<&IxcError>) {
+        let Some(error) = error else {
+            self.answered += 1;
+            return;
+        };
+        self.unanswered += 1;
+        self.away += u64::from(error.is_away());
+    }
 }
 
 /// Syncs sources, keeping their clients.
@@ -280,12 +304,18 @@ impl Syncer {
         Ok(())
     }
 
-    /// Asks the ERP for the Pix of titles, a few at once. A question without an answer leaves its own title out and no other; several in a row, and
-    /// no further one is asked.
+    /// Asks the ERP for the Pix of titles, a few at once; what it said of those that it spoke of. Without a code are those that have none that
+    /// could be paid, and those that it refuses to speak of. A question without an answer leaves its own title out and no other, until
+    /// `asking` says that no more are asked.
     ///
     /// # Errors
     /// [`SyncError`] where the source can't be asked at all.
-    pub async fn pix(&self, source: &Source, titles: &[InvoiceId]) -> Result<PixAnswers, SyncError> {
+    pub async fn pix(
+        &self,
+        source: &Source,
+        titles: &[InvoiceId],
+        asking: &mut PixAsking,
+    ) -> Result<HashMap<InvoiceId, Option<Pix>>, SyncError> {
         let reader = self.reader(source).await?;
         let ask = |title: InvoiceId| {
             let client = reader.client.clone();
@@ -298,23 +328,26 @@ impl Syncer {
             }
         };
         let mut asked = stream::iter(titles.iter().cloned().map(ask)).buffered(PIX_AT_ONCE);
-        let (mut answers, mut in_a_row) = (PixAnswers::default(), 0);
-        while let Some((title, answer)) = asked.next().await {
+        let mut answers = HashMap::with_capacity(titles.len());
+        while asking.goes_on()
+            && let Some((title, answer)) = asked.next().await
+        {
+            asking.note(answer.as_ref().err());
             match answer {
                 Ok(pix) => {
-                    in_a_row = 0;
-                    answers.answered.insert(title, pix);
+                    answers.insert(title, pix);
                 }
-                Err(error) => {
-                    in_a_row += 1;
-                    answers.gave_up = in_a_row == PIX_UNANSWERED_MAX;
+                Err(error) if asking.unanswered <= PROBLEMS_LOGGED as u64 => {
                     tracing::warn!(source = %source.name, invoice = %title.0, error = %Chain(&error), "pix.not_answered");
                 }
+                Err(error) => {
+                    tracing::debug!(source = %source.name, invoice = %title.0, error = %Chain(&error), "pix.not_answered")
+                }
             }
-            if answers.gave_up {
-                tracing::error!(source = %source.name, "pix.gave_up: notices that say a Pix are skipped; the next run asks again");
-                break;
-            }
+        }
+        if !asking.goes_on() {
+            let unanswered = asking.unanswered;
+            tracing::error!(source = %source.name, unanswered, "pix.gave_up: notices that say a Pix are skipped; the next run asks again");
         }
         Ok(answers)
     }
@@ -364,4 +397,30 @@ fn due_window(source: &Source, today: NaiveDate) -> (NaiveDate, NaiveDate) {
         today.checked_sub_days(days(source.days_back)).unwrap_or(NaiveDate::MIN),
         today.checked_add_days(days(source.days_ahead)).unwrap_or(NaiveDate::MAX),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a run goes on asking after these: `.` an answer, `h` a page of HTML, `x` nobody there.
+    fn goes_on(answers: &str) -> bool {
+        let mut asking = PixAsking { can_be_asked: true, answered: 0, unanswered: 0, away: 0 };
+        for answer in answers.chars() {
+            match answer {
+                '.' => asking.note(None),
+                'h' => asking.note(Some(&IxcError::Html)),
+                _ => asking.note(Some(&IxcError::Status { status: 503 })),
+            }
+        }
+        asking.goes_on()
+    }
+
+    #[test]
+    fn an_erp_that_is_away_is_asked_no_more_and_titles_that_it_stumbles_over_cost_the_others_nothing() {
+        assert!(goes_on("xxxx") && !goes_on("xxxxx"));
+        assert!(!goes_on("x.x.x.x.x."), "every second one is too many, in a row or not");
+        assert!(goes_on(&"..........x".repeat(30)), "one in eleven is not");
+        assert!(goes_on(&"h".repeat(500)));
+    }
 }

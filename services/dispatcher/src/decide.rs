@@ -87,7 +87,7 @@ pub fn decide(attempt: AttemptFacts, outcome: &Outcome, now: DateTime<Utc>, jitt
             let until = now.checked_add_signed(wait).unwrap_or(attempt.expires_at);
             Decision { settlement: defer(wait, DeferReason::Throttled), effect: Some(Effect::Pause { until }) }
         }
-        Outcome::ContactInService => defer(IN_SERVICE, DeferReason::InService).into(),
+        Outcome::ContactInService => defer(IN_SERVICE + to_full_minute(now), DeferReason::InService).into(),
         Outcome::Stop { why } => Decision {
             settlement: defer(STOPPED, DeferReason::Stopped),
             effect: Some(Effect::Stop { scope: why.scope(), why: why.as_str() }),
@@ -98,6 +98,11 @@ pub fn decide(attempt: AttemptFacts, outcome: &Outcome, now: DateTime<Utc>, jitt
 
 fn from_std(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+/// What is missing to the next full minute. Many wait for half an hour: those that end together are one turn of the top-up, not thousands.
+fn to_full_minute(now: DateTime<Utc>) -> TimeDelta {
+    TimeDelta::microseconds((-now.timestamp_micros()).rem_euclid(60_000_000))
 }
 
 /// Positive jitter on top of what the provider asked for: never less than it asked.
@@ -175,6 +180,17 @@ mod tests {
         let decision = decide(first(), &Outcome::Stop { why: StopReason::Unauthorized }, now(), 0.0);
         assert!(matches!(decision.settlement, Settlement::Defer { why: DeferReason::Stopped, .. }));
         assert!(matches!(decision.effect, Some(Effect::Stop { scope: StopScope::Integration, .. })));
+    }
+
+    #[test]
+    fn who_is_in_service_is_tried_at_a_full_minute_half_an_hour_later() {
+        for microseconds in [0, 1, 59_999_999, 60_000_000, 123_456_789] {
+            let at = now() + TimeDelta::microseconds(microseconds);
+            let settlement = decide(first(), &Outcome::ContactInService, at, 0.5).settlement;
+            let Settlement::Defer { until, why: DeferReason::InService } = settlement else { panic!("{settlement:?}") };
+            assert!(until >= at + IN_SERVICE && until < at + IN_SERVICE + TimeDelta::minutes(1), "{until}");
+            assert_eq!(until.timestamp_micros() % 60_000_000, 0, "{until}");
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use tokio::task::JoinHandle;
 /// How a ledger that doesn't take results is tried again.
 const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_millis(100), multiplier: 2.0, max: Duration::from_secs(2) };
 
+/// How often a single result is tried again that the schema refuses: what is in its way may move.
+const REFUSED_MAX: u32 = 3;
+
 /// Takes results.
 #[derive(Clone)]
 pub struct Finisher {
@@ -102,14 +105,69 @@ async fn gather<T>(batch: &mut Vec<T>, results: &mut mpsc::UnboundedReceiver<T>,
 /// Writes a batch, for as long as it takes: a definite answer is the only proof there is, and it settles doubt however late (F1). The places
 /// bound what waits here; only the end of the shutdown's grace drops it.
 async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) {
-    for attempt in 1.. {
-        match dispatcher.pipeline.ledger.finish(finished.clone()).await {
-            Ok(answers) => return tell(dispatcher, &finished, &answers).await,
-            Err(error) => {
-                tracing::warn!(attempts = finished.len(), attempt, error = %Chain(&error), "finish.failed");
-                tokio::time::sleep(AGAIN.delay(attempt, rand::random())).await;
+    let mut batches = Batches { waiting: vec![finished], tries: 0 };
+    while let Some(batch) = batches.waiting.pop() {
+        let error = match dispatcher.pipeline.ledger.finish(batch.clone()).await {
+            Ok(answers) => {
+                batches.tries = 0;
+                tell(dispatcher, &batch, &answers).await;
+                continue;
+            }
+            Err(error) => error,
+        };
+        let attempts = batch.len();
+        match batches.after_failure(batch, error.is_violation()) {
+            Failed::Halved => tracing::warn!(attempts, error = %Chain(&error), "finish.halved"),
+            Failed::WaitsFor { tries } => {
+                tracing::warn!(attempts, tries, error = %Chain(&error), "finish.failed");
+                tokio::time::sleep(AGAIN.delay(tries, rand::random())).await;
+            }
+            Failed::GivenUp(refused) => tracing::error!(
+                message = %refused.message_id,
+                attempt = %refused.attempt_id,
+                outcome = refused.settlement.outcome(),
+                error = %Chain(&error),
+                "finish.refused: the ledger can't hold this result; its message will be in doubt"
+            ),
+        }
+    }
+}
+
+/// What is to be written. A result that the schema refuses must not hold up the others (F26): a refused batch is halved until that one is alone,
+/// and that is given up in the end.
+struct Batches<T> {
+    waiting: Vec<Vec<T>>,
+    /// Failures of the batch that is tried, one after another.
+    tries: u32,
+}
+
+/// What follows a failure.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed<T> {
+    /// Its halves are tried.
+    Halved,
+    /// It is tried again after a while.
+    WaitsFor { tries: u32 },
+    /// It isn't tried any more.
+    GivenUp(T),
+}
+
+impl<T> Batches<T> {
+    fn after_failure(&mut self, mut batch: Vec<T>, is_violation: bool) -> Failed<T> {
+        if is_violation && batch.len() > 1 {
+            let second = batch.split_off(batch.len() / 2);
+            self.waiting.extend([second, batch]);
+            return Failed::Halved;
+        }
+        if is_violation && self.tries >= REFUSED_MAX {
+            self.tries = 0;
+            if let Some(refused) = batch.pop() {
+                return Failed::GivenUp(refused);
             }
         }
+        self.tries += 1;
+        self.waiting.push(batch);
+        Failed::WaitsFor { tries: self.tries }
     }
 }
 
@@ -147,6 +205,29 @@ mod tests {
         let began = Instant::now();
         gather(&mut batch, &mut results, &mut lanes).await;
         (batch.len(), began.elapsed())
+    }
+
+    #[test]
+    fn a_result_that_the_schema_refuses_is_given_up_alone_and_holds_up_no_other() {
+        let (mut written, mut refused, mut failures) = (Vec::new(), Vec::new(), 0);
+        let mut batches = Batches { waiting: vec![(0..100).collect()], tries: 0 };
+        while let Some(batch) = batches.waiting.pop() {
+            let is_poisoned = batch.iter().any(|result| [7, 8, 63].contains(result));
+            // The ledger is away for a while too.
+            failures += 1;
+            if is_poisoned || failures % 5 == 0 {
+                if let Failed::GivenUp(result) = batches.after_failure(batch, is_poisoned) {
+                    refused.push(result);
+                }
+            } else {
+                batches.tries = 0;
+                written.extend(batch);
+            }
+        }
+        written.sort_unstable();
+        assert_eq!((written.len(), &refused[..]), (97, &[7, 8, 63][..]));
+        written.dedup();
+        assert_eq!(written.len(), 97);
     }
 
     #[tokio::test(start_paused = true)]

@@ -94,9 +94,13 @@ impl Provider {
         if own.is_empty() { self.head.field(field) } else { own }
     }
 
-    /// The key of a branch's account, else the provider's.
+    /// The key of a branch's account, else the provider's. A branch with a tax id of its own is another company: nobody pays for it to the
+    /// provider's key.
     pub fn pix_key(&self, branch_id: &str) -> Option<&PixKey> {
-        self.own(branch_id).and_then(|own| own.pix_key.as_ref()).or(self.head.pix_key.as_ref())
+        match self.own(branch_id) {
+            Some(own) if own.pix_key.is_some() || !own.tax_id.is_empty() => own.pix_key.as_ref(),
+            _ => self.head.pix_key.as_ref(),
+        }
     }
 
     /// Whether the provider or any branch has a key.

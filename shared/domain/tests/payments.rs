@@ -22,13 +22,15 @@ fn with_key(text: &str) -> Identity {
     Identity { pix_key: Some(PixKey::parse(PixKeyKind::Cnpj, text).expect("a CNPJ")), ..Identity::default() }
 }
 
-/// Fills `filling` for the sample's invoice after `change`, of a provider with a key of its own and a branch 2 with another.
+/// Fills `filling` for the sample's invoice after `change`, of a provider with a key of its own, a branch 2 with another, and a branch 3 that is
+/// another company.
 fn filled(filling: &Filling, change: impl Fn(&mut Invoice)) -> Result<Filled, RenderError> {
     let today = "2026-03-09".parse().expect("a date");
     let Sample { customer, mut invoice, totals, .. } = sample(today);
     change(&mut invoice);
     let branch = Branch { id: "2".into(), identity: with_key("11.222.333/0002-62") };
-    let provider = Provider { head: with_key("11.222.333/0001-81"), branches: vec![branch], ..Provider::default() };
+    let company = Branch { id: "3".into(), identity: Identity { tax_id: "45.997.418/0001-53".into(), ..Identity::default() } };
+    let provider = Provider { head: with_key("11.222.333/0001-81"), branches: vec![branch, company], ..Provider::default() };
     let circumstances = Circumstances { today, provider: &provider, totals: Some(totals), renegotiated_to: None };
     filling.render(&Facts { customer: &customer, invoice: Some(&invoice), circumstances })
 }
@@ -61,6 +63,14 @@ fn a_static_code_says_whose_account_it_is_and_a_dynamic_ones_key_is_the_configur
     check(DYNAMIC, "", PixKeyKind::Cnpj, "11222333000181");
     check(DYNAMIC, "1", PixKeyKind::Cnpj, "11222333000181");
     check(DYNAMIC, "2", PixKeyKind::Cnpj, "11222333000262");
+    let of_another_company = pix(|invoice| {
+        invoice.pix_code = DYNAMIC.into();
+        invoice.branch_id = "3".into();
+    });
+    assert!(
+        matches!(of_another_company, Err(RenderError::NoPixKey)),
+        "nobody pays it to the provider's key: {of_another_company:?}"
+    );
 }
 
 #[test]

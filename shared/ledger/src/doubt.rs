@@ -1,4 +1,8 @@
 //! Doubt, settled by a person; and the doubt that a restored backup leaves.
+//!
+//! A doubtful message waits again only if no other has overtaken it: of dated ones any that lives, for one invoice has one; the same stage or a more
+//! advanced one of its due date or a later one; and any of a later due date, unless the invoice is due on its own again. Of an event's, a later
+//! one of its kind.
 
 use crate::Ledger;
 use crate::database::Tx;
@@ -94,8 +98,8 @@ async fn resolve(tx: &mut Tx, id: MessageId, how: Resolution, by: &str, why: &st
     let row = tx
         .fetch_optional(
             sql!(
-                "SELECT m.state, m.expires_at, m.source_id, m.subject, m.due_on, m.stage_rank, m.created_at, a.lease_expires_at AS lease
-                 FROM messages m LEFT JOIN attempts a ON a.id = m.attempt_id WHERE m.id = $1",
+                "SELECT m.state, m.expires_at, a.lease_expires_at AS lease FROM messages m LEFT JOIN attempts a ON a.id = m.attempt_id
+                 WHERE m.id = $1",
                 { postgres: " FOR UPDATE OF m", sqlite: "" }
             ),
             values![id],
@@ -139,27 +143,10 @@ async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now:
     if row.instant("expires_at")? <= now {
         return Err(LedgerError::Refused(format!("message {id} has expired: drop it, the next stage will follow")));
     }
-    let newer = tx
-        .fetch_one(
-            sql!(
-                "SELECT count(*) AS n FROM messages WHERE source_id = ",
-                (id 1),
-                " AND subject = $2 AND id <> $3 AND state NOT IN ('skipped', 'failed')
-                  AND (($4 <> '' AND (due_on > $4 OR (due_on = $4 AND stage_rank >= $5)))
-                    OR ($4 = '' AND due_on IS NULL AND stage_rank = $5 AND created_at > $6))"
-            ),
-            values![
-                row.id("source_id")?,
-                row.text("subject")?,
-                id,
-                row.opt_text("due_on")?.unwrap_or_default(),
-                row.int("stage_rank")?,
-                row.int("created_at")?
-            ],
-        )
-        .await?;
-    if newer.count("n")? > 0 {
-        return Err(LedgerError::Refused(format!("message {id} was overtaken by a more advanced stage: drop it")));
+    // After the lock, so that it sees what was written while that was waited for.
+    let others = tx.fetch_one(sql!("SELECT ", overtaken, " AS overtaken FROM messages m WHERE m.id = $1"), values![id]).await?;
+    if others.flag("overtaken")? {
+        return Err(LedgerError::Refused(format!("message {id} was overtaken by another one about its invoice: drop it")));
     }
     Ok(())
 }

@@ -59,6 +59,20 @@ impl LedgerError {
         Self::Unreadable { column: column.to_owned(), found: found.chars().take(40).collect() }
     }
 
+    /// Whether a constraint of the schema refused what was to be written: repeating it as it is helps only if something else moves.
+    pub fn is_violation(&self) -> bool {
+        use sqlx::error::ErrorKind;
+        let Self::Database(sqlx::Error::Database(error)) = self else { return false };
+        matches!(
+            error.kind(),
+            ErrorKind::UniqueViolation
+                | ErrorKind::ForeignKeyViolation
+                | ErrorKind::NotNullViolation
+                | ErrorKind::CheckViolation
+                | ErrorKind::ExclusionViolation
+        )
+    }
+
     /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy.
     pub(crate) fn asks_for_repeat(&self) -> bool {
         match self {

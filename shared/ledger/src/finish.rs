@@ -241,7 +241,7 @@ async fn move_messages(
     Ok(moved)
 }
 
-/// A doubtful message that turns out unsent would wait again; one that a more advanced stage or a newer due date has overtaken meanwhile ends.
+/// A doubtful message that turns out unsent would wait again; one that another has overtaken meanwhile ends.
 async fn skip_overtaken(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -> Result<Vec<AttemptId>, LedgerError> {
     let would_wait = batch.iter().filter(|finished| finished.settlement.proves_unsent());
     let rows: Vec<_> = would_wait.map(|f| json!({"id": f.message_id, "attempt_id": f.attempt_id})).collect();
@@ -251,15 +251,12 @@ async fn skip_overtaken(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) ->
     let skipped = tx
         .fetch(
             sql!(
-                "UPDATE messages SET state = 'skipped', reason = 'superseded', updated_at = $2 FROM ",
+                "UPDATE messages AS m SET state = 'skipped', reason = 'superseded', updated_at = $2 FROM ",
                 (rows 1 r id: uuid, attempt_id: uuid),
-                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'in_doubt'
-                    AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = messages.attempt_id AND (a.outcome IS NULL OR a.outcome = 'doubt'))
-                    AND EXISTS (SELECT 1 FROM messages s WHERE s.source_id = messages.source_id AND s.subject = messages.subject
-                        AND s.id <> messages.id AND s.state NOT IN ('skipped', 'failed')
-                        AND (s.due_on > messages.due_on OR (s.due_on = messages.due_on AND s.stage_rank >= messages.stage_rank)
-                            OR (s.due_on IS NULL AND messages.due_on IS NULL AND s.stage = messages.stage AND s.created_at > messages.created_at)))
-                  RETURNING messages.attempt_id AS attempt_id"
+                " WHERE m.id = r.id AND m.attempt_id = r.attempt_id AND m.state = 'in_doubt'
+                    AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = m.attempt_id AND (a.outcome IS NULL OR a.outcome = 'doubt')) AND ",
+                overtaken,
+                { postgres: " RETURNING m.attempt_id AS attempt_id", sqlite: " RETURNING attempt_id" }
             ),
             values![json!(rows).to_string(), now],
         )

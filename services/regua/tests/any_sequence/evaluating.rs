@@ -4,6 +4,7 @@ use crate::facts::Facts;
 use crate::oracle::Broken;
 use crate::player::Player;
 use billing_evaluator::evaluate::{Evaluation, evaluate};
+use billing_evaluator::sync::PixAsking;
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::events::first_day;
 use regua_domain::ids::RunId;
@@ -90,7 +91,7 @@ impl Player {
             no_policy: 0,
         }];
         if let Some(evaluation) = Evaluation::new(&self.ledger, &self.syncer, &leased, &plans, &settings) {
-            batches.extend(evaluation.page(&source, None, &mut false).await.unwrap().map(|page| page.batch));
+            batches.extend(evaluation.page(&source, None, &mut PixAsking::of(&source)).await.unwrap().map(|page| page.batch));
         }
         self.seen().hands[evaluator] = Some(Hand { leased, batches, read_at: now, facts });
     }

@@ -97,18 +97,26 @@ impl IxcClient {
     /// Lists one answer's rows.
     pub(super) async fn list<T: Record>(&self, query: &Query) -> Result<Listing<T>, IxcError> {
         debug_assert_eq!(T::RESOURCE, query.resource.table(), "a record is read from its own resource");
-        let body = self.post(query.resource.table(), query.body().expect("strings are serialisable")).await?;
+        let body = self.post(query.resource.table(), query.body().expect("strings are serialisable"), None).await?;
         read_listing(&body, query.rows_max)
     }
 
-    /// The only request of this crate. The header makes it a list; without it the same URL may insert a record.
-    pub(super) async fn post(&self, resource: &'static str, body: Vec<u8>) -> Result<Vec<u8>, IxcError> {
+    /// The only request of this crate. The header makes it a list; without it the same URL may insert a record. `within` takes the place of the
+    /// configured time-out.
+    pub(super) async fn post(
+        &self,
+        resource: &'static str,
+        body: Vec<u8>,
+        within: Option<Duration>,
+    ) -> Result<Vec<u8>, IxcError> {
         let shared = &*self.shared;
         let mut url = shared.base.clone();
         url.path_segments_mut().expect("an http address has a path").push(resource);
-        let answer = shared
-            .http
-            .post(url)
+        let mut request = shared.http.post(url);
+        if let Some(within) = within {
+            request = request.timeout(within);
+        }
+        let answer = request
             .basic_auth(&shared.user, Some(shared.secret.expose_secret()))
             .header("ixcsoft", HeaderValue::from_static("listar"))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))

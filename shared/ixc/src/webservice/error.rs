@@ -106,6 +106,28 @@ pub enum IxcError {
 }
 
 impl IxcError {
+    /// Whether nobody answered, or somebody who isn't the webservice or doesn't want to now. Anything else was an answer, if a wrong one.
+    pub const fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::PrivateAddress
+            | Self::TimedOut(_)
+            | Self::Interrupted(_)
+            | Self::Redirected { .. }
+            | Self::Unauthorized { .. } => true,
+            Self::Status { status } => matches!(status, 429 | 502..=504),
+            Self::Refused { .. }
+            | Self::Html
+            | Self::BodyTooLarge { .. }
+            | Self::Unparsable { .. }
+            | Self::TotalDisagrees { .. }
+            | Self::OrderIgnored { .. }
+            | Self::PageRepeats { .. }
+            | Self::DateFilterBroken
+            | Self::IdNotNumeric { .. } => false,
+        }
+    }
+
     /// Whether trying again later may help.
     pub const fn class(&self) -> ErrorClass {
         match self {

@@ -9,6 +9,10 @@ use chrono::NaiveDateTime;
 use regua_domain::ids::InvoiceId;
 use regua_domain::payment_codes::PixCode;
 use serde::Deserialize;
+use std::time::Duration;
+
+/// How long one answer is waited for: many are asked for, and a list's patience would hold up their run.
+const PIX_WITHIN: Duration = Duration::from_secs(20);
 
 /// A Pix charge that can be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,7 @@ impl IxcClient {
     pub async fn pix(&self, id: &InvoiceId) -> Result<Option<Pix>, IxcError> {
         let id = erp_number(&id.0)?;
         let body = serde_json::json!({ "id_areceber": id.to_string() }).to_string();
-        parse_pix(&self.post("get_pix", body.into_bytes()).await?)
+        parse_pix(&self.post("get_pix", body.into_bytes(), Some(PIX_WITHIN)).await?)
     }
 }
 

@@ -20,6 +20,7 @@ impl Sql {
 /// |---|---|---|
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
+/// | `overtaken` | whether message `m` must not wait again: another one of its invoice lives, or says more than it; see [`crate::doubt`] | the same |
 /// | `waiting_runs` | `waiting_runs (state, run_id)`: the runs whose messages wait in channel `$1`, each found by one step along the index; a last row without | the same |
 /// | `(rows 1 r id: uuid, n: bigint)` | a row set `r` from the JSON text in `$1` | the same by `json_each` |
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
@@ -40,6 +41,15 @@ macro_rules! postgres_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
     (for_update) => { " FOR NO KEY UPDATE " };
+    (overtaken) => {
+        "EXISTS (SELECT 1 FROM messages s WHERE s.source_id = m.source_id AND s.subject = m.subject AND s.id <> m.id
+            AND s.state NOT IN ('skipped', 'failed')
+            AND ((m.due_on IS NOT NULL AND s.due_on IS NOT NULL
+                    AND (s.state IN ('held', 'scheduled', 'queued', 'sending') OR (s.due_on >= m.due_on AND s.stage_rank >= m.stage_rank)
+                        OR (s.due_on > m.due_on AND NOT EXISTS (SELECT 1 FROM invoices i
+                                WHERE i.source_id = m.source_id AND i.id = m.subject AND i.due_on = m.due_on))))
+                OR (m.due_on IS NULL AND s.due_on IS NULL AND s.stage = m.stage AND s.created_at > m.created_at)))"
+    };
     (waiting_runs) => {
         concat!("waiting_runs (state, run_id) AS (SELECT s.state, (SELECT m.run_id FROM messages m WHERE m.state = s.state AND m.channel_id = $1 AND m.",
                 postgres_part!(live), " ORDER BY m.run_id LIMIT 1) FROM (SELECT 'held' AS state UNION ALL SELECT 'scheduled') s
@@ -69,6 +79,7 @@ macro_rules! sqlite_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
     (for_update) => { " " };
+    (overtaken) => { postgres_part!(overtaken) };
     (waiting_runs) => { postgres_part!(waiting_runs) };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("(SELECT value ->> '$.", stringify!($first), "' AS ", stringify!($first),

@@ -66,7 +66,7 @@ pub(super) async fn best(
 }
 
 /// Waiting messages of the channel whose stage's notice goes through another one by now, locked. Only an applied configuration moves them,
-/// and a run that began after it has decided by it.
+/// and a run that began well after it has decided by it: it may have read its clock before it got its locks.
 pub(super) async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Vec<MessageId>, LedgerError> {
     let rows = tx
         .fetch(
@@ -76,7 +76,7 @@ pub(super) async fn moving_away(tx: &mut Tx, channel_id: ChannelId) -> Result<Ve
                 " SELECT m.id FROM waiting_runs w JOIN messages m ON m.state = w.state AND m.channel_id = $1 AND m.run_id = w.run_id AND m.",
                 live,
                 " JOIN policy_stages ps ON ps.policy_id = m.policy_id AND ps.stage = m.stage JOIN notices n ON n.id = ps.notice_id
-                 WHERE n.channel_id <> $1 AND (SELECT r.created_at <= COALESCE((SELECT CAST(s.value AS BIGINT) FROM settings s WHERE s.name = 'applied_at'), r.created_at)
+                 WHERE n.channel_id <> $1 AND (SELECT r.created_at <= COALESCE((SELECT CAST(s.value AS BIGINT) + 60000000 FROM settings s WHERE s.name = 'applied_at'), r.created_at)
                                                FROM runs r WHERE r.id = w.run_id) LIMIT $2"
             ),
             values![channel_id, MOVES_MAX],

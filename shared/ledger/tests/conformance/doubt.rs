@@ -2,10 +2,10 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{LEASE, World, sent};
+use crate::world::{LEASE, World, due_for, finished, invoice, sent, skipped};
 use chrono::TimeDelta;
 use regua_domain::ids::{AttemptId, MessageId};
-use regua_domain::message::{DoubtReason, State};
+use regua_domain::message::{DoubtReason, SkipReason, State};
 use regua_domain::settlement::Settlement;
 use regua_ledger::doubt::{DOUBT_GRACE, Resolution};
 use regua_ledger::finish::FinishAnswer;
@@ -134,7 +134,62 @@ async fn a_resend_and_the_next_stage_never_live_together(f: Fixture) {
     assert_eq!(w.state(id).await.0, expected, "superseded or refused");
 }
 
+/// The due date is moved back while a message of the later one is in doubt: one of the earlier one lives, and of one invoice only one may.
+async fn what_proves_unsent_never_wakes_beside_one_of_another_due_date(f: Fixture) {
+    let w = World::new(f, &Setup { open_windows: 10, max_age: "30d", ..Setup::default() }).await;
+    w.customers(1, 2, due_for("pre_due")).await;
+    w.evaluate().await;
+    w.release().await;
+    let ids = w.top_up(10).await;
+    let mut attempts = Vec::new();
+    for id in &ids {
+        attempts.push(w.started(*id).await.attempt_id);
+    }
+    w.f.advance(LEASE + TimeDelta::minutes(11)).await;
+    assert_eq!(w.ledger.rescue().await.unwrap(), 2);
+    w.f.advance(TimeDelta::days(1)).await;
+    w.sync(&[], &[1, 2].map(|number| invoice(number, number, due_for("overdue")))).await;
+    assert_eq!(w.evaluate().await.1.held, 2);
+    let answers = [Settlement::Retry { at: w.now().await }, Settlement::Sent { provider_id: "p".into() }];
+    let finish = |number: usize| finished(ids[number], attempts[number], answers[number].clone());
+    let told = w.ledger.finish(vec![finish(0), finish(1)]).await.unwrap();
+    assert_eq!(told.iter().map(|(_, answer)| *answer).collect::<Vec<_>>(), [FinishAnswer::Settled; 2]);
+    assert_eq!(w.state(ids[0]).await, skipped(SkipReason::Superseded));
+    assert_eq!(w.state(ids[1]).await.0, State::Sent);
+}
+
+async fn nothing_is_sent_again_beside_one_of_another_due_date(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    w.sync(&[], &[invoice(1, 1, due_for("overdue") - TimeDelta::days(4))]).await;
+    w.f.advance(TimeDelta::minutes(11)).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+    assert!(refusal(resolve(&w, id, Resolution::Resend).await).contains("overtaken"));
+}
+
+/// A reminder of a later due date was sent, and the date is the earlier one again: it says nothing about that.
+async fn a_reminder_of_a_date_that_was_moved_back_overtakes_nothing(f: Fixture) {
+    let w = World::new(f, &Setup { open_windows: 10, max_age: "30d", ..Setup::default() }).await;
+    w.customers(1, 1, due_for("pre_due")).await;
+    w.evaluate().await;
+    w.release().await;
+    let reminder = w.top_up(10).await[0];
+    w.send(reminder).await;
+    w.sync(&[], &[invoice(1, 1, due_for("overdue"))]).await;
+    w.evaluate().await;
+    w.release().await;
+    w.f.advance(TimeDelta::seconds(10)).await;
+    let id = w.top_up(10).await[0];
+    let attempt = w.started(id).await.attempt_id;
+    w.f.advance(LEASE + TimeDelta::seconds(1)).await;
+    w.ledger.rescue().await.unwrap();
+    assert_eq!(w.finish(id, attempt, Settlement::GiveBack).await, FinishAnswer::Settled);
+    assert_eq!(w.state(id).await.0, State::Scheduled);
+}
+
 conformance! {
+    what_proves_unsent_never_wakes_beside_one_of_another_due_date
+    nothing_is_sent_again_beside_one_of_another_due_date
+    a_reminder_of_a_date_that_was_moved_back_overtakes_nothing
     a_person_may_know_that_it_was_sent
     a_person_may_let_it_go
     a_person_may_have_it_sent_again

@@ -59,7 +59,9 @@ async fn check_opa_tells_each_problem_with_its_mend_and_what_the_api_cannot_say(
     )
     .await;
     assert!(of(&done, "notice \"Lembrete de vencimento\"")["mend"].as_str().unwrap().contains("64f1c0de0a1b2c3d4e5f7001"));
-    assert!(of(&done, "notice \"Vence hoje\"")["result"].as_str().unwrap().contains("3 placeholders, 1 variables"));
+    assert!(
+        of(&done, "notice \"Vence hoje\"")["result"].as_str().unwrap().contains("3 placeholders, the notice has 1 variables")
+    );
 
     let stranger: Cli = house.cli.clone().with("REGUA_DEMO_OPA_TOKEN", "another");
     let refused = stranger.run(&["check", "opa", "--json"]).await;
