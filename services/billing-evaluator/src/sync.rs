@@ -341,7 +341,7 @@ impl Syncer {
                     tracing::warn!(source = %source.name, invoice = %title.0, error = %Chain(&error), "pix.not_answered");
                 }
                 Err(error) => {
-                    tracing::debug!(source = %source.name, invoice = %title.0, error = %Chain(&error), "pix.not_answered")
+                    tracing::debug!(source = %source.name, invoice = %title.0, error = %Chain(&error), "pix.not_answered");
                 }
             }
         }

@@ -95,6 +95,8 @@ fn texts<T: Serialize>(rows: &[T]) -> Result<Vec<Written<'_, T>>, LedgerError> {
     rows.iter().map(|row| Ok((row, serde_json::to_string(row).map_err(unreadable)?))).collect()
 }
 
+/// Whether the mirror has this very record. What a row derives from it (`is_open` and the like) is right then too; a migration that changes such a
+/// rule must rewrite the rows, for no sync does.
 fn is_same(known: &HashMap<String, Known>, id: &str, text: &str) -> bool {
     known.get(id).is_some_and(|known| known.record == text)
 }
