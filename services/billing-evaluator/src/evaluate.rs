@@ -5,9 +5,10 @@
 use crate::events::decide_events;
 use crate::sync::{PixAsking, SyncError, Syncer};
 use chrono::{NaiveDate, TimeDelta};
-use regua_domain::decide::{Day, Decided, decide, due_dates, expires_at};
+use regua_domain::decide::{Day, Decided, Known, decide, due_dates, expires_at};
 use regua_domain::ids::{InvoiceId, MessageId};
-use regua_domain::message::SkipReason;
+use regua_domain::message::{SkipReason, State};
+use regua_domain::pilot::Pilot;
 use regua_domain::policy::{PolicyPlan, needs_totals, policy_for};
 use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
 use regua_ledger::mirror::Source;
@@ -176,7 +177,9 @@ impl<'a> Evaluation<'a> {
         if !asking.goes_on() {
             return Ok(());
         }
-        let lacking: Vec<&mut Candidate> = candidates.iter_mut().filter(|candidate| self.lacks_pix(candidate, day)).collect();
+        let (policies, pilot) = (self.policies, &self.settings.pilot);
+        let lacking: Vec<&mut Candidate> =
+            candidates.iter_mut().filter(|candidate| lacks_pix(policies, pilot, candidate, day)).collect();
         if lacking.is_empty() {
             return Ok(());
         }
@@ -203,22 +206,6 @@ impl<'a> Evaluation<'a> {
         Ok(self.ledger.note_pix(source.id, noted, day.now).await?)
     }
 
-    /// Whether its message can't be written for want of a Pix code that the ERP wasn't asked for lately.
-    fn lacks_pix(&self, candidate: &Candidate, day: Day<'_>) -> bool {
-        let Candidate { invoice, customer, known, totals, pix_asked_at, .. } = candidate;
-        if !invoice.pix_code.is_empty() || pix_asked_at.is_some_and(|at| at + PIX_FRESH > day.now) {
-            return false;
-        }
-        let Some(policy) = policy_for(self.policies, invoice, customer.as_ref()) else { return false };
-        if !policy.stages.iter().any(|stage| stage.notice.needs_pix()) {
-            return false;
-        }
-        // One that is skipped already comes back only with a text: it is asked for what it would say.
-        let unknown: Vec<_> = known.iter().filter(|known| known.skip_reason != Some(SkipReason::MissingValue)).cloned().collect();
-        decide(policy, invoice, customer.as_ref(), &unknown, *totals, day, &candidate.reach(&self.settings.pilot))
-            .is_ok_and(|decided| decided.stage.notice.needs_pix() && decided.text == Err(SkipReason::MissingValue))
-    }
-
     fn decide(&self, policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Option<NewMessage> {
         let Candidate { invoice, customer, known, totals, .. } = candidate;
         let decided =
@@ -239,4 +226,24 @@ impl<'a> Evaluation<'a> {
             text,
         })
     }
+}
+
+/// Whether its message can't be written for want of a Pix code that the ERP wasn't asked for lately.
+pub(crate) fn lacks_pix(policies: &[PolicyPlan], pilot: &Pilot, candidate: &Candidate, day: Day<'_>) -> bool {
+    let Candidate { invoice, customer, known, totals, pix_asked_at, .. } = candidate;
+    if !invoice.pix_code.is_empty() || pix_asked_at.is_some_and(|at| at + PIX_FRESH > day.now) {
+        return false;
+    }
+    let Some(policy) = policy_for(policies, invoice, customer.as_ref()) else { return false };
+    if !policy.stages.iter().any(|stage| stage.notice.needs_pix()) {
+        return false;
+    }
+    // One that is skipped already comes back only with a text, and one that waits says what its notice says by then: both are asked for what
+    // they would say.
+    let is_settled = |known: &&Known| {
+        known.skip_reason != Some(SkipReason::MissingValue) && !matches!(known.state, State::Held | State::Scheduled)
+    };
+    let settled: Vec<_> = known.iter().filter(is_settled).cloned().collect();
+    decide(policy, invoice, customer.as_ref(), &settled, *totals, day, &candidate.reach(pilot))
+        .is_ok_and(|decided| decided.stage.notice.needs_pix() && decided.text == Err(SkipReason::MissingValue))
 }

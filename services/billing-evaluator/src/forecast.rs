@@ -1,5 +1,6 @@
 //! What update-collections would decide, without writing anything: the same pages, the same decisions, only added up.
 
+use crate::evaluate::lacks_pix;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::decide::{Day, decide, due_dates};
 use regua_domain::events::first_day;
@@ -139,16 +140,14 @@ impl Tally<'_> {
             self.forecast.no_policy += u64::from(invoice.is_open());
             return;
         };
+        if source.kind == "ixc" && lacks_pix(self.policies, &self.settings.pilot, candidate, day) {
+            self.forecast.pix_asked += 1;
+            return;
+        }
         match decide(policy, invoice, customer.as_ref(), known, *totals, day, &candidate.reach(&self.settings.pilot)) {
             Err(why) => *self.forecast.not_due.entry(why.as_str()).or_default() += 1,
             Ok(decided) => {
-                let notice = &decided.stage.notice;
-                let asks_for_pix = source.kind == "ixc" && invoice.pix_code.is_empty() && notice.needs_pix();
-                if asks_for_pix && decided.text == Err(SkipReason::MissingValue) {
-                    self.forecast.pix_asked += 1;
-                    return;
-                }
-                self.add(decided.stage.stage, notice.channel_id, decided.revives.is_some(), decided.text);
+                self.add(decided.stage.stage, decided.stage.notice.channel_id, decided.revives.is_some(), decided.text);
             }
         }
     }

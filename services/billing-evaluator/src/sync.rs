@@ -222,19 +222,23 @@ impl Syncer {
         (from, to): (NaiveDate, NaiveDate),
         tally: &mut Tally,
     ) -> Result<(), SyncError> {
-        let mut after: Option<InvoiceId> = None;
-        loop {
+        let read = async |after: Option<InvoiceId>| -> Result<_, SyncError> {
             let issued_at = self.ledger.now().await?;
-            let page = reader.client.open_titles_page(after.as_ref(), from, to).await?;
+            Ok((reader.client.open_titles_page(after.as_ref(), from, to).await?, issued_at))
+        };
+        let mut listed = Some(read(None).await?);
+        while let Some((page, issued_at)) = listed {
             let next = page.next.clone();
             tally.listed += page.rows.len();
-            self.write_customers(reader, sync, &page.rows, tally).await?;
-            self.write_titles(reader, sync, page, issued_at, tally).await?;
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
+            // The next page is on its way while this one is written.
+            let write = async {
+                self.write_customers(reader, sync, &page.rows, tally).await?;
+                self.write_titles(reader, sync, page, issued_at, tally).await
+            };
+            let read_next = async { if next.is_some() { read(next).await.map(Some) } else { Ok(None) } };
+            (listed, ()) = tokio::try_join!(read_next, write)?;
         }
+        Ok(())
     }
 
     /// Re-reads titles by id, batch after batch.

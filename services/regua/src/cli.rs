@@ -313,6 +313,7 @@ pub fn main() -> ExitCode {
             json: args.json,
         }),
         Command::Phone { numbers } => report(commands::phone(&numbers)),
+        Command::Config(config::ConfigCommand::Check { file }) => report(Ok(commands::config_check(&file))),
         Command::Schedule(ScheduleCommand::Next { schedule, zone, from, count }) => {
             report(Ok(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count)))
         }

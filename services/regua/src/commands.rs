@@ -11,6 +11,7 @@ mod plain;
 mod session;
 mod times;
 
+pub use configuration::config_check;
 pub use holds::Held;
 pub use plain::{phone, schedule_next};
 pub use session::Session;

@@ -6,6 +6,9 @@ use std::io::Write as _;
 
 pub use regua_pipeline::NOTHING_CONFIGURED;
 
+/// Ids that a mend offers to choose from.
+const CHOICES_MAX: usize = 20;
+
 /// Prints a line of what was asked for. Whoever closes the pipe (`| head`) has seen enough: the process ends without a word. So nothing is
 /// printed with it before a change is made; see [`before_a_change`].
 pub fn line(text: impl Display) {
@@ -62,6 +65,18 @@ pub fn list<T: Serialize>(
         Format::Human => line(table(headings, &items.iter().map(cells).collect::<Vec<_>>()).trim_end()),
     }
     Ok(())
+}
+
+/// Ids of Opa! Suite's to choose from, with their names.
+pub fn offer<'a>(ids: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut ids: Vec<String> = ids.map(|(id, name)| format!("{id} ({name})")).collect();
+    let more = ids.len().saturating_sub(CHOICES_MAX);
+    ids.truncate(CHOICES_MAX);
+    match (ids.is_empty(), more) {
+        (true, _) => "none: Opa! Suite has none".to_owned(),
+        (false, 0) => ids.join(", "),
+        (false, more) => format!("{} and {more} more", ids.join(", ")),
+    }
 }
 
 /// A table as text: columns as wide as their widest cell.

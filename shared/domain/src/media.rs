@@ -40,7 +40,7 @@ pub enum MediaFault {
 }
 
 impl Media {
-    /// Reads what a notice says: an address, or `#areceber_link#` (or another name of it) alone.
+    /// Reads what a notice says: an address without a fragment, or `#areceber_link#` (or another name of it) alone.
     ///
     /// # Errors
     /// Any other text.
@@ -50,6 +50,8 @@ impl Media {
         match name.map(|name| Variable::parse(name.trim())) {
             Some(Some(Variable::InvoiceLink)) => Ok(Self::OfInvoice),
             Some(_) => Err(MediaFault::Malformed),
+            // Nothing is filled into an address: it would be sent with the variable's name.
+            None if text.contains('#') => Err(MediaFault::Malformed),
             None => address(text).map(Self::Fixed),
         }
     }

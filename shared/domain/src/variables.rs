@@ -97,6 +97,17 @@ variables! {
 }
 
 impl Variable {
+    /// What to do where it is empty for an invoice.
+    pub(crate) fn mend_if_empty(self) -> &'static str {
+        match self {
+            Self::PixCode => {
+                "update-collections asks the ERP for it, for what is due and says it in a stage in use; else there is none that could be paid"
+            }
+            _ if self.identity_field().is_some() => "fill it in [provider] or the [[branch]], or take it out of the notice",
+            _ => "fill it in the ERP, or take it out of the notice",
+        }
+    }
+
     /// The variable of a name, or of another name of it, in any case.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|variable| variable.names().any(|known| known.eq_ignore_ascii_case(name)))

@@ -26,7 +26,7 @@ impl Ledger {
                             n.channel_id, n.template_id, n.variables, n.payment, n.media, c.provider_id AS provider_channel_id
                      FROM policies p LEFT JOIN policy_stages ps ON ps.policy_id = p.id AND ps.enabled
                      LEFT JOIN notices n ON n.id = ps.notice_id LEFT JOIN channels c ON c.id = n.channel_id
-                     WHERE p.enabled ORDER BY p.priority, p.name, ps.stage"
+                     WHERE p.enabled ORDER BY p.priority, p.name"
                 ),
                 vec![],
             )
@@ -45,6 +45,9 @@ impl Ledger {
                     stages: stage.into_iter().collect(),
                 }),
             }
+        }
+        for plan in &mut plans {
+            plan.stages.sort_by_key(|stage| stage.stage);
         }
         Ok(plans)
     }

@@ -20,6 +20,8 @@ const LOOK_WITHIN: Duration = Duration::from_secs(30);
 pub struct Look {
     /// The templates of the notices whose channel answered, each once.
     pub seen: Vec<SeenTemplate>,
+    /// What each channel that answered has, by its name.
+    pub offered: BTreeMap<String, Vec<Template>>,
     /// The channels that gave no answer.
     pub unseen: Vec<Unseen>,
 }
@@ -71,7 +73,10 @@ pub async fn look_at_templates(
                 Err(why) => Err((why.clone(), false)),
             };
             match answer {
-                Ok(templates) => look.seen.extend(seen(&integration.name, &notices, &templates)),
+                Ok(templates) => {
+                    look.seen.extend(seen(&integration.name, &notices, &templates));
+                    look.offered.insert(channel.to_owned(), templates);
+                }
                 Err((why, is_down)) => {
                     look.unseen.push(Unseen { channel: channel.to_owned(), why: why.clone() });
                     if is_down {

@@ -1,6 +1,7 @@
 //! `regua check opa`: address, token, channels, templates and the daily allowance of each integration.
 
 use super::{Finding, Scene};
+use crate::output::offer;
 use chrono::{Days, NaiveDate};
 use regua_domain::configuration::{Channel, Configuration, Integration, Notice};
 use regua_domain::filling::Parameters;
@@ -10,9 +11,6 @@ use regua_ledger::volume::Volume;
 use regua_opa_suite::{BaseUrl, Channel as OpaChannel, DailyAllowance, ListError, OpaClient, OpaClientConfig, Template};
 use regua_telemetry::logging::Chain;
 use std::collections::{BTreeSet, HashMap};
-
-/// Ids that a mend offers to choose from.
-const CHOICES_MAX: usize = 20;
 
 /// Looks at every integration.
 pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
@@ -166,17 +164,6 @@ fn check_notice(notice: &Notice, templates: &[Template]) -> Finding {
 
 fn choices(channels: &[&OpaChannel]) -> String {
     offer(channels.iter().map(|channel| (channel.id.as_str(), channel.name.as_str())))
-}
-
-fn offer<'a>(ids: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut ids: Vec<String> = ids.map(|(id, name)| format!("{id} ({name})")).collect();
-    let more = ids.len().saturating_sub(CHOICES_MAX);
-    ids.truncate(CHOICES_MAX);
-    match (ids.is_empty(), more) {
-        (true, _) => "none: Opa! Suite has none".to_owned(),
-        (false, 0) => ids.join(", "),
-        (false, more) => format!("{} and {more} more", ids.join(", ")),
-    }
 }
 
 /// What to do about a list that can't be had.

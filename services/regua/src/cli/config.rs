@@ -26,7 +26,7 @@ pub(super) enum ConfigCommand {
 pub(super) async fn run(session: &Session, command: ConfigCommand) -> anyhow::Result<Outcome> {
     match command {
         ConfigCommand::Apply { file, dry_run } => session.config_apply(&file, dry_run).await,
-        ConfigCommand::Check { file } => Ok(session.config_check(&file)),
+        ConfigCommand::Check { .. } => unreachable!("done without a ledger"),
         ConfigCommand::Export => session.config_export().await,
     }
 }

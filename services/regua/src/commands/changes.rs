@@ -8,6 +8,7 @@ use crate::output::{self, Format, remark, say};
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::ids::{MessageId, RunId};
+use regua_domain::schedule::TaskKind;
 use regua_domain::stop::StopScope;
 use regua_ledger::doubt::Resolution;
 use regua_telemetry::health::Health;
@@ -69,6 +70,13 @@ impl Session {
             if matches!(run.state.as_str(), "done" | "failed") {
                 match format {
                     Format::Json => output::line(lists::run_json(&run)),
+                    Format::Human if run.kind == TaskKind::SendQueuedMessages => say!(
+                        "{} {}: what was decided up to {} may go, each message when its window, limit and caps let it; see `regua status`{}",
+                        run.kind,
+                        run.state,
+                        run.planned_at.to_rfc3339(),
+                        run.note.as_deref().map(|note| format!("\n{note}")).unwrap_or_default()
+                    ),
                     Format::Human => say!(
                         "{} {}: {} messages written ({} held, {} skipped), {} revived, {} superseded, {} left for the next run, {} without a policy{}{}",
                         run.kind,

@@ -1,14 +1,15 @@
 //! Notices and their templates: a configuration is applied with what Opa! Suite says of them, a changed one is accepted, one is tried.
 
 use super::{Answer, Office};
+use crate::output::offer;
 use regua_domain::configuration::{Configuration, Notice};
 use regua_domain::filling::Filled;
 use regua_domain::ids::InvoiceId;
 use regua_domain::phone;
 use regua_domain::sample::{Sample, sample};
-use regua_domain::template::fits;
+use regua_domain::template::{TemplateFault, fits};
 use regua_domain::variables::{Circumstances, Facts};
-use regua_ledger::templates::{Accepted, SeenTemplate};
+use regua_ledger::templates::Accepted;
 use regua_ledger::test_sends::{NewTest, TestEnd, TestStart};
 use regua_ledger::{Ledger, LedgerError};
 use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig, Outcome, SendTemplate};
@@ -31,11 +32,11 @@ pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry
     let notices: Vec<&Notice> = configuration.notices.iter().collect();
     let allow_private = regua_pipeline::allows_private_urls(office.ledger, office.config).await?;
     let look = look_at_templates(&configuration, &notices, office.environment, allow_private).await;
-    let unfit: Vec<String> = notices.iter().filter_map(|notice| unfit(notice, &look.seen)).collect();
+    let unfit: Vec<String> = notices.iter().filter_map(|notice| unfit(notice, &look)).collect();
     if !unfit.is_empty() {
         return Ok(Answer::refused(format!("nothing is applied:\n{}", unfit.join("\n"))));
     }
-    let Look { seen, unseen } = look;
+    let Look { seen, unseen, .. } = look;
     let (said, stopped) = if dry_run {
         ("dry run: it could be applied, and nothing was", Vec::new())
     } else {
@@ -54,11 +55,18 @@ pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry
     Ok(Answer::done(lines.join("\n"), json!({ "applied": !dry_run, "unverified": unverified, "stopped": stopped })))
 }
 
-fn unfit(notice: &Notice, seen: &[SeenTemplate]) -> Option<String> {
-    let seen = seen.iter().find(|seen| seen.integration == notice.integration && seen.template_id == notice.template)?;
+fn unfit(notice: &Notice, look: &Look) -> Option<String> {
+    let seen = look.seen.iter().find(|seen| seen.integration == notice.integration && seen.template_id == notice.template)?;
     let filling = notice.filling().ok()?;
     let fault = fits(&notice.template, seen.now.as_ref(), &filling.parameters).err()?;
-    Some(format!("notice {:?}: {fault}; {}", notice.name, fault.mend()))
+    let mend = match (&fault, look.offered.get(&notice.channel)) {
+        (TemplateFault::Gone { .. }, Some(offered)) if !offered.is_empty() => {
+            let named = offered.iter().map(|template| (template.id.as_str(), template.name.as_str()));
+            format!("its channel has {}", offer(named))
+        }
+        _ => fault.mend().to_owned(),
+    };
+    Some(format!("notice {:?}: {fault}; {mend}", notice.name))
 }
 
 /// Accepts a notice's template as Opa! Suite had it at the last look.

@@ -68,6 +68,9 @@ impl Reading<'_, '_> {
             return Err(self.report.push(1, String::new(), String::new(), Fault::TooLarge { limit: FILE_BYTES_MAX }));
         }
         let table = self.report.parse().ok_or(Reported)?;
+        if table.is_empty() {
+            return Err(self.report.push(1, String::new(), String::new(), Fault::Empty));
+        }
         let mut root = Section::root(self.report, &table);
         let (integrations, known) = self.integrations(root.tables("integration", "[[integration]], with two brackets"));
         let (businesses, business_names) = self.businesses(root.tables("business", "[[business]], with two brackets"));

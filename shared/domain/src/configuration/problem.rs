@@ -102,6 +102,9 @@ pub enum Fault {
         /// The largest file that is read, in bytes.
         limit: usize,
     },
+    /// A file without any section: applied, it would switch everything off.
+    #[error("the file has no section")]
+    Empty,
     /// Not TOML.
     #[error("is not TOML: {0}")]
     Syntax(String),
@@ -339,6 +342,7 @@ impl Fault {
     pub fn mend(&self) -> String {
         match self {
             Self::TooLarge { .. } => "leave out what is no configuration".into(),
+            Self::Empty => "begin with ops/examples/regua-completa.toml; to send nothing, `regua pause --why TEXT`".into(),
             Self::Syntax(_) => "write `key = value` with text in double quotes, and each section as [name] or [[name]]".into(),
             Self::UnknownKey { nearest: Some(nearest), .. } => format!("write {nearest}"),
             Self::UnknownKey { nearest: None, known } if known.is_empty() => "leave it out".into(),

@@ -69,7 +69,7 @@ pub struct Totals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RenderError {
     /// There is nothing there, and the platform refuses an empty value.
-    #[error("{0} is empty for this invoice; fill it in the ERP (#empresa_…# in [provider]) or take it out of the notice")]
+    #[error("{0} is empty for this invoice; {mend}", mend = .0.mend_if_empty())]
     Empty(Variable),
     /// A Pix code or a digitable line that can't be paid, or not this invoice.
     #[error("{0} of this invoice is not one that could be paid, or asks for another amount; renew it in the ERP")]

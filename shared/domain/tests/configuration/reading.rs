@@ -55,8 +55,8 @@ fn every_section_is_read() {
 }
 
 #[test]
-fn an_empty_file_has_the_fixed_defaults() {
-    let (file, notes) = parse("# nothing yet\n").expect("a file may be empty");
+fn what_a_file_does_not_say_has_the_fixed_defaults() {
+    let (file, notes) = parse("[caps]\n").expect("a section may be empty");
     assert_eq!((file.integrations.len(), file.tasks.len(), notes.len()), (0, 0, 0));
     assert_eq!(file.window, WindowSettings::business_hours(Tz::America__Sao_Paulo));
     assert_eq!(file.window.hours.to_string(), "1-5 09:00-18:00");
@@ -208,5 +208,5 @@ fn a_pilots_phones_are_read_as_the_erps_are() {
     let two = pilot("phones = [\"(11) 98765-4321\", 21999990000]");
     assert_eq!(two, Pilot::Only(vec![phone("+5511987654321"), phone("+5521999990000")]));
     assert_eq!(pilot("redirect_to = \"11987654321\""), Pilot::RedirectTo(phone("+5511987654321")));
-    assert_eq!(parse("").expect("nothing is wrong").0.pilot, Pilot::Off);
+    assert_eq!(parse("[caps]").expect("nothing is wrong").0.pilot, Pilot::Off);
 }

@@ -60,6 +60,9 @@ fn text_that_is_not_toml_is_told_alone() {
     refused("per_second = 200", "per_second = 200\nper_second = 100", "per_second = 100", "", "", "key = value");
     let large = format!("{VALID}#{}", "x".repeat(FILE_BYTES_MAX));
     assert!(matches!(refused_text(&large, "\n", "", "", ""), Fault::TooLarge { .. }));
+    for empty in ["\n", "# nothing yet\n"] {
+        assert_eq!(refused_text(empty, "\n", "", "", "regua pause"), Fault::Empty, "applied, it would switch everything off");
+    }
 }
 
 #[test]

@@ -82,7 +82,9 @@ impl Sqlite {
         let time_stands = clock.stand_still();
         let writer = SqliteConnection::connect_with(&options).await?;
         drop(time_stands);
-        let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.clone());
+        // No ping before each use: a file's connection doesn't go away.
+        let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).test_before_acquire(false);
+        let readers = readers.connect_lazy_with(options.clone());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let writer = Connection { role: Role::Writer(Box::new(writer)), clock, _time_stands: None };
         tokio::spawn(Actor { tx: Tx::Sqlite(writer), waiting }.run());

@@ -89,19 +89,25 @@ async fn a_notice_that_does_not_fit_its_template_is_refused_and_an_opa_that_is_d
     let told = ask(&valid, &["--dry-run"]).await.good();
     assert!(told.out.contains("nothing changes"), "a dry run applied nothing: {told:?}");
     let gone = valid.replacen("64f1c0de0a1b2c3d4e5f7001", "64f1c0de0a1b2c3d4e5fffff", 1);
-    apply(&gone).await.refused(1, "isn't on its channel");
+    apply(&gone)
+        .await
+        .refused(1, "isn't on its channel in Opa! Suite; its channel has 64f1c0de0a1b2c3d4e5f7001 (lembrete_vencimento)");
     let down = short.replace("url_env = \"REGUA_DEMO_OPA_URL\"", "url = \"http://127.0.0.1:9/api/v1\"");
     assert_ne!(down, short);
     let told = apply(&down).await.good();
     assert!(told.out.contains("unverified until the next update-collections"), "{told:?}");
 }
 
-/// A house whose overdue notice says a Pix.
-async fn house_with_pix() -> House {
+/// The overdue notice, and the same saying a Pix.
+fn overdue_with_pix() -> (String, String) {
     let overdue =
         "template = \"64f1c0de0a1b2c3d4e5f7003\"\nvariables = \"#cliente_razao#,#areceber_valor#,#areceber_data_vencimento#\"";
-    let with_pix = overdue.replace("#areceber_data_vencimento#", "#pix_copia_e_cola#");
-    House::build(300, &[(overdue.to_owned(), with_pix)]).await
+    (overdue.to_owned(), overdue.replace("#areceber_data_vencimento#", "#pix_copia_e_cola#"))
+}
+
+/// A house whose overdue notice says a Pix.
+async fn house_with_pix() -> House {
+    House::build(300, &[overdue_with_pix()]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +127,7 @@ async fn a_pix_question_without_an_answer_holds_up_no_run_and_is_asked_again_by_
         unwritten,
         "a wrong answer costs its own title only"
     );
+    house.ixc.clear_faults();
     let away = FaultKind::Status { code: 503, body: None, retry_after: None };
     house.ixc.faults(always(away)).unwrap();
     house.run("update-collections").await;
@@ -130,6 +137,29 @@ async fn a_pix_question_without_an_answer_holds_up_no_run_and_is_asked_again_by_
     house.run("update-collections").await;
     assert!(overdue("state = 'held'").await > 0, "they came back");
     assert_eq!(database.count("invoices WHERE pix_asked_at IS NOT NULL").await, asked_of(&house).await);
+}
+
+/// A stage is given a notice that says a Pix while its messages are held: the next run asks for what these will say by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_gets_its_pix_when_its_notice_comes_to_say_one() {
+    let house = House::build(300, &[]).await;
+    let _up = house.up().await;
+    house.run("update-collections").await;
+    let valid = std::fs::read_to_string(&house.cli.environment["REGUA_CONFIG"]).unwrap();
+    let (before, after) = overdue_with_pix();
+    let file = house.write("pix.toml", valid.replace(&before, &after).as_bytes());
+    house.cli.run(&["config", "apply", &file]).await.good();
+    let foreseen = house.cli.run(&["run", "update-collections", "--dry-run", "--json"]).await.good().json();
+    house.run("update-collections").await;
+    let asked = house.ixc.stats().by_resource["get_pix"];
+    assert!(asked > 10, "{asked}");
+    assert_eq!(foreseen["pix_asked"], asked, "the dry run foresaw it");
+    house.run("send-queued-messages").await;
+    house.settled().await;
+    let codes = house.requests().into_iter().filter(|request| request.variables[2].starts_with("000201")).count();
+    let database = house.database();
+    let sent = database.count("messages WHERE stage = 'overdue' AND state = 'sent'").await;
+    assert!(sent > 10 && i64::try_from(codes).unwrap() == sent, "{codes} of {sent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
