@@ -3,7 +3,7 @@
 use crate::Ledger;
 use crate::database::Row;
 use crate::error::LedgerError;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::admission::BUDGET_PERIOD;
 use regua_domain::ids::{BusinessId, ChannelId};
 use std::collections::{BTreeSet, HashMap};
@@ -28,8 +28,10 @@ pub struct ChannelRoom {
     pub name: String,
     /// Messages per second; `None` is unlimited.
     pub per_second: Option<u32>,
-    /// Messages of it that are held, scheduled, queued or being sent.
+    /// Messages of it that are held, scheduled, queued or being sent, and still live when they may go.
     pub waiting: u64,
+    /// Those that end before.
+    pub ending: u64,
     /// Its business.
     pub business_id: BusinessId,
     /// Different recipients that the business may write to in any 24 hours; `None` is unlimited.
@@ -41,14 +43,11 @@ pub struct ChannelRoom {
 }
 
 impl Ledger {
-    /// What each channel may send, and what it has to.
-    pub async fn channel_rooms(&self) -> Result<Vec<ChannelRoom>, LedgerError> {
-        let now = self.now().await?;
-        let waiting = self.volume(&BTreeSet::new()).await?.waiting;
-        let rows = self
-            .db
-            .read()
-            .await?
+    /// What each channel may send, and what it has to. What waits for send-queued-messages goes from `by_task` on, the rest from `at_once` on.
+    pub async fn channel_rooms(&self, at_once: DateTime<Utc>, by_task: DateTime<Utc>) -> Result<Vec<ChannelRoom>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let now = tx.now().await?;
+        let rows = tx
             .fetch(
                 sql!(
                     "SELECT c.id, c.name, c.per_second, c.business_id, b.recipients_per_24h, i.release,
@@ -59,15 +58,33 @@ impl Ledger {
                 values![now - BUDGET_PERIOD],
             )
             .await?;
+        let waiting = tx
+            .fetch(
+                sql!(
+                    "SELECT m.channel_id, count(*) AS n, CAST(SUM(CASE WHEN m.expires_at > CASE WHEN m.state = 'held' AND i.release = 'on-task'
+                            THEN CAST($2 AS BIGINT) ELSE CAST($1 AS BIGINT) END THEN 0 ELSE 1 END) AS BIGINT) AS ending
+                     FROM messages m JOIN channels c ON c.id = m.channel_id JOIN integrations i ON i.id = c.integration_id WHERE m.",
+                    live,
+                    " GROUP BY m.channel_id"
+                ),
+                values![at_once, by_task],
+            )
+            .await?;
+        let mut counts = HashMap::new();
+        for row in &waiting {
+            counts.insert(row.id("channel_id")?, (row.count("n")?, row.count("ending")?));
+        }
         let limit = |row: &Row, column| Ok::<_, LedgerError>(row.opt_int(column)?.and_then(|n| u32::try_from(n).ok()));
         rows.iter()
             .map(|row| {
-                let name = row.text("name")?;
+                let id = row.id("id")?;
+                let (waiting, ending) = counts.get(&id).copied().unwrap_or_default();
                 Ok(ChannelRoom {
-                    id: ChannelId(row.id("id")?),
+                    id: ChannelId(id),
+                    name: row.text("name")?,
                     per_second: limit(row, "per_second")?,
-                    waiting: waiting.get(&name).copied().unwrap_or(0),
-                    name,
+                    waiting: waiting - ending,
+                    ending,
                     business_id: BusinessId(row.id("business_id")?),
                     recipients_per_24h: limit(row, "recipients_per_24h")?,
                     recipients_used: row.count("used")?,

@@ -6,6 +6,7 @@ use crate::commands::{Outcome, Session};
 use crate::output::{self, Format, NOTHING_CONFIGURED, say, table};
 use billing_evaluator::forecast::{self, Forecast};
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use regua_domain::decide::expires_at;
 use regua_domain::forecast::{BudgetPart, Load};
 use regua_domain::money::Centavos;
 use regua_domain::render::Rendered;
@@ -26,7 +27,7 @@ impl Session {
         let settings = self.ledger.settings().await?;
         let forecast = forecast::forecast(&self.ledger, on).await?;
         let from = self.release_from(&settings, forecast.on).await?;
-        let rooms = self.ledger.channel_rooms().await?;
+        let rooms = self.ledger.channel_rooms(from.at_once, from.by_task.unwrap_or(DateTime::<Utc>::MAX_UTC)).await?;
         let channels: Vec<Value> = rooms.iter().filter_map(|room| channel(room, &rooms, &forecast, &settings, from)).collect();
         let texts = self.sample_texts(&forecast.samples).await?;
         let told = told(&forecast, &settings, &channels, &texts);
@@ -43,7 +44,13 @@ impl Session {
         let tasks = self.ledger.tasks().await?;
         let fires = tasks.iter().filter(|task| task.kind == TaskKind::SendQueuedMessages);
         let next = fires.filter_map(|task| task.schedule()?.next_after(task.zone, begins_at)).min();
-        Ok(Release { begins_at, next_task_at: next })
+        let window = settings.times().of(None, None);
+        let opens_at = window.next_open(begins_at);
+        Ok(Release {
+            at_once: opens_at,
+            by_task: next.map(|next| window.next_open(next)),
+            ends_at: expires_at(&window, opens_at, None, settings.expiry.open_windows),
+        })
     }
 
     /// What the first customer of each stage would read; its values alone where the template's text isn't known.
@@ -66,17 +73,25 @@ impl Session {
 /// From when on messages may leave.
 #[derive(Clone, Copy)]
 struct Release {
-    begins_at: DateTime<Utc>,
-    next_task_at: Option<DateTime<Utc>>,
+    /// What waits for no task: the first opening.
+    at_once: DateTime<Utc>,
+    /// What waits for one: the first opening after the next send-queued-messages.
+    by_task: Option<DateTime<Utc>>,
+    /// When what the run decides ends unsent.
+    ends_at: DateTime<Utc>,
 }
 
 /// What all channels of a business have to send: they share its budget.
-fn of_business(room: &ChannelRoom, rooms: &[ChannelRoom], forecast: &Forecast) -> u64 {
-    rooms.iter().filter(|other| other.business_id == room.business_id).map(|other| messages(other, forecast)).sum()
+fn of_business(room: &ChannelRoom, rooms: &[ChannelRoom], forecast: &Forecast, release: Release) -> u64 {
+    let of_business = rooms.iter().filter(|other| other.business_id == room.business_id);
+    of_business.map(|other| other.waiting + added(other, forecast, release).0).sum()
 }
 
-fn messages(room: &ChannelRoom, forecast: &Forecast) -> u64 {
-    room.waiting + forecast.channels.get(&room.id).map_or(0, |load| load.messages)
+/// Of what the run would add: messages that may go, and those that end before anything lets them.
+fn added(room: &ChannelRoom, forecast: &Forecast, release: Release) -> (u64, u64) {
+    let messages = forecast.channels.get(&room.id).map_or(0, |load| load.messages);
+    let is_late = room.waits_for_task && release.by_task.is_some_and(|at| at >= release.ends_at);
+    if is_late { (0, messages) } else { (messages, 0) }
 }
 
 /// How long a channel takes for what waits and what the run would add; `None` for one with nothing to send.
@@ -87,12 +102,13 @@ fn channel(
     settings: &Settings,
     release: Release,
 ) -> Option<Value> {
-    let messages = messages(room, forecast);
-    if messages == 0 {
+    let (added, ending) = added(room, forecast, release);
+    let (messages, ending) = (room.waiting + added, room.ending + ending);
+    if messages + ending == 0 {
         return None;
     }
     let mine = |people: u64| {
-        let part = u128::from(people) * u128::from(messages) / u128::from(of_business(room, rooms, forecast).max(1));
+        let part = u128::from(people) * u128::from(messages) / u128::from(of_business(room, rooms, forecast, release).max(1));
         u64::try_from(part).unwrap_or(u64::MAX)
     };
     let budget = room
@@ -100,15 +116,16 @@ fn channel(
         .map(u64::from)
         .map(|limit| BudgetPart { left: mine(limit.saturating_sub(room.recipients_used)), per_24h: mine(limit) });
     // Of what waits already nobody counts the people: each is taken for another one.
-    let recipients = room.waiting + forecast.channels.get(&room.id).map_or(0, forecast::ChannelForecast::recipients);
+    let new = forecast.channels.get(&room.id).filter(|_| added > 0).map_or(0, forecast::ChannelForecast::recipients);
+    let recipients = room.waiting + new;
     let open_windows = settings.expiry.open_windows;
     let load = Load { messages, recipients, per_second: room.per_second, budget, open_windows };
-    let from = if room.waits_for_task { release.next_task_at } else { Some(release.begins_at) };
+    let from = if room.waits_for_task { release.by_task } else { Some(release.at_once) };
     let times = settings.times();
     let told = from.map(|from| load.forecast(&times.of(None, None), from));
     let local = |at: DateTime<Utc>| at.with_timezone(&settings.window.zone).to_rfc3339_opts(SecondsFormat::Secs, false);
     Some(json!({
-        "channel": room.name, "messages": messages, "waiting": room.waiting, "recipients": recipients, "per_second": room.per_second,
+        "channel": room.name, "messages": messages, "waiting": room.waiting, "ending": ending, "recipients": recipients, "per_second": room.per_second,
         "begins_at": told.map(|told| local(told.begins_at)), "ends_at": told.map(|told| local(told.ends_at)),
         "seconds": told.map(|told| (told.ends_at - told.begins_at).num_seconds()),
         "binds": told.map_or("no_task", |told| told.binds.as_str()), "unsent": told.map_or(messages, |told| told.unsent),
@@ -203,6 +220,13 @@ fn print_channel(channel: &Value) {
         part("begins_at"),
         part("ends_at")
     );
+    if channel["ending"].as_u64().is_some_and(|n| n > 0) {
+        say!(
+            "{}: {} messages would end unsent before the next send-queued-messages: run it by hand, or earlier",
+            part("channel"),
+            part("ending")
+        );
+    }
     if channel["unsent"].as_u64().is_some_and(|n| n > 0) {
         say!("{}: {} messages would end unsent, for their windows pass first", part("channel"), part("unsent"));
     }

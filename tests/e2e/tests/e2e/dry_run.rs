@@ -44,8 +44,12 @@ async fn a_dry_run_tells_what_the_run_then_does_and_writes_nothing() {
     assert_eq!((&told["stages"], &told["skipped"]), (&stages, &json!({"no_valid_phone": 1})), "{told}");
     assert_eq!((&told["no_policy"], &told["cost"]), (&json!(1), &json!("R$0,15")), "{told}");
     let channel = &told["channels"][0];
-    assert_eq!((&channel["messages"], &channel["recipients"], &channel["binds"]), (&json!(3), &json!(3), &json!("per_second")));
-    assert_eq!(channel["unsent"], 0);
+    let late = (&channel["messages"], &channel["recipients"], &channel["ending"]);
+    assert_eq!(
+        late,
+        (&json!(0), &json!(0), &json!(3)),
+        "at ten the next send-queued-messages is tomorrow's, and the window ends today"
+    );
     let sample = &told["samples"][1];
     assert_eq!((&sample["stage"], &sample["values"][0]), (&json!("due_day"), &json!("Padaria São João Ltda")));
     let later = dry("2026-12-24").await;
@@ -54,15 +58,19 @@ async fn a_dry_run_tells_what_the_run_then_does_and_writes_nothing() {
         json!([stage("due_day", "No vencimento", 1, 0)]),
         "another day, looked at from its beginning: {later}"
     );
+    let channel = &later["channels"][0];
+    assert_eq!((&channel["messages"], &channel["recipients"], &channel["binds"]), (&json!(1), &json!(1), &json!("per_second")));
+    assert_eq!((&channel["ending"], &channel["unsent"]), (&json!(0), &json!(0)));
     house.cli.run(&["run", "send-queued-messages", "--dry-run"]).await.refused(2, "update-collections only");
     let database = house.database();
     assert_eq!((database.count("messages").await, database.count("runs").await), (0, 0));
 
-    house.cli.run(&["run", "update-collections", "--dry-run"]).await.good().refused(0, "the limit of 200 per second binds");
+    let told = house.cli.run(&["run", "update-collections", "--dry-run", "--on", "2026-12-24"]).await.good();
+    assert!(told.out.contains("the limit of 200 per second binds"), "{told:?}");
     house.run("update-collections").await;
     assert_eq!(database.count("messages WHERE state = 'held'").await, 3);
     assert_eq!(database.count("messages WHERE reason = 'no_valid_phone'").await, 1);
     let after = dry("2026-11-24").await;
     assert_eq!((&after["to_send"], &after["not_due"]["said"]), (&json!(0), &json!(3)), "{after}");
-    assert_eq!((&after["channels"][0]["waiting"], &after["not_due"]["ended"]), (&json!(3), &json!(1)));
+    assert_eq!((&after["channels"][0]["ending"], &after["not_due"]["ended"]), (&json!(3), &json!(1)));
 }
