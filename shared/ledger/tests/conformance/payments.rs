@@ -73,7 +73,7 @@ async fn a_payment_notice_is_read_back_and_asks_the_erp_for_pix(f: Fixture) {
     assert_eq!(w.ledger.configuration().await.unwrap().unwrap(), setup(BY_PIX).configuration());
     let plans = w.ledger.policies().await.unwrap();
     let asks: Vec<_> = plans[0].stages.iter().map(|stage| (stage.stage.as_str(), stage.notice.needs_pix())).collect();
-    assert_eq!(asks, [("due_day", false), ("overdue", true), ("pending_query", false), ("pre_due", false)]);
+    assert_eq!(asks, [("pre_due", false), ("due_day", false), ("overdue", true), ("pending_query", false)]);
     let by_position = Setup { filling: None, ..setup("") };
     w.ledger.apply_configuration(by_position.configuration()).await.unwrap();
     assert_eq!(w.ledger.configuration().await.unwrap().unwrap(), by_position.configuration());
