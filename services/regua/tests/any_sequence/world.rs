@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use proptest::prelude::*;
 use regua_domain::configuration::{Configuration, Defaults};
 use regua_domain::ids::{CustomerId, InvoiceId};
-use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::money::Centavos;
 use regua_domain::stage::Stage;
 use std::fmt::Write as _;
@@ -182,54 +182,19 @@ pub struct World {
 
 pub fn customer(number: usize, spec: &CustomerSpec) -> Customer {
     Customer {
-        id: CustomerId(format!("c{number}")),
-        name: format!("Cliente {number}"),
-        trade_name: String::new(),
-        tax_id: String::new(),
         person_type: "F".into(),
         mobile_phone: written(spec.phone).into(),
-        whatsapp: String::new(),
-        city: String::new(),
         state: STATES[spec.state].into(),
         branch_id: "1".into(),
-        customer_type_id: String::new(),
-        takes_part_in_collection: true,
-        takes_part_in_pre_due: true,
-        days_before_collection: 0,
         negatively_listed: Some(spec.listed),
+        ..Customer::new(CustomerId(format!("c{number}")), format!("Cliente {number}"))
     }
 }
 
 /// An open invoice over R$100,00.
 pub fn invoice(number: usize, customer: usize, due_on: NaiveDate) -> Invoice {
-    Invoice {
-        id: InvoiceId(format!("i{number}")),
-        customer_id: Some(CustomerId(format!("c{customer}"))),
-        number: number.to_string(),
-        status: InvoiceStatus::Open,
-        released: true,
-        amount: Centavos(10_000),
-        open_amount: Centavos(10_000),
-        issued_on: None,
-        due_on,
-        paid_on: None,
-        cancelled_on: None,
-        branch_id: "1".into(),
-        portfolio_id: String::new(),
-        contract_id: String::new(),
-        contract_status: String::new(),
-        notifies_overdue: true,
-        no_notice_until: None,
-        receipt_type: String::new(),
-        digitable_line: String::new(),
-        pix_code: String::new(),
-        payment_link: String::new(),
-        awaiting_confirmation: false,
-        reversed: false,
-        protested: false,
-        forecast: false,
-        renegotiation_id: String::new(),
-    }
+    let (id, customer) = (InvoiceId(format!("i{number}")), CustomerId(format!("c{customer}")));
+    Invoice { number: number.to_string(), branch_id: "1".into(), ..Invoice::open(id, customer, Centavos(10_000), due_on) }
 }
 
 fn closed() -> impl Strategy<Value = Closed> {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod complete_example;
+mod payments;
 mod reading;
 mod refusals;
 mod writing;
