@@ -1,6 +1,6 @@
 //! What is refused of who sends, of payments and of a header's media.
 
-use crate::refusals::{refused, refused_text};
+use crate::refusals::refused_text;
 use crate::{VALID, parse};
 use regua_domain::configuration::Fault;
 use regua_domain::media::Media;

@@ -7,7 +7,7 @@ use regua_domain::stage::Stage;
 /// `VALID` with its first `from` replaced by `to` is refused for one reason: on the line where `marker` first stands, for `field`
 /// holding `value`, with a mend that says `mend`.
 #[track_caller]
-pub fn refused(from: &str, to: &str, marker: &str, field: &str, value: &str, mend: &str) -> Fault {
+fn refused(from: &str, to: &str, marker: &str, field: &str, value: &str, mend: &str) -> Fault {
     assert!(VALID.contains(from), "{from:?} is not in the file");
     refused_text(&VALID.replacen(from, to, 1), marker, field, value, mend)
 }
