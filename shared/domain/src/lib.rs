@@ -3,6 +3,7 @@
 //! It does no I/O, reads no clock and draws no randomness: instants, dates and jitter are arguments.
 
 pub mod admission;
+pub mod audit;
 pub mod calendar;
 pub mod configuration;
 pub mod consent;

@@ -4,14 +4,16 @@
 //! advanced one of its due date or a later one; and any of a later due date, unless the invoice is due on its own again. Of an event's, a later
 //! one of its kind.
 
-use crate::Ledger;
+use crate::audit::{self, Entry};
 use crate::database::Tx;
 use crate::error::LedgerError;
-use crate::new_id;
+use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::audit::Action;
 use regua_domain::ids::MessageId;
 use regua_domain::stop::StopScope;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// How long after its lease an attempt may still report: before that nobody may send the message again (F1).
 pub const DOUBT_GRACE: TimeDelta = TimeDelta::minutes(10);
@@ -130,7 +132,16 @@ async fn resolve(tx: &mut Tx, id: MessageId, how: Resolution, by: &str, why: &st
         values![new_id(), id, how.as_str(), by, why, now],
     )
     .await?;
-    Ok(())
+    let target = id.to_string();
+    let entry = Entry {
+        by,
+        action: Action::DoubtResolved,
+        target: &target,
+        why: Some(why),
+        was: Some(json!({ "state": "in_doubt" })),
+        became: Some(json!({ "how": how })),
+    };
+    audit::note(tx, entry, now).await
 }
 
 async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now: DateTime<Utc>) -> Result<(), LedgerError> {

@@ -8,6 +8,7 @@
 pub mod database;
 
 pub mod approval;
+pub mod audit;
 mod budgets;
 pub mod commands;
 pub mod configuration;

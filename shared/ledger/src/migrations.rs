@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0008_notices"),
     migration!("0009_payments"),
     migration!("0010_turns"),
+    migration!("0011_audit"),
 ];
 
 /// Brings the schema up to date in one transaction under a lock.
