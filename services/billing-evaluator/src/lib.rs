@@ -4,6 +4,7 @@ pub mod evaluate;
 mod events;
 pub mod forecast;
 pub mod import;
+mod last_look;
 pub mod sync;
 mod work;
 
@@ -36,7 +37,9 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let mut ticks = pipeline.broker.ticks(PREFETCH);
     let acker = ticks.acker();
     let places = Arc::new(Semaphore::new(RUNS_MAX));
+    let pipeline_ledger = pipeline.ledger.clone();
     let worker = Arc::new(work::Worker::new(pipeline, process.clone()));
+    let looking = tokio::spawn(last_look::keep_looking(pipeline_ledger, worker.syncer(), process.clone()));
     let mut runs = JoinSet::new();
     loop {
         let place = tokio::select! {
@@ -64,6 +67,9 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
         }
     }
     ticks.close().await;
+    if let Err(error) = looking.await {
+        tracing::error!(%error, "last_look.panicked");
+    }
     Ok(())
 }
 

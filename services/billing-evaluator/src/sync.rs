@@ -308,6 +308,36 @@ impl Syncer {
         Ok(())
     }
 
+    /// Reads titles once more that are wanted before their messages start, a batch of them; whether there were any.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; unless it was the ledger that failed, the ERP is left alone for a while.
+    pub async fn last_look(&self, source: &Source) -> Result<bool, SyncError> {
+        let Some(look) = self.ledger.take_looks(source.id).await? else { return Ok(false) };
+        let read = async {
+            let reader = self.reader(source).await?;
+            let issued_at = self.ledger.now().await?;
+            let mut page = reader.client.titles_by_id(&look.titles).await?;
+            let mut tally = Tally::default();
+            tally.add(&page);
+            resolve_contracts(&reader, &mut page.rows, &mut tally).await?;
+            Ok((page.rows, issued_at))
+        };
+        match read.await {
+            Ok((titles, issued_at)) => {
+                let (wanted, read) = (look.titles.len(), titles.len());
+                let counts = self.ledger.write_look(look, titles, issued_at).await?;
+                tracing::debug!(source = %source.name, wanted, read, events = counts.events, "last_look.done");
+                Ok(true)
+            }
+            Err(SyncError::Ledger(error)) => Err(error.into()),
+            Err(error) => {
+                self.ledger.looks_failed(source.id).await?;
+                Err(error)
+            }
+        }
+    }
+
     /// Asks the ERP for the Pix of titles, a few at once; what it said of those that it spoke of. Without a code are those that have none that
     /// could be paid, and those that it refuses to speak of. A question without an answer leaves its own title out and no other, until
     /// `asking` says that no more are asked.

@@ -12,6 +12,7 @@ use regua_pipeline::Pipeline;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::retry::RetryPolicy;
 use regua_telemetry::service::Process;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -67,17 +68,21 @@ impl From<EvaluateError> for Stopped {
 pub(crate) struct Worker {
     pipeline: Pipeline,
     process: Process,
-    syncer: Syncer,
+    syncer: Arc<Syncer>,
 }
 
 impl Worker {
     pub(crate) fn new(pipeline: Pipeline, process: Process) -> Self {
-        let syncer = Syncer::new(pipeline.ledger.clone(), &process);
+        let syncer = Arc::new(Syncer::new(pipeline.ledger.clone(), &process));
         Self { pipeline, process, syncer }
     }
 
     pub(crate) const fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    pub(crate) fn syncer(&self) -> Arc<Syncer> {
+        Arc::clone(&self.syncer)
     }
 
     /// Does a leased run and writes how it ended.

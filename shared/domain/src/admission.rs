@@ -75,6 +75,24 @@ pub struct Snapshot {
     pub stopped: bool,
     /// Until when the mirror counts as fresh.
     pub fresh_until: Option<DateTime<Utc>>,
+    /// The look at its title, where its source wants a last one before the start.
+    pub look: Option<TitleLook>,
+}
+
+/// The look at a message's title, where the source wants it young.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TitleLook {
+    /// Until when the latest look counts.
+    pub counts_until: DateTime<Utc>,
+    /// Until when it does without, because the ERP can't be asked and the configuration says to send then.
+    pub does_without_until: Option<DateTime<Utc>>,
+}
+
+impl TitleLook {
+    /// Whether the title has to be read once more, for a start that may be `ahead` from now.
+    pub fn is_wanted(&self, now: DateTime<Utc>, ahead: TimeDelta) -> bool {
+        self.counts_until <= now + ahead && self.does_without_until.is_none_or(|until| until <= now)
+    }
 }
 
 impl Snapshot {
@@ -337,6 +355,9 @@ fn held_back(
     if snapshot.fresh_until.is_none_or(|until| until <= now) {
         return Some((now + RECHECK, DeferReason::StaleSource));
     }
+    if snapshot.look.is_some_and(|look| look.is_wanted(now, TimeDelta::zero())) {
+        return Some((now, DeferReason::LastLook));
+    }
     paused_until.map(|until| (until, DeferReason::Gate))
 }
 
@@ -396,7 +417,7 @@ fn postponed(
         return Verdict::Postpone { until, why, phone_slot_at };
     }
     match why {
-        DeferReason::Budget | DeferReason::Gate | DeferReason::Stopped | DeferReason::StaleSource => {
+        DeferReason::Budget | DeferReason::Gate | DeferReason::Stopped | DeferReason::StaleSource | DeferReason::LastLook => {
             Verdict::Postpone { until: (now + RECHECK).min(snapshot.expires_at), why, phone_slot_at }
         }
         DeferReason::PersonCap => Verdict::Skip { why: SkipReason::Capped },

@@ -297,6 +297,8 @@ names! {
         WindowClosed = "window_closed",
         /// The mirror is older than allowed.
         StaleSource = "stale_source",
+        /// Its title is about to be read once more.
+        LastLook = "last_look",
         /// The same phone had a message less than six seconds ago.
         PhoneSpacing = "phone_spacing",
         /// The person had as many messages today as allowed.

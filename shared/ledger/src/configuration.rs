@@ -365,8 +365,12 @@ async fn apply_tasks(tx: &mut Tx, tasks: &[Task], now: DateTime<Utc>) -> Result<
 async fn apply_source(tx: &mut Tx, source: &Source, names: &str) -> Result<(), LedgerError> {
     let nowhere = SecretRef::Env(String::new());
     let (url, token, back, ahead) = match &source.kind {
-        SourceKind::Ixc { url, token, days_back, days_ahead } => (url.as_str(), token, *days_back, *days_ahead),
+        SourceKind::Ixc { url, token, days_back, days_ahead, .. } => (url.as_str(), token, *days_back, *days_ahead),
         SourceKind::Files => ("", &nowhere, 0, 0),
+    };
+    let last_look = match &source.kind {
+        SourceKind::Ixc { last_look, .. } => *last_look,
+        SourceKind::Files => None,
     };
     let (kind, reference) = secret(token);
     // The same ERP under another name stays the same source: its messages are keyed by it, and nobody shall get them again.
@@ -382,13 +386,28 @@ async fn apply_source(tx: &mut Tx, source: &Source, names: &str) -> Result<(), L
     .await?;
     tx.execute(
         sql!(
-            "INSERT INTO sources (id, name, kind, url, token_kind, token_ref, max_age_s, days_back, days_ahead, enabled)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+            "INSERT INTO sources (id, name, kind, url, token_kind, token_ref, max_age_s, days_back, days_ahead, enabled, last_look_s,
+                last_look_unanswered)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, url = excluded.url, token_kind = excluded.token_kind,
                 token_ref = excluded.token_ref, max_age_s = excluded.max_age_s, days_back = excluded.days_back,
-                days_ahead = excluded.days_ahead, enabled = excluded.enabled"
+                days_ahead = excluded.days_ahead, enabled = excluded.enabled, last_look_s = excluded.last_look_s,
+                last_look_unanswered = excluded.last_look_unanswered"
         ),
-        values![new_id(), &source.name, source.kind.as_str(), url, kind, reference, source.max_age_s, back, ahead, true],
+        values![
+            new_id(),
+            &source.name,
+            source.kind.as_str(),
+            url,
+            kind,
+            reference,
+            source.max_age_s,
+            back,
+            ahead,
+            true,
+            last_look.map(|look| look.max_age_s),
+            last_look.map(|look| look.unanswered.as_str().to_owned()),
+        ],
     )
     .await?;
     Ok(())
@@ -573,6 +592,7 @@ fn read_source(row: &Row) -> Result<Source, LedgerError> {
             token: read_secret(row)?,
             days_back: days("days_back")?,
             days_ahead: days("days_ahead")?,
+            last_look: crate::looks::read(row)?,
         }
     } else {
         SourceKind::Files

@@ -20,6 +20,7 @@ pub mod events;
 pub mod finish;
 mod frequency;
 pub mod holds;
+pub mod looks;
 mod migrations;
 pub mod mirror;
 mod notices;

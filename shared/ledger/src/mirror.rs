@@ -1,12 +1,12 @@
 //! The mirror of customers and invoices: one fenced sync per source, rows that never go backwards.
 
-mod rows;
+pub(crate) mod rows;
 
 use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use regua_domain::configuration::SecretRef;
+use regua_domain::configuration::{LastLook, SecretRef};
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::{Customer, Invoice};
 use serde_json::json;
@@ -41,6 +41,8 @@ pub struct Source {
     pub days_ahead: i64,
     /// When the requests of the newest complete sync began.
     pub complete_at: Option<DateTime<Utc>>,
+    /// Whether, and how, a title is read once more before its message starts.
+    pub last_look: Option<LastLook>,
 }
 
 impl Source {
@@ -85,6 +87,7 @@ fn read_source(row: &Row) -> Result<Source, LedgerError> {
         days_back: row.int("days_back")?,
         days_ahead: row.int("days_ahead")?,
         complete_at: row.opt_instant("complete_at")?,
+        last_look: crate::looks::read(row)?,
     })
 }
 
@@ -166,9 +169,7 @@ impl Ledger {
         }
         self.db
             .write(move |tx| {
-                // Each row once, the last of its id, in the order of the ids.
-                let rows: BTreeMap<_, _> = customers.iter().map(|customer| (&customer.id, customer)).collect();
-                let customers: Vec<Customer> = rows.into_values().cloned().collect();
+                let customers = by_id(&customers, |customer| &customer.id);
                 Box::pin(async move {
                     fence(tx, sync).await?;
                     rows::write_customers(tx, sync, &customers, observed_at).await
@@ -189,8 +190,7 @@ impl Ledger {
         }
         self.db
             .write(move |tx| {
-                let rows: BTreeMap<_, _> = invoices.iter().map(|invoice| (&invoice.id, invoice)).collect();
-                let invoices: Vec<Invoice> = rows.into_values().cloned().collect();
+                let invoices = by_id(&invoices, |invoice| &invoice.id);
                 Box::pin(async move {
                     fence(tx, sync).await?;
                     rows::write_invoices(tx, sync, &invoices, observed_at).await
@@ -303,6 +303,12 @@ impl Ledger {
             .await?;
         rows.iter().map(|row| row.text("id").map(CustomerId)).collect()
     }
+}
+
+/// Each row once, the last of its id, in the order of the ids.
+pub(crate) fn by_id<T: Clone, I: Ord>(rows: &[T], id: impl Fn(&T) -> &I) -> Vec<T> {
+    let rows: BTreeMap<_, _> = rows.iter().map(|row| (id(row), row)).collect();
+    rows.into_values().cloned().collect()
 }
 
 /// The sync still has its source; its lease is prolonged.

@@ -7,7 +7,7 @@ use crate::error::LedgerError;
 use crate::evaluation::write_texts;
 use crate::snapshot::{self, Loaded, json_ids};
 use crate::stops::Stops;
-use crate::{Ledger, settings};
+use crate::{Ledger, looks, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{RECHECK, Terms, called_for};
 use regua_domain::configuration::SecretRef;
@@ -220,8 +220,8 @@ struct Look<'a> {
     now: DateTime<Utc>,
 }
 
-/// Looks at each message once more: not called for → skipped; its recipient's window closed → waits for that; says something else →
-/// rendered again; then queued.
+/// Looks at each message once more: not called for → skipped; its recipient's window closed → waits for that; its title to be read once more →
+/// waits for that; says something else → rendered again; then queued.
 async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look<'_>) -> Result<TopUp, LedgerError> {
     let Look { terms, stops, now } = look;
     if ids.is_empty() {
@@ -231,6 +231,7 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     let mut skipped = Vec::new();
     let mut changed: Vec<(&Loaded, Rendered)> = Vec::new();
     let mut waiting = Vec::new();
+    let mut wanted = Vec::new();
     let mut queued = std::collections::HashSet::new();
     for message in &loaded {
         let opens_at = message.snapshot.window(terms.times).next_open(now);
@@ -246,6 +247,10 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
             Ok(_) if message.snapshot.fresh_until.is_none_or(|until| until <= now) => {
                 waiting.push(wait(message.id, now + RECHECK, DeferReason::StaleSource));
             }
+            Ok(_) if message.snapshot.look.is_some_and(|look| look.is_wanted(now, looks::AHEAD)) => {
+                waiting.push(wait(message.id, now + RECHECK, DeferReason::LastLook));
+                wanted.extend(message.snapshot.invoice.as_ref().map(|invoice| (message.source_id, &invoice.id)));
+            }
             Ok(text) if text.facts_version() != message.snapshot.facts_version => changed.push((message, text)),
             Ok(_) => {
                 queued.insert(message.id);
@@ -254,6 +259,7 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     }
     render_again(tx, &changed, now).await?;
     put_off(tx, &waiting, now).await?;
+    looks::want(tx, &wanted).await?;
     // One that now goes through another channel waits for that channel's top-up.
     queued.extend(changed.iter().filter(|(message, _)| moves_to(message) == Some(channel_id)).map(|(message, _)| message.id));
     let queued: Vec<MessageId> = ids.iter().copied().filter(|id| queued.contains(id)).collect();

@@ -68,7 +68,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], today: NaiveDate, stops
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
                         COALESCE(p.stated_activated_on, nx.activated_on, p.activated_on) AS next_active_from,
                         EXISTS (SELECT 1 FROM opt_outs o WHERE o.phone_key = m.phone_key AND o.scope IN ('all', CAST(ch.business_id AS TEXT))) AS opted_out,
-                        (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s,
+                        (COALESCE(r.approval, '') = 'waiting') AS unapproved, s.max_age_s, s.last_look_s, s.last_look_unanswered, s.look_again_at,
                         CASE WHEN s.enabled THEN s.complete_at END AS complete_at,
                         CASE WHEN m.stage = 'bureau_removed' THEN c.observed_at ELSE i.observed_at END AS observed_at,
                         CASE WHEN m.stage = 'renegotiated' THEN
@@ -163,6 +163,7 @@ fn read(row: &Row, today: NaiveDate, stops: &Stops, notices: &mut Notices) -> Re
             stopped: stops.hold(&belongs) || row.flag("unapproved")?,
             held_until: crate::holds::held_until(row)?,
             fresh_until: fresh_until.map(|(at, age)| at + age),
+            look: crate::looks::of_title(row, stage)?,
             notice,
             hours: row.opt_json("hours")?,
             next_stage: next_stage(row)?,

@@ -12,7 +12,7 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
     let today = scene.ledger.settings().await?.times().date_at(scene.ledger.now().await?);
     let mut findings = Vec::new();
     for source in &scene.configuration.sources {
-        let SourceKind::Ixc { url, token, days_back, days_ahead } = &source.kind else { continue };
+        let SourceKind::Ixc { url, token, days_back, days_ahead, .. } = &source.kind else { continue };
         let what = format!("IXC {:?}", source.name);
         let client = match regua_pipeline::token(token, &source.name, scene.environment) {
             Err(error) => Err(Finding::bad(&what, Chain(&error).to_string(), "set the source's token")),

@@ -242,15 +242,15 @@ fn connect(configuration: &mut Configuration, opa: &OpaSimulator, ixc: &IxcSimul
         notes.push(format!("source {:?} is left out: there is one simulated ERP", source.name));
     }
     for source in &mut configuration.sources {
-        let (days_back, days_ahead) = match &source.kind {
-            SourceKind::Ixc { days_back, days_ahead, .. } => (*days_back, *days_ahead),
+        let (days_back, days_ahead, last_look) = match &source.kind {
+            SourceKind::Ixc { days_back, days_ahead, last_look, .. } => (*days_back, *days_ahead, *last_look),
             SourceKind::Files => {
                 notes.push(format!("source {:?} is read from the simulated ERP, not from files", source.name));
-                (DAYS_BACK, DAYS_AHEAD)
+                (DAYS_BACK, DAYS_AHEAD, None)
             }
         };
         let url = format!("{}/webservice/v1", ixc.url()).parse()?;
-        source.kind = SourceKind::Ixc { url, token: SecretRef::Env(IXC_TOKEN.into()), days_back, days_ahead };
+        source.kind = SourceKind::Ixc { url, token: SecretRef::Env(IXC_TOKEN.into()), days_back, days_ahead, last_look };
     }
     Ok(notes)
 }

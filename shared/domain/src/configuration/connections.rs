@@ -1,6 +1,8 @@
 //! `[[integration]]`, `[[business]]`, `[[channel]]` and `[[source]]`: who is spoken to, and how.
 
-use super::model::{Business, Channel, Gateway, Integration, Notice, Release, SecretRef, Source, SourceKind};
+use super::model::{
+    Business, Channel, Gateway, Integration, LastLook, Notice, Release, SecretRef, Source, SourceKind, Unanswered,
+};
 use super::names::Names;
 use super::parse::Reading;
 use super::problem::Fault;
@@ -27,6 +29,8 @@ const DAY_S: u32 = 24 * HOUR_S;
 const DURATION_MIN_S: u32 = 60;
 /// Age at which a mirror is too old to send from, at most.
 const MAX_AGE_MAX_S: u32 = 30 * DAY_S;
+/// The longest that the last look at a title may be ago.
+const LAST_LOOK_MAX_S: u32 = DAY_S;
 
 /// The integrations, and which of them is the default one.
 pub(super) struct Integrations {
@@ -263,6 +267,7 @@ impl Reading<'_, '_> {
         let token = self.token(section);
         let days_back = section.whole("days_back", 0, DAYS_BACK_MAX);
         let days_ahead = section.whole("days_ahead", 0, DAYS_AHEAD_MAX);
+        let last_look = self.last_look(section);
         let url = url?;
         if let Some(first_line) = urls.insert(url.value.to_string(), url.line) {
             let mend = "keep one [[source]] for each ERP, else its customers are notified twice";
@@ -270,7 +275,20 @@ impl Reading<'_, '_> {
         }
         let days_back = days_back?.map_or(DAYS_BACK, |days| days.value);
         let days_ahead = days_ahead?.map_or(DAYS_AHEAD, |days| days.value);
-        Ok(SourceKind::Ixc { url: url.value, token: token?, days_back, days_ahead })
+        Ok(SourceKind::Ixc { url: url.value, token: token?, days_back, days_ahead, last_look: last_look? })
+    }
+
+    fn last_look(&self, section: &mut Section<'_, '_>) -> Result<Option<LastLook>, Reported> {
+        let max_age = self.duration(section, "last_look", LAST_LOOK_MAX_S);
+        let unanswered = section.choice("last_look_unanswered", &[("hold", Unanswered::Hold), ("send", Unanswered::Send)]);
+        match (max_age?, unanswered?) {
+            (Some(max_age), unanswered) => {
+                let unanswered = unanswered.map_or(Unanswered::Hold, |choice| choice.value);
+                Ok(Some(LastLook { max_age_s: max_age.value, unanswered }))
+            }
+            (None, Some(_)) => Err(section.missing("last_look", "last_look = \"10m\"")),
+            (None, None) => Ok(None),
+        }
     }
 
     /// A source of files has neither address nor token.
@@ -349,7 +367,8 @@ impl Reading<'_, '_> {
 }
 
 /// The keys that only a source with an address has.
-const SOURCE_KEYS: [&str; 6] = ["url", "url_env", "token_env", "token_file", "days_back", "days_ahead"];
+const SOURCE_KEYS: [&str; 8] =
+    ["url", "url_env", "token_env", "token_file", "days_back", "days_ahead", "last_look", "last_look_unanswered"];
 
 /// Capitals only, as is customary: so a token that was pasted instead of a name is seen, not repeated in a message.
 fn is_variable_name(name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! A configuration as the file that says it, and as the list of entries that two configurations are compared by.
 
-use super::model::{Configuration, Policy, PolicyStage, SecretRef, Source, SourceKind};
+use super::model::{Configuration, LastLook, Policy, PolicyStage, SecretRef, Source, SourceKind};
 use super::window_settings::WindowSettings;
 use crate::calendar::{MunicipalDay, MunicipalHoliday};
 use crate::pilot::Pilot;
@@ -144,9 +144,12 @@ fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
 
 fn source_entry(source: &Source) -> Entry {
     let mut fields = vec![("name", text(&source.name)), ("kind", text(source.kind.as_str()))];
-    if let SourceKind::Ixc { url, token, days_back, days_ahead } = &source.kind {
+    if let SourceKind::Ixc { url, token, days_back, days_ahead, last_look } = &source.kind {
         fields.extend([("url", text(url.as_str())), secret(token)]);
         fields.extend([("days_back", days_back.to_string()), ("days_ahead", days_ahead.to_string())]);
+        if let Some(LastLook { max_age_s, unanswered }) = last_look {
+            fields.extend([("last_look", text(&duration(*max_age_s))), ("last_look_unanswered", text(unanswered.as_str()))]);
+        }
     }
     fields.push(("max_age", text(&duration(source.max_age_s))));
     Entry { header: "[[source]]", name: source.name.clone(), fields }

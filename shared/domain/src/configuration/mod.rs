@@ -24,8 +24,8 @@ mod window_settings;
 pub use difference::{Change, ChangeKind, FieldChange, diff};
 pub use export::export;
 pub use model::{
-    Approval, Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage, Price, Release,
-    SecretRef, Source, SourceKind, Task,
+    Approval, Business, Caps, Channel, Configuration, Expiry, Gateway, Integration, LastLook, Notice, Policy, PolicyStage, Price,
+    Release, SecretRef, Source, SourceKind, Task, Unanswered,
 };
 pub use parse::{Defaults, FILE_BYTES_MAX};
 pub use problem::{ConfigurationErrors, Fault, Note, PROBLEMS_MAX, Problem};

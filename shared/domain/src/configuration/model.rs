@@ -5,6 +5,7 @@ use crate::calendar::MunicipalHoliday;
 use crate::filling::Filling;
 use crate::frequency::Frequency;
 use crate::media::Media;
+use crate::message::names;
 use crate::money::UnitPrice;
 use crate::payment::PaymentTerms;
 use crate::pilot::Pilot;
@@ -18,6 +19,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 use url::Url;
 
@@ -322,9 +324,32 @@ pub enum SourceKind {
         days_back: u16,
         /// Open titles due at most so many days from today are listed.
         days_ahead: u16,
+        /// Whether, and how, a title is read once more before its message starts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_look: Option<LastLook>,
     },
     /// From files that `regua import` reads.
     Files,
+}
+
+/// The last look at the ERP: a title is read once more, by its id, before its message starts, so that who has paid since the last
+/// sync isn't written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastLook {
+    /// How old the look at a title may be when its message starts, in seconds.
+    pub max_age_s: u32,
+    /// What becomes of a message when the ERP can't be asked.
+    pub unanswered: Unanswered,
+}
+
+names! {
+    /// What becomes of a message whose title can't be read once more.
+    Unanswered {
+        /// It waits until the ERP answers, or expires.
+        Hold = "hold",
+        /// It goes by what the mirror knows, as long as that is younger than the source's `max_age`.
+        Send = "send",
+    }
 }
 
 impl SourceKind {

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::America::Sao_Paulo;
 use regua_domain::admission::{
     BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Terms,
-    Verdict, admit, called_for,
+    TitleLook, Verdict, admit, called_for,
 };
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::WindowSettings;
@@ -107,6 +107,7 @@ fn ready() -> Snapshot {
         opted_out: false,
         stopped: false,
         fresh_until: Some(closes()),
+        look: None,
     }
 }
 
@@ -270,6 +271,14 @@ fn what_holds_a_message_back_says_until_when() {
     assert_eq!(World::new().admit(&Snapshot { stopped: true, ..ready() }), postpone(recheck, DeferReason::Stopped));
     for fresh_until in [None, Some(now())] {
         assert_eq!(World::new().admit(&Snapshot { fresh_until, ..ready() }), postpone(recheck, DeferReason::StaleSource));
+    }
+    let look =
+        |counts_until, does_without_until| Snapshot { look: Some(TitleLook { counts_until, does_without_until }), ..ready() };
+    let soon = now() + TimeDelta::seconds(1);
+    assert_eq!(World::new().admit(&look(now(), None)), postpone(now(), DeferReason::LastLook));
+    assert_eq!(World::new().admit(&look(now(), Some(now()))), postpone(now(), DeferReason::LastLook));
+    for young in [look(soon, None), look(now(), Some(soon))] {
+        assert!(matches!(World::new().admit(&young), Verdict::Start { .. }), "{young:?}");
     }
     let mut world = World::new();
     world.gate.paused_until = Some(now() + TimeDelta::minutes(3));

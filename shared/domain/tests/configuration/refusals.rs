@@ -466,6 +466,14 @@ fn sources_and_settings_are_checked() {
     refused("days_ahead = 10", "days_ahead = 366", "days_ahead = 366", "source[1].days_ahead", "366", "from 0 to 365");
     refused("\"2d\"", "\"2 days\"", "\"2 days\"", "source[2].max_age", "\"2 days\"", "\"6h\"");
     refused("\"2d\"", "\"31d\"", "\"31d\"", "source[2].max_age", "\"31d\"", "\"6h\"");
+    let look = |value: &str| format!("days_ahead = 10\n{value}");
+    refused("days_ahead = 10", &look("last_look = \"20s\""), "\"20s\"", "source[1].last_look", "\"20s\"", "\"90m\"");
+    let ask = look("last_look = \"5m\"\nlast_look_unanswered = \"ask\"");
+    refused("days_ahead = 10", &ask, "\"ask\"", "source[1].last_look_unanswered", "\"ask\"", "one of hold, send");
+    let only = look("last_look_unanswered = \"send\"");
+    refused("days_ahead = 10", &only, "[[source]]", "source[1].last_look", "", "last_look = \"10m\"");
+    let files = "kind = \"files\"\nlast_look = \"5m\"";
+    refused("kind = \"files\"", files, "last_look", "source[2].last_look", "(4 characters)", "kind = \"files\"");
     let url = "kind = \"files\"\nurl = \"https://x.example.com\"";
     refused("kind = \"files\"", url, "url = \"https://x.", "source[2].url", "(23 characters)", "kind = \"files\"");
     let twice = "kind = \"ixc\"\nurl = \"ixc.example.com\"\ntoken_env = \"IXC_TOKEN\"";

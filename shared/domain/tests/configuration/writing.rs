@@ -6,8 +6,9 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
 use regua_domain::configuration::{
-    Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, Notice, Policy, PolicyStage,
-    Price, Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, WindowSettings, diff, export,
+    Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, LastLook, Notice, Policy,
+    PolicyStage, Price, Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, Unanswered, WindowSettings, diff,
+    export,
 };
 use regua_domain::media::Media;
 use regua_domain::money::{Centavos, UnitPrice};
@@ -189,16 +190,21 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
 }
 
 fn sources() -> impl Strategy<Value = Vec<Source>> {
-    (name("erp "), name("files "), secret(), 0u16..=1825, 40u16..=365, 60u32..=30 * 86_400).prop_map(
-        |(erp, files, token, days_back, days_ahead, max_age_s)| {
+    (name("erp "), name("files "), secret(), 0u16..=1825, 40u16..=365, 60u32..=30 * 86_400, last_look()).prop_map(
+        |(erp, files, token, days_back, days_ahead, max_age_s, last_look)| {
             let url = "https://ixc.example.com/webservice/v1".parse().expect("an address");
-            let kind = SourceKind::Ixc { url, token, days_back, days_ahead };
+            let kind = SourceKind::Ixc { url, token, days_back, days_ahead, last_look };
             vec![
                 Source { name: erp, kind, max_age_s },
                 Source { name: files, kind: SourceKind::Files, max_age_s: max_age_s / 60 * 60 },
             ]
         },
     )
+}
+
+fn last_look() -> impl Strategy<Value = Option<LastLook>> {
+    let unanswered = prop::sample::select(Unanswered::ALL);
+    proptest::option::of((60u32..=86_400, unanswered).prop_map(|(max_age_s, unanswered)| LastLook { max_age_s, unanswered }))
 }
 
 /// For each weekday hours of its own, or none; at least Wednesday has some.

@@ -55,7 +55,7 @@ pub(super) async fn write_customers(
 }
 
 /// Writes invoices, each id once and in their order, with what happened to them.
-pub(super) async fn write_invoices(
+pub(crate) async fn write_invoices(
     tx: &mut Tx,
     sync: Sync,
     invoices: &[Invoice],

@@ -27,7 +27,10 @@ pub(super) async fn best(
         .fetch(
             sql!(
                 "WITH RECURSIVE open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
-                 fresh AS (SELECT id FROM sources WHERE enabled AND complete_at + max_age_s * 1000000 > $3), ",
+                 fresh AS (SELECT s.id FROM sources s WHERE s.enabled AND s.complete_at + s.max_age_s * 1000000 > $3
+                     AND (s.last_look_s IS NULL
+                          OR ((s.last_look_unanswered = 'send' OR COALESCE(s.look_again_at, 0) <= $3)
+                              AND (SELECT count(*) FROM looks l WHERE l.source_id = s.id) < $6))), ",
                 waiting_runs,
                 ",
                  turns (state, run_id, comes_at) AS (
@@ -59,7 +62,14 @@ pub(super) async fn best(
                 { postgres: "m WHERE", sqlite: "AND" },
                 " t.comes_at <= $3 ORDER BY m.stage_rank DESC, m.due_on, m.amount DESC, m.id LIMIT $2"
             ),
-            values![channel_id, room, now, i64::from(channel.immediate), channel.released_through_at],
+            values![
+                channel_id,
+                room,
+                now,
+                i64::from(channel.immediate),
+                channel.released_through_at,
+                crate::looks::WANTED_MAX,
+            ],
         )
         .await?;
     lock(tx, &rows).await

@@ -38,6 +38,7 @@ mod finish;
 mod frequency;
 mod holds;
 mod limits;
+mod looks;
 mod migrations;
 mod mirror;
 mod notices;

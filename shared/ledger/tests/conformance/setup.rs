@@ -21,6 +21,8 @@ pub struct Setup {
     pub recipients_per_24h: &'static str,
     pub release: &'static str,
     pub max_age: &'static str,
+    /// The source's kind, with what belongs to it.
+    pub source: String,
     pub open_windows: u32,
     pub days_between_stages: u32,
     /// Messages above which a run waits for approval.
@@ -50,6 +52,7 @@ impl Default for Setup {
             recipients_per_24h: "\"unlimited\"",
             release: "on-task",
             max_age: "6h",
+            source: "kind = \"files\"".into(),
             open_windows: 1,
             days_between_stages: 0,
             approval_above: "\"unlimited\"",
@@ -79,7 +82,9 @@ pub fn stage(stage: &str, days: i64, notice: &str) -> String {
 impl Setup {
     pub fn text(&self) -> String {
         let Self { per_second, per_day, recipients_per_24h, release, max_age, open_windows, .. } = self;
-        let Self { days_between_stages, approval_above, policy, stages, template, variables, filling, channel, more, .. } = self;
+        let Self {
+            days_between_stages, approval_above, policy, stages, template, variables, filling, channel, more, source, ..
+        } = self;
         let per_7_days = self.per_7_days.map_or_else(String::new, |cap| format!("per_7_days = {cap}"));
         let mut text = format!(
             r#"
@@ -139,7 +144,7 @@ impl Setup {
             hour = 8
             [[source]]
             name = "ERP"
-            kind = "files"
+            {source}
             max_age = "{max_age}"
             [caps]
             per_day = {per_day}

@@ -11,6 +11,7 @@ mod events;
 mod hints;
 mod holds;
 mod import;
+mod last_look;
 mod notices;
 mod policies;
 mod seed;
