@@ -116,7 +116,7 @@ impl Crew {
         let mut environment = self.environment.clone();
         // Barriers in the database ask whose connection it is.
         let url = environment.get_mut("REGUA_DATABASE_URL").expect("a world has a ledger");
-        url.push_str(&format!("%20-c%20chaos.place%3D{}", place.0));
+        *url = format!("{url}%20-c%20chaos.place%3D{}", place.0);
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         self.services[place.0] = Some(Service::spawn(place.program(), &[], &environment, &self.folder));
     }

@@ -2,6 +2,7 @@
 
 use crate::barrier::{Barrier, Point};
 use crate::crew::Place;
+use crate::kinds::Kind;
 use crate::load;
 use crate::stage::Stage;
 use crate::verdict::{Doubts, Wound};
@@ -18,113 +19,9 @@ const OVERSLEEP: Duration = Duration::from_millis(2500);
 const PAST_LEASE: TimeDelta = TimeDelta::seconds(61);
 /// A doubtful attempt may have been started so long before its cause: a lease, and what nudges pass.
 const STARTED_BEFORE_US: i64 = 180_000_000;
+/// Slots are given out at most 200 ms ahead.
+const SLOT_AHEAD_US: i64 = 200_000;
 const SENDS: &str = "/template/send";
-
-/// When in a round a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// While a run reads the ERP and decides.
-    Deciding,
-    /// While messages are sent.
-    Sending,
-    /// Either, as drawn.
-    Any,
-}
-
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, $moment:ident;)+) => {
-        /// What goes wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Kind { $($(#[$doc])* $kind,)+ }
-
-        impl Kind {
-            /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$kind,)+];
-
-            /// The name in the table and on the command line.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name,)+ }
-            }
-
-            /// When it strikes.
-            pub const fn moment(self) -> Moment {
-                match self { $(Self::$kind => Moment::$moment,)+ }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// An evaluator is killed with a batch inserted and not committed.
-    KillInserting = "kill-evaluator-in-batch", Deciding;
-    /// An evaluator sleeps past its run's lease, in the middle of a batch.
-    FreezeEvaluator = "freeze-evaluator-past-lease", Deciding;
-    /// A scheduler is killed between the commit of a top-up and its hints.
-    KillMarked = "kill-scheduler-before-hints", Sending;
-    /// A dispatcher is killed between the commit of a start and the request.
-    KillStarted = "kill-dispatcher-before-request", Sending;
-    /// A dispatcher is killed between the provider's answer and the commit of the finish.
-    KillFinishing = "kill-dispatcher-before-finish", Sending;
-    /// A dispatcher is killed between the commit of the finish and the ack.
-    KillFinished = "kill-dispatcher-before-ack", Sending;
-    /// A dispatcher sleeps past its lease between the commit of a start and the request, and wakes.
-    FreezeDispatcher = "freeze-dispatcher-past-lease", Sending;
-    /// A scheduler is killed.
-    KillScheduler = "kill-scheduler", Any;
-    /// An evaluator is killed.
-    KillEvaluator = "kill-evaluator", Any;
-    /// A dispatcher is killed.
-    KillDispatcher = "kill-dispatcher", Sending;
-    /// A scheduler sleeps.
-    FreezeScheduler = "freeze-scheduler", Any;
-    /// A program's processes are restarted one after another, as a deployment does.
-    Roll = "rolling-restart", Any;
-    /// The provider takes connections and says nothing.
-    ProviderHangs = "provider-hangs", Sending;
-    /// The provider resets connections after it has taken the message.
-    ProviderResets = "provider-resets", Sending;
-    /// The provider cuts its answer off after it has taken the message.
-    ProviderCuts = "provider-cuts-answer", Sending;
-    /// The provider answers one byte a second.
-    ProviderTrickles = "provider-trickles", Sending;
-    /// The provider throttles: 429 with Retry-After.
-    ProviderThrottles = "provider-429", Sending;
-    /// The provider fails, before or after it has taken the message: 500.
-    ProviderFails = "provider-500", Sending;
-    /// The provider is overloaded: 503.
-    ProviderUnavailable = "provider-503", Sending;
-    /// The provider answers what can't be understood.
-    ProviderMumbles = "provider-invalid-body", Sending;
-    /// The ERP closes every connection.
-    ErpDown = "erp-down", Deciding;
-    /// The ERP takes its time.
-    ErpSlow = "erp-slow", Deciding;
-    /// The ERP answers 502.
-    ErpFails = "erp-5xx", Deciding;
-    /// The ERP answers HTML with 200.
-    ErpHtml = "erp-html-200", Deciding;
-    /// One host's clock is set wrong.
-    ClockStepped = "clock-stepped", Any;
-    /// Hints are purged.
-    QueuePurged = "queue-purged", Sending;
-    /// Every queue is deleted.
-    QueuesDeleted = "queues-deleted", Any;
-    /// The broker is stopped.
-    BrokerStopped = "broker-stopped", Any;
-    /// The broker is killed and its queues are gone.
-    BrokerKilled = "broker-killed-queues-lost", Any;
-    /// The database is stopped.
-    DatabaseStopped = "database-stopped", Any;
-    /// The database crashes.
-    DatabaseCrashed = "database-crashed", Any;
-}
-
-impl Kind {
-    /// The kind of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
-}
 
 /// One fault as drawn: everything that chance decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,20 +88,24 @@ impl Drawn {
                 roll(stage, [schedulers, evaluators, dispatchers].into_iter().nth(self.target % 3)?).await
             }
             Kind::ClockStepped => step_clock(stage, one(&awake.concat())?, self.target).await?,
-            Kind::ProviderHangs
-            | Kind::ProviderResets
-            | Kind::ProviderCuts
-            | Kind::ProviderTrickles
-            | Kind::ProviderThrottles
-            | Kind::ProviderFails
-            | Kind::ProviderUnavailable
-            | Kind::ProviderMumbles => self.spoil_provider(stage).await?,
-            Kind::ErpDown | Kind::ErpSlow | Kind::ErpFails | Kind::ErpHtml => self.spoil_erp(stage).await?,
-            Kind::QueuePurged => {
-                let queues = Queues::connect(stage.amqp_url()).await;
-                let purged = queues.purge("regua.hints").await;
-                (format!("{purged} hints"), Doubts::Nobodys, Remedy::None)
+            Kind::ProviderHangs => self.provider(stage, Answers::Nothing(FaultKind::HangAfterAccept)).await?,
+            Kind::ProviderResets => self.provider(stage, Answers::Taken(vec![FaultKind::ResetAfterReading])).await?,
+            Kind::ProviderCuts => self.provider(stage, Answers::Taken(vec![FaultKind::TruncatedBody])).await?,
+            Kind::ProviderTrickles => self.provider(stage, Answers::Taken(vec![FaultKind::SlowBody])).await?,
+            Kind::ProviderMumbles => {
+                self.provider(stage, Answers::Taken(vec![FaultKind::MalformedBody, FaultKind::Html200])).await?
             }
+            Kind::ProviderFails if self.target.is_multiple_of(2) => {
+                self.provider(stage, Answers::Taken(vec![status(500, None)])).await?
+            }
+            Kind::ProviderFails => self.provider(stage, Answers::Nothing(status(500, None))).await?,
+            Kind::ProviderThrottles => self.provider(stage, Answers::NotTaken(status(429, Some("7")))).await?,
+            Kind::ProviderUnavailable => self.provider(stage, Answers::NotTaken(status(503, None))).await?,
+            Kind::ErpDown => erp(stage, FaultKind::ResetBeforeReading).await?,
+            Kind::ErpSlow => erp(stage, FaultKind::LatencyMs { ms: 2000 }).await?,
+            Kind::ErpFails => erp(stage, status(502, None)).await?,
+            Kind::ErpHtml => erp(stage, FaultKind::Html200).await?,
+            Kind::QueuePurged => purge(stage, &awake[2]).await?,
             Kind::QueuesDeleted => {
                 Queues::connect(stage.amqp_url()).await.clear().await;
                 ("every queue".into(), Doubts::Nobodys, Remedy::None)
@@ -215,62 +116,30 @@ impl Drawn {
         Some(Inflicted { kind: self.kind, target, from, doubts, remedy })
     }
 
-    /// What the provider does wrong, so often; the kinds of other sides do nothing here.
-    fn provider_faults(self) -> Vec<Fault> {
-        let status = |code, retry_after: Option<&str>| FaultKind::Status { code, body: None, retry_after: retry_after.map(Into::into) };
-        let (kinds, taken) = match self.kind {
-            Kind::ProviderHangs => (vec![FaultKind::HangAfterAccept], false),
-            Kind::ProviderResets => (vec![FaultKind::ResetAfterReading], true),
-            Kind::ProviderCuts => (vec![FaultKind::TruncatedBody], true),
-            Kind::ProviderTrickles => (vec![FaultKind::SlowBody], true),
-            Kind::ProviderThrottles => (vec![status(429, Some("7"))], false),
-            Kind::ProviderFails => (vec![status(500, None)], self.target.is_multiple_of(2)),
-            Kind::ProviderUnavailable => (vec![status(503, None)], false),
-            _ => (vec![FaultKind::MalformedBody, FaultKind::Html200], true),
-        };
-        let fault = |kind| Fault { path: Some(SENDS.into()), count: Some(self.number), after_accept: taken, ..Fault::always(kind) };
-        kinds.into_iter().map(fault).collect()
-    }
-
-    async fn spoil_provider(self, stage: &mut Stage) -> Option<(String, Doubts, Remedy)> {
+    /// Has the provider answer so until as many requests were struck as were drawn, or nobody asks any more.
+    async fn provider(self, stage: &mut Stage, answers: Answers) -> Option<Struck> {
         let before = strikes(&stage.world.opa.stats().faults);
-        // The first that strikes wins: before the latency, which lets others strike, too.
+        let unknown = Doubts::Everybodys(Place::of(Program::Dispatcher).len());
+        let (kinds, after_accept, doubts) = match answers {
+            Answers::Taken(kinds) => (kinds, true, unknown),
+            Answers::Nothing(kind) => (vec![kind], false, unknown),
+            Answers::NotTaken(kind) => (vec![kind], false, Doubts::Nobodys),
+        };
+        let fault = |kind| Fault { path: Some(SENDS.into()), count: Some(self.number), after_accept, ..Fault::always(kind) };
+        // The first that strikes wins; latency lets the others strike.
         stage.world.opa.clear_faults();
-        let faults = self.provider_faults().into_iter().chain(load::well()).collect();
-        stage.world.opa.faults(faults).expect("possible faults");
-        let number = self.number;
-        let struck = async |stage: &mut Stage| strikes(&stage.world.opa.stats().faults) >= before + number;
-        stage.sees(SHOWS_WITHIN, struck).await;
+        stage.world.opa.faults(load::well().into_iter().chain(kinds.into_iter().map(fault)).collect()).expect("possible faults");
+        let all = async |stage: &mut Stage| strikes(&stage.world.opa.stats().faults) >= before + self.number;
+        stage.sees(SHOWS_WITHIN, all).await;
         let struck = strikes(&stage.world.opa.stats().faults) - before;
         if struck == 0 {
-            stage.world.opa.clear_faults();
-            stage.world.opa.faults(load::well()).expect("a possible fault");
+            well_again(stage);
             return None;
         }
-        let proves_nothing = !matches!(self.kind, Kind::ProviderThrottles | Kind::ProviderUnavailable);
-        let doubts = if proves_nothing { Doubts::Everybodys(Place::of(Program::Dispatcher).len()) } else { Doubts::Nobodys };
         Some((format!("{struck} requests"), doubts, Remedy::ClearProvider))
     }
 
-    async fn spoil_erp(self, stage: &mut Stage) -> Option<(String, Doubts, Remedy)> {
-        let kind = match self.kind {
-            Kind::ErpDown => FaultKind::ResetBeforeReading,
-            Kind::ErpSlow => FaultKind::LatencyMs { ms: 2000 },
-            Kind::ErpFails => FaultKind::Status { code: 502, body: Some("<html>".into()), retry_after: None },
-            _ => FaultKind::Html200,
-        };
-        stage.world.ixc.faults(vec![Fault::always(kind)]).expect("a possible fault");
-        let all = async |stage: &mut Stage| stage.world.ixc.stats().faults.values().sum::<u64>();
-        let before = all(stage).await;
-        let struck = stage.sees(SHOWS_WITHIN, async |stage| all(stage).await > before).await;
-        if !struck {
-            stage.world.ixc.clear_faults();
-            return None;
-        }
-        Some(("every request".into(), Doubts::Nobodys, Remedy::ClearErp))
-    }
-
-    async fn stop_broker(self, stage: &mut Stage) -> (String, Doubts, Remedy) {
+    async fn stop_broker(self, stage: &mut Stage) -> Struck {
         let remedy = if self.kind == Kind::BrokerStopped {
             stage.rabbitmq(|server| server.stop_app()).await;
             Remedy::StartBroker
@@ -283,7 +152,7 @@ impl Drawn {
         ("RabbitMQ".into(), Doubts::Nobodys, remedy)
     }
 
-    async fn stop_database(self, stage: &mut Stage) -> (String, Doubts, Remedy) {
+    async fn stop_database(self, stage: &mut Stage) -> Struck {
         if self.kind == Kind::DatabaseStopped {
             stage.postgres(regua_test_servers::Postgres::stop).await;
         } else {
@@ -304,10 +173,7 @@ impl Inflicted {
             Remedy::Start(place) => stage.crew.start_again(place),
             Remedy::Thaw(place) => stage.crew.thaw(place),
             Remedy::SetClock(place) => stage.crew.step_clock(place, 0),
-            Remedy::ClearProvider => {
-                stage.world.opa.clear_faults();
-                stage.world.opa.faults(load::well()).expect("a possible fault");
-            }
+            Remedy::ClearProvider => well_again(stage),
             Remedy::ClearErp => stage.world.ixc.clear_faults(),
             Remedy::StartBroker => stage.rabbitmq(|server| server.start_app()).await,
             Remedy::RestartBroker => {
@@ -316,7 +182,7 @@ impl Inflicted {
             }
             Remedy::StartDatabase => stage.postgres(regua_test_servers::Postgres::start_again).await,
         }
-        let until = stage.now_us().await;
+        let until = stage.now_us().await + SLOT_AHEAD_US;
         Wound { kind: self.kind.name(), round, from: self.from, until, doubts: self.doubts }
     }
 
@@ -324,6 +190,37 @@ impl Inflicted {
     pub fn is_database_down(&self) -> bool {
         matches!(self.remedy, Remedy::StartDatabase)
     }
+}
+
+/// What the provider's answer says of the message.
+enum Answers {
+    /// It was taken, and the answer doesn't say so.
+    Taken(Vec<FaultKind>),
+    /// It wasn't, and the answer doesn't say so.
+    Nothing(FaultKind),
+    /// It wasn't, as the answer says.
+    NotTaken(FaultKind),
+}
+
+fn status(code: u16, retry_after: Option<&str>) -> FaultKind {
+    FaultKind::Status { code, body: None, retry_after: retry_after.map(Into::into) }
+}
+
+fn well_again(stage: &Stage) {
+    stage.world.opa.clear_faults();
+    stage.world.opa.faults(load::well()).expect("a possible fault");
+}
+
+/// Has the ERP answer so, from the first request that meets it on.
+async fn erp(stage: &mut Stage, kind: FaultKind) -> Option<Struck> {
+    let strikes = |stage: &Stage| stage.world.ixc.stats().faults.values().sum::<u64>();
+    let before = strikes(stage);
+    stage.world.ixc.faults(vec![Fault::always(kind)]).expect("a possible fault");
+    if !stage.sees(SHOWS_WITHIN, async |stage| strikes(stage) > before).await {
+        stage.world.ixc.clear_faults();
+        return None;
+    }
+    Some(("every request".into(), Doubts::Nobodys, Remedy::ClearErp))
 }
 
 fn strikes(faults: &std::collections::BTreeMap<String, u64>) -> u64 {
@@ -377,12 +274,11 @@ async fn oversleep(stage: &mut Stage, place: Place) -> Option<Struck> {
     let attempts = stage.world.database.texts(&newest).await;
     stage.world.database.pass(PAST_LEASE).await;
     let sending = format!("SELECT count(*) FROM messages WHERE state = 'sending' AND attempt_id IN (SELECT id {open})");
-    let rescued = async |stage: &mut Stage| {
-        began.elapsed() >= OVERSLEEP && stage.world.database.number(&sending).await == Some(0)
-    };
+    let rescued =
+        async |stage: &mut Stage| began.elapsed() >= OVERSLEEP && stage.world.database.number(&sending).await == Some(0);
     stage.sees(SHOWS_WITHIN, rescued).await;
     stage.overslept.extend(attempts.iter().map(|row| row[0].parse::<regua_domain::ids::AttemptId>().expect("an id")));
-    Some((place.to_string(), Doubts::Nobodys, Remedy::Thaw(place)))
+    Some((format!("{place} with {} requests to make", attempts.len()), Doubts::Nobodys, Remedy::Thaw(place)))
 }
 
 /// An evaluator sleeps with a batch inserted and not committed, until its run belongs to the other one.
@@ -399,6 +295,20 @@ async fn freeze_evaluator(stage: &mut Stage, places: &[Place]) -> Option<Struck>
     // The sleeper's transaction holds its locks until the database ends it after 10 s.
     stage.sees(SHOWS_WITHIN * 3, async |stage| stage.world.database.count(running).await == 0).await;
     Some((place.to_string(), Doubts::Nobodys, Remedy::Thaw(place)))
+}
+
+/// Hints are in the dispatchers' hands while there are any: they have to go first.
+async fn purge(stage: &mut Stage, dispatchers: &[Place]) -> Option<Struck> {
+    for place in dispatchers {
+        stage.crew.end(*place).await;
+    }
+    let queues = Queues::connect(stage.amqp_url()).await;
+    stage.sees(SHOWS_WITHIN, async |_| queues.ready("regua.hints").await > 0).await;
+    let purged = queues.purge("regua.hints").await;
+    for place in dispatchers {
+        stage.crew.start_again(*place);
+    }
+    (purged > 0).then(|| (format!("{purged} hints"), Doubts::Nobodys, Remedy::None))
 }
 
 async fn roll(stage: &mut Stage, places: Vec<Place>) -> Struck {

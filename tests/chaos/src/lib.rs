@@ -14,6 +14,7 @@
 mod barrier;
 mod crew;
 mod faults;
+mod kinds;
 mod load;
 mod operator;
 mod round;
@@ -22,7 +23,7 @@ mod table;
 mod verdict;
 
 pub use crew::clocks_can_be_stepped;
-pub use faults::Kind;
+pub use kinds::Kind;
 pub use table::Table;
 
 use round::{Deck, play};

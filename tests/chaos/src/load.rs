@@ -6,15 +6,15 @@
 use crate::verdict::Due;
 use chrono::{Days, NaiveDate};
 use regua_e2e::WorldOptions;
-use regua_simulators::{Fault, FaultKind, IxcSimulator};
 use regua_simulators::ixc::{OddCustomer, Payment};
+use regua_simulators::{Fault, FaultKind, IxcSimulator};
 
 /// So many that nobody has a second invoice within the seven days that a person's cap looks back on.
 const CUSTOMERS: u32 = 20_000;
 /// The notice is due so many days after the due date.
 const DAYS_LATE: u64 = 3;
 /// Messages per second: a round's work lasts for some seconds, so that faults find it under way.
-pub const PER_SECOND: u32 = 20;
+pub const PER_SECOND: u32 = 15;
 /// How long the provider takes for an answer when it is well: so that there are requests on the wire.
 const LATENCY_MS: u64 = 150;
 /// Area codes of the state of São Paulo: one clock and one calendar for everybody.

@@ -1,6 +1,7 @@
 //! One round: an hour of the provider's. Work, faults in the middle of it, healing, a fresh message, the operator, the verdict.
 
-use crate::faults::{Drawn, Inflicted, Kind, Moment};
+use crate::faults::{Drawn, Inflicted};
+use crate::kinds::{Kind, Moment};
 use crate::operator;
 use crate::stage::{Goal, Stage};
 use crate::table::Table;
@@ -10,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
 /// Titles issued in a round.
-const TITLES: usize = 60;
+const TITLES: usize = 75;
 /// Of those, how many are paid before anything is released.
 const PAID: usize = 3;
 /// Faults of one round, at most.
@@ -119,7 +120,11 @@ async fn suffer(stage: &mut Stage, table: &mut Table, round: usize, faults: Vec<
         let target = struck.as_ref().map_or("found nothing to strike", |struck| struck.target.as_str());
         println!("round {round:>3}  {at}  {:<32}{target}", fault.kind.name());
         let row = table.row(fault.kind.name());
-        if struck.is_some() { row.times += 1 } else { row.missed += 1 }
+        if struck.is_some() {
+            row.times += 1;
+        } else {
+            row.missed += 1;
+        }
         inflicted.extend(struck);
     }
     heal(stage, round, &mut inflicted).await;
@@ -184,7 +189,8 @@ mod tests {
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
-        let mut kinds: Vec<Kind> = draw(7).iter().flat_map(|plan| plan.faults.into_iter().flatten()).map(|fault| fault.kind).collect();
+        let mut kinds: Vec<Kind> =
+            draw(7).iter().flat_map(|plan| plan.faults.into_iter().flatten()).map(|fault| fault.kind).collect();
         kinds.truncate(Kind::ALL.len() - FAULTS_MAX);
         let number = kinds.len();
         kinds.sort_unstable();

@@ -110,9 +110,8 @@ impl Stage {
             hour
         } else {
             let days = local.date().iter_days().skip(1);
-            let is_open = |day: &chrono::NaiveDate| {
-                !matches!(day.weekday(), Weekday::Sat | Weekday::Sun) && !is_national_holiday(*day)
-            };
+            let is_open =
+                |day: &chrono::NaiveDate| !matches!(day.weekday(), Weekday::Sat | Weekday::Sun) && !is_national_holiday(*day);
             let day = days.into_iter().find(is_open).expect("the calendar goes on");
             day.and_hms_opt(*HOURS.start(), 0, 0).expect("a whole hour")
         };
@@ -238,7 +237,8 @@ fn message(row: &[String]) -> Message {
 /// A dispatcher's name ends with its process id.
 fn doubt(row: &[String]) -> Doubt {
     let [message, dispatcher, slot] = row else { unreachable!("three columns were asked for") };
-    let process = dispatcher.rsplit('-').next().and_then(|id| id.parse().ok()).expect("a dispatcher's name ends with its process id");
+    let process =
+        dispatcher.rsplit('-').next().and_then(|id| id.parse().ok()).expect("a dispatcher's name ends with its process id");
     Doubt { message: message.parse().expect("an id"), process, slot_at: slot.parse().expect("an instant") }
 }
 

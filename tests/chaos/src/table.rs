@@ -55,15 +55,20 @@ impl Table {
             self.row(wound.kind).in_doubt += doubts;
         }
         for (finding, round) in findings {
-            let kinds: Vec<&'static str> = wounds.iter().filter(|wound| Some(wound.round) == *round).map(|wound| wound.kind).collect();
+            let kinds: Vec<&'static str> =
+                wounds.iter().filter(|wound| Some(wound.round) == *round).map(|wound| wound.kind).collect();
             match finding {
                 Finding::Lost { .. } => {
                     self.lost += 1;
-                    kinds.into_iter().for_each(|kind| self.row(kind).lost += 1);
+                    for kind in kinds {
+                        self.row(kind).lost += 1;
+                    }
                 }
                 Finding::Duplicated { .. } => {
                     self.duplicated += 1;
-                    kinds.into_iter().for_each(|kind| self.row(kind).duplicated += 1);
+                    for kind in kinds {
+                        self.row(kind).duplicated += 1;
+                    }
                 }
                 Finding::UnexplainedDoubt { .. } => self.unexplained += 1,
                 Finding::SentAfterPaid(_)
@@ -87,7 +92,11 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["struck", "missed", "lost", "duplicated", "in doubt"];
-        writeln!(f, "{:<32}{:>8}{:>8}{:>6}{:>12}{:>10}   recovered within, s", "fault", head[0], head[1], head[2], head[3], head[4])?;
+        writeln!(
+            f,
+            "{:<32}{:>8}{:>8}{:>6}{:>12}{:>10}   recovered within, s",
+            "fault", head[0], head[1], head[2], head[3], head[4]
+        )?;
         for (kind, row) in &self.rows {
             let Row { times, missed, lost, duplicated, in_doubt, recoveries_s } = row;
             writeln!(

@@ -275,3 +275,7 @@ fn doubts(evidence: &Evidence) -> (Vec<Finding>, Vec<usize>) {
     }
     (findings, explained)
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
