@@ -70,6 +70,21 @@ pub async fn install(database: &Database) {
     database.execute(SCHEMA).await;
 }
 
+/// Who stands before a barrier.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// The process.
+    pub place: Place,
+    backend: i32,
+}
+
+impl Held {
+    /// Whether the server is through with what was held: its commit is done.
+    pub async fn is_through(self, database: &Database) -> bool {
+        database.count(&format!("pg_stat_activity WHERE pid = {} AND state = 'active'", self.backend)).await == 0
+    }
+}
+
 /// A barrier that is up. Dropped without [`Barrier::lower`], its connection ends and with it the locks.
 pub struct Barrier {
     database: Database,
@@ -90,12 +105,14 @@ impl Barrier {
     }
 
     /// Waits until somebody stands before it; `None` if nobody came in time.
-    pub async fn reached(&self) -> Option<Place> {
-        let waiting = "SELECT CAST(objid AS BIGINT) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted LIMIT 1";
+    pub async fn reached(&self) -> Option<Held> {
+        let waiting =
+            "SELECT CAST(objid AS TEXT), CAST(pid AS TEXT) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted LIMIT 1";
         let began = Instant::now();
         while began.elapsed() < REACHED_WITHIN {
-            if let Some(key) = self.database.number(waiting).await {
-                return usize::try_from(key - KEY).ok().and_then(Place::numbered);
+            if let Some(row) = self.database.texts(waiting).await.first() {
+                let number = row[0].parse::<i64>().ok()? - KEY;
+                return Some(Held { place: Place::numbered(usize::try_from(number).ok()?)?, backend: row[1].parse().ok()? });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -68,11 +68,11 @@ impl Drawn {
         let [scheduler, evaluator, dispatcher] = awake.each_ref().map(|places| one(places));
         let (target, doubts, remedy) = match self.kind {
             Kind::KillInserting => kill_at(stage, Point::Inserting, &awake[1]).await?,
-            Kind::KillMarked => kill_at(stage, Point::Marked, &awake[0]).await?,
-            Kind::KillStarted => kill_committed(stage, Point::Started, dispatcher?).await?,
+            Kind::KillMarked => kill_committed(stage, Point::Marked, &[scheduler?]).await?,
+            Kind::KillStarted => kill_committed(stage, Point::Started, &[dispatcher?]).await?,
             Kind::KillFinishing => kill_at(stage, Point::Finishing, &[dispatcher?]).await?,
-            Kind::KillFinished => kill_committed(stage, Point::Finished, dispatcher?).await?,
-            Kind::FreezeDispatcher => oversleep(stage, dispatcher?).await?,
+            Kind::KillFinished => kill_committed(stage, Point::Finished, &[dispatcher?]).await?,
+            Kind::FreezeDispatcher => oversleep(stage, &[dispatcher?]).await?,
             Kind::FreezeEvaluator => freeze_evaluator(stage, &awake[1]).await?,
             Kind::FreezeScheduler => {
                 let place = scheduler?;
@@ -238,34 +238,33 @@ fn kill(stage: &mut Stage, place: Place) -> Struck {
 /// Kills whoever of these first stands at a point before its commit: it rolls back.
 async fn kill_at(stage: &mut Stage, point: Point, places: &[Place]) -> Option<Struck> {
     let barrier = Barrier::raise(&stage.world.database, point, places).await;
-    let reached = barrier.reached().await;
-    let struck = reached.map(|place| kill(stage, place));
+    let struck = barrier.reached().await.map(|held| kill(stage, held.place));
     barrier.lower().await;
     struck
 }
 
-/// Kills a process whose commit is done and which doesn't know it yet.
-async fn kill_committed(stage: &mut Stage, point: Point, place: Place) -> Option<Struck> {
-    freeze_committed(stage, point, place).await?;
+/// Kills whoever of these first has committed there and doesn't know it yet.
+async fn kill_committed(stage: &mut Stage, point: Point, places: &[Place]) -> Option<Struck> {
+    let place = freeze_at(stage, point, places).await?;
     Some(kill(stage, place))
 }
 
-/// Suspends a process while its commit waits, lets the commit through, and sees to it that it went through.
-async fn freeze_committed(stage: &mut Stage, point: Point, place: Place) -> Option<()> {
-    let barrier = Barrier::raise(&stage.world.database, point, &[place]).await;
-    let reached = barrier.reached().await;
-    if reached.is_some() {
-        stage.crew.freeze(place);
+/// Suspends whoever of these first stands at a point, and lets the server go on: where it was committing, it has committed.
+async fn freeze_at(stage: &mut Stage, point: Point, places: &[Place]) -> Option<Place> {
+    let barrier = Barrier::raise(&stage.world.database, point, places).await;
+    let held = barrier.reached().await;
+    if let Some(held) = held {
+        stage.crew.freeze(held.place);
     }
-    let committing = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
     barrier.lower().await;
-    reached?;
-    stage.sees(SHOWS_WITHIN, async |stage| stage.world.database.number(committing).await == Some(0)).await.then_some(())
+    let held = held?;
+    stage.sees(SHOWS_WITHIN, async |stage| held.is_through(&stage.world.database).await).await;
+    Some(held.place)
 }
 
 /// A dispatcher has committed a start and sleeps; its lease ends, its messages are rescued; it wakes and may send nothing.
-async fn oversleep(stage: &mut Stage, place: Place) -> Option<Struck> {
-    freeze_committed(stage, Point::Started, place).await?;
+async fn oversleep(stage: &mut Stage, places: &[Place]) -> Option<Struck> {
+    let place = freeze_at(stage, Point::Started, places).await?;
     let began = std::time::Instant::now();
     let id = stage.crew.service(place).id();
     let open = format!("FROM attempts WHERE outcome IS NULL AND dispatcher LIKE '%-{id}'");
@@ -283,13 +282,7 @@ async fn oversleep(stage: &mut Stage, place: Place) -> Option<Struck> {
 
 /// An evaluator sleeps with a batch inserted and not committed, until its run belongs to the other one.
 async fn freeze_evaluator(stage: &mut Stage, places: &[Place]) -> Option<Struck> {
-    let barrier = Barrier::raise(&stage.world.database, Point::Inserting, places).await;
-    let reached = barrier.reached().await;
-    if let Some(place) = reached {
-        stage.crew.freeze(place);
-    }
-    barrier.lower().await;
-    let place = reached?;
+    let place = freeze_at(stage, Point::Inserting, places).await?;
     stage.world.database.pass(PAST_LEASE).await;
     let running = "runs WHERE state IN ('planned', 'running')";
     // The sleeper's transaction holds its locks until the database ends it after 10 s.
