@@ -17,6 +17,8 @@ pub const BENCH: Long = Long { package: "regua-bench", program: "regua-bench", s
 pub const MEMORY: Long = Long { package: "regua-e2e", program: "memory", starts: SERVICES };
 /// The limit per second: ceiling, floor, shares, a killed dispatcher.
 pub const LIMIT: Long = Long { package: "regua-e2e", program: "limit", starts: SERVICES };
+/// Everything that can go wrong, drawn from a seed, and the verdict once it has healed.
+pub const CHAOS: Long = Long { package: "regua-chaos", program: "chaos", starts: SERVICES };
 
 const SERVICES: &[&str] = &["scheduler", "billing-evaluator", "dispatcher", "regua"];
 

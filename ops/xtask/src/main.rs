@@ -18,6 +18,8 @@ commands:
   test             formatting, clippy, rustdoc, the house checks, a build, then every test of the workspace
   bench [OPTION…]  Régua's speed beside raw loops that do the same work without any decision; `bench --help` lists the options
   limit [N]        is the limit per second kept and used up, by N dispatchers (3), and while one is killed and another joins?
+  chaos [OPTION…]  faults of every kind while messages flow: nothing lost, nothing twice, every doubt explained? --seed S draws the same
+                   faults again, --faults N (200) says how many, --only KIND of which kind, --minutes M (60) when to stop
   memory           is the services' memory the same with ten times the invoices?
 
 All use the RabbitMQ and PostgreSQL that REGUA_TEST_AMQP_URL and REGUA_TEST_DATABASE_URL name. Without these variables private
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["test"] => exit_code(command_test()),
         ["bench", ref arguments @ ..] => exit_code(command_long(&long::BENCH, arguments)),
         ["limit", ref arguments @ ..] => exit_code(command_long(&long::LIMIT, arguments)),
+        ["chaos", ref arguments @ ..] => exit_code(command_long(&long::CHAOS, arguments)),
         ["memory", ref arguments @ ..] => exit_code(command_long(&long::MEMORY, arguments)),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");

@@ -13,10 +13,10 @@ use regua_domain::phone;
 use regua_ledger::Ledger;
 use regua_ledger::conservation::{Violation, compare};
 use regua_simulators::{IxcOptions, IxcSimulator, OpaOptions, OpaSimulator};
+use regua_test_servers::Folder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
 /// The configuration that the demo applies, too.
@@ -38,6 +38,8 @@ pub struct WorldOptions {
     pub seed: u64,
     /// Pieces of the configuration file to replace: the old, the new.
     pub configuration: Vec<(String, String)>,
+    /// The provider has no titles but those that are issued by hand.
+    pub by_hand: bool,
     /// A broker of the test's own.
     pub amqp_url: Option<String>,
     /// A database server of the test's own.
@@ -46,7 +48,7 @@ pub struct WorldOptions {
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { customers: 600, seed: 1, configuration: Vec::new(), amqp_url: None, database_url: None }
+        Self { customers: 600, seed: 1, configuration: Vec::new(), by_hand: false, amqp_url: None, database_url: None }
     }
 }
 
@@ -78,7 +80,7 @@ pub struct World {
     pub queues: Queues,
     /// What every process of this world sees.
     pub environment: BTreeMap<String, String>,
-    folder: TempDir,
+    folder: Folder,
     schema: (String, String),
     _turn: RwLockWriteGuard<'static, ()>,
 }
@@ -116,8 +118,10 @@ impl World {
         let (database, schema) = Database::new_schema(&server).await;
         let queues = Queues::connect(&amqp).await;
         queues.clear().await;
-        let (opa, ixc) = simulators(options.customers, options.seed).await;
-        let folder = tempfile::tempdir().expect("a folder");
+        let opa = opa(options.seed).await;
+        let ixc = ixc(options.customers, options.seed, options.by_hand).await;
+        // Its processes end with it, and so with this process, however that ends.
+        let folder = Folder::new("regua-world-", "KILL").expect("a folder");
         let file = folder.path().join("regua.toml");
         std::fs::write(&file, configuration(&options.configuration)).expect("the folder can be written to");
         let mut environment = simulated(&opa, &ixc);
@@ -272,9 +276,16 @@ pub fn configuration(replace: &[(String, String)]) -> String {
 
 /// Both simulators, as the demo starts them.
 pub async fn simulators(customers: u32, seed: u64) -> (OpaSimulator, IxcSimulator) {
-    let opa = OpaSimulator::start(OpaOptions { seed, ..OpaOptions::default() }).await.expect("a port");
-    let ixc = IxcOptions { seed, customers: customers.into(), today: today(), ..IxcOptions::default() };
-    (opa, IxcSimulator::start(ixc).await.expect("a port"))
+    (opa(seed).await, ixc(customers, seed, false).await)
+}
+
+async fn opa(seed: u64) -> OpaSimulator {
+    OpaSimulator::start(OpaOptions { seed, ..OpaOptions::default() }).await.expect("a port")
+}
+
+async fn ixc(customers: u32, seed: u64, by_hand: bool) -> IxcSimulator {
+    let options = IxcOptions { seed, customers: customers.into(), today: today(), by_hand, ..IxcOptions::default() };
+    IxcSimulator::start(options).await.expect("a port")
 }
 
 /// What a process needs to find the simulators, and its way about; no server and no ledger.

@@ -1,4 +1,4 @@
-//! The temporary folder of one server, and the guard that empties it.
+//! The temporary folder of processes, and the guard that empties it.
 //!
 //! A `Drop` doesn't run when a process is killed, aborts, or ends while the value sits in a `static`. So every folder has a guard: a small
 //! shell that waits for the end of its standard input, which comes when we close it or when this process ends, in whatever way. It then ends the
@@ -39,14 +39,17 @@ rm -rf "$folder"
 "#;
 
 /// A folder that takes its processes with it.
-pub(crate) struct Folder {
+pub struct Folder {
     dir: TempDir,
     guard: Child,
 }
 
 impl Folder {
     /// Makes the folder and starts its guard; `signal` is what ends the server at once and tidily (`QUIT`, `KILL`, …).
-    pub(crate) fn new(prefix: &str, signal: &str) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The folder can't be made, or there is no shell.
+    pub fn new(prefix: &str, signal: &str) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix(prefix).tempdir()?;
         let guard = Command::new("/bin/sh")
             .args(["-c", GUARD, "regua-guard"])
@@ -61,12 +64,13 @@ impl Folder {
         Ok(Self { dir, guard })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Ends every process that works in the folder, and removes it. The caller reaps its own children afterwards.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         drop(self.guard.stdin.take());
         if let Err(error) = self.guard.wait() {
             eprintln!("the guard of {} could not be waited for: {error}", self.path().display());

@@ -15,6 +15,7 @@ mod programs;
 mod rabbitmq;
 mod wait;
 
+pub use folder::Folder;
 pub use postgres::Postgres;
 pub use programs::Missing;
 pub use rabbitmq::RabbitMq;

@@ -86,9 +86,20 @@ impl Postgres {
 
     /// Stops the server as an administrator does: connections are cut, everything is flushed. Its data stay.
     pub fn stop(&mut self) -> io::Result<()> {
+        // PostgreSQL's "fast shutdown".
+        self.shut_down("INT")
+    }
+
+    /// Ends the server as a crash does ("immediate shutdown"): nothing is flushed but what was committed, and the next start recovers.
+    pub fn crash(&mut self) -> io::Result<()> {
+        self.shut_down("QUIT")
+    }
+
+    fn shut_down(&mut self, signal: &str) -> io::Result<()> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        // PostgreSQL's "fast shutdown"; std can only send KILL.
-        programs::run(Command::new("/bin/sh").args(["-c", "kill -INT \"$1\"", "sh", &server.id().to_string()]))?;
+        // std can only send KILL.
+        let kill = ["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &server.id().to_string()];
+        programs::run(Command::new("/bin/sh").args(kill))?;
         wait::until_exit("PostgreSQL's end", STOP_LIMIT, server)?;
         self.server = None;
         Ok(())
@@ -276,6 +287,11 @@ mod tests {
         server.start_again().unwrap();
         assert_eq!(server.url(), url);
         let databases = "SELECT datname FROM pg_database WHERE datname IN ('regua', 'second_1') ORDER BY 1";
+        assert_eq!(server.query(databases).unwrap(), "regua\nsecond_1\n");
+
+        server.crash().unwrap();
+        assert!(server.query("SELECT 1").is_err());
+        server.start_again().unwrap();
         assert_eq!(server.query(databases).unwrap(), "regua\nsecond_1\n");
 
         let id = server.server.as_ref().unwrap().id();

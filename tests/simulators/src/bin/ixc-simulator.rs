@@ -63,6 +63,7 @@ async fn main() -> anyhow::Result<()> {
         customers: arguments.customers,
         today: arguments.today.unwrap_or(default.today),
         due_offsets: arguments.due_offsets,
+        by_hand: false,
         token: arguments.token.unwrap_or(default.token),
         iso_dates_only: arguments.iso_dates_only,
         idle_close: arguments.idle_close_ms.map(Duration::from_millis),

@@ -80,7 +80,7 @@ impl IxcApp {
             token: options.token,
             iso_dates_only: options.iso_dates_only,
             own_sender: RwLock::new(options.own_sender),
-            books: RwLock::new(Books::open(provider)),
+            books: RwLock::new(Books::open(provider, options.by_hand)),
             counts: Counts::default(),
             log: SpillLog::create()?,
             counters: Mutex::default(),

@@ -26,6 +26,14 @@ pub(crate) enum ChangeKind {
     Renegotiated,
 }
 
+/// A title that somebody issued by hand.
+#[derive(Clone, Copy, Debug)]
+struct Issued {
+    contract: u64,
+    on: NaiveDate,
+    due_on: NaiveDate,
+}
+
 /// How a title is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payment {
@@ -57,6 +65,10 @@ pub enum ChangeRefused {
     NotOpen(u64),
     /// It already replaces a renegotiated title; the simulator renegotiates once.
     AlreadyARenegotiation(u64),
+    /// No customer has a contract with this id.
+    NoSuchContract(u64),
+    /// This provider issues its titles by itself, month after month.
+    NotByHand,
     /// The ERP's date doesn't go back.
     DateInThePast {
         /// The date that it has.
@@ -72,6 +84,8 @@ impl std::fmt::Display for ChangeRefused {
             Self::NoSuchTitle(id) => write!(formatter, "there is no title {id}"),
             Self::NotOpen(id) => write!(formatter, "title {id} is not open"),
             Self::AlreadyARenegotiation(id) => write!(formatter, "title {id} already replaces a renegotiated one"),
+            Self::NoSuchContract(id) => write!(formatter, "there is no contract {id}"),
+            Self::NotByHand => formatter.write_str("this provider issues its titles by itself"),
             Self::DateInThePast { today, asked } => write!(formatter, "{asked} is before the simulator's date, {today}"),
         }
     }
@@ -85,14 +99,17 @@ pub(crate) struct Books {
     pub provider: Provider,
     pub day: NaiveDate,
     changes: HashMap<u64, Change>,
+    /// The only titles that exist, id 1 first; `None`: those of the provider's monthly round.
+    by_hand: Option<Vec<Issued>>,
     /// Grows with every change: what was counted before is void.
     pub version: u64,
 }
 
 impl Books {
-    pub fn open(provider: Provider) -> Self {
+    /// Opens them; `by_hand`: empty, and nothing is issued but by [`Books::issue`].
+    pub fn open(provider: Provider, by_hand: bool) -> Self {
         let day = provider.opened_on;
-        Self { provider, day, changes: HashMap::new(), version: 0 }
+        Self { provider, day, changes: HashMap::new(), by_hand: by_hand.then(Vec::new), version: 0 }
     }
 
     pub fn title(&self, id: u64) -> Option<Title> {
@@ -100,7 +117,21 @@ impl Books {
     }
 
     pub fn last_title_id(&self) -> u64 {
-        self.provider.last_title_id(self.day)
+        match &self.by_hand {
+            Some(issued) => u64::try_from(issued.len()).expect("lengths fit 64 bits"),
+            None => self.provider.last_title_id(self.day),
+        }
+    }
+
+    /// Issues a title today. Returns its id.
+    pub fn issue(&mut self, contract: u64, due_on: NaiveDate) -> Result<u64, ChangeRefused> {
+        if self.provider.customer_of_contract(contract).is_none() {
+            return Err(ChangeRefused::NoSuchContract(contract));
+        }
+        let on = self.day;
+        self.by_hand.as_mut().ok_or(ChangeRefused::NotByHand)?.push(Issued { contract, on, due_on });
+        self.version += 1;
+        Ok(self.last_title_id())
     }
 
     /// Every title of today, by id.
@@ -187,7 +218,10 @@ impl Books {
     }
 
     fn title_on(&self, id: u64, day: NaiveDate) -> Option<Title> {
-        self.provider.title(id, day, |id| self.changes.get(&id).copied())
+        let change_of = |id| self.changes.get(&id).copied();
+        let Some(issued) = &self.by_hand else { return self.provider.title(id, day, change_of) };
+        let title = issued.get(usize::try_from(id.checked_sub(1)?).ok()?)?;
+        self.provider.by_hand(id, title.contract, title.on, title.due_on, change_of(id)).filter(|_| title.on <= day)
     }
 
     fn open_title(&self, id: u64) -> Result<(), ChangeRefused> {
@@ -214,14 +248,14 @@ mod tests {
 
     fn books(customers: u64) -> Books {
         let today = NaiveDate::from_ymd_opt(2026, 3, 10).expect("a date");
-        Books::open(Provider::new(7, customers, today, vec![3, 0, -3]))
+        Books::open(Provider::new(7, customers, today, vec![3, 0, -3]), false)
     }
 
     #[test]
     fn two_thousand_customers_give_1000_to_1500_open_titles_on_the_three_dates() {
         for (seed, today) in [(1, "2026-03-10"), (2, "2026-03-31"), (3, "2024-02-29"), (4, "2026-01-02")] {
             let today = today.parse().expect("a date");
-            let books = Books::open(Provider::new(seed, 2000, today, vec![3, 0, -3]));
+            let books = Books::open(Provider::new(seed, 2000, today, vec![3, 0, -3]), false);
             let on_dates = |title: &Title| [3, 0, -3].contains(&(title.due_on - today).num_days());
             let hits = books.titles().filter(|title| title.is_open() && on_dates(title)).count();
             assert!((1000..=1500).contains(&hits), "{today}: {hits}");
@@ -281,6 +315,26 @@ mod tests {
         let title = books.title(id).expect("it exists");
         assert_eq!(title.status, TitleStatus::Partial);
         assert!(title.received_cents > 0 && title.received_cents < title.amount_cents);
+    }
+
+    #[test]
+    fn where_titles_are_issued_by_hand_no_others_exist_and_time_does_nothing_to_them() {
+        let today = NaiveDate::from_ymd_opt(2026, 3, 10).expect("a date");
+        let mut books = Books::open(Provider::new(7, 100, today, Vec::new()), true);
+        assert_eq!(books.titles().count(), 0);
+        let due_on = today - TimeDelta::days(3);
+        let ids = [17, 4].map(|contract| books.issue(contract, due_on).expect("the contract exists"));
+        assert_eq!(ids, [1, 2]);
+        books.move_to(today + TimeDelta::days(90)).expect("forward");
+        for (id, contract) in [(1, 17), (2, 4)] {
+            let title = books.title(id).expect("it was issued");
+            assert_eq!((title.contract, title.due_on, title.issued_on), (contract, due_on, today));
+            assert_eq!((title.status, title.odd), (TitleStatus::Open, None));
+        }
+        books.pay(&[2], Payment::Full).expect("it was open");
+        assert_eq!(books.titles().filter(Title::is_open).map(|title| title.id).collect::<Vec<_>>(), [1]);
+        assert_eq!(books.issue(1_000_000, due_on), Err(ChangeRefused::NoSuchContract(1_000_000)));
+        assert_eq!(super::tests::books(100).issue(1, due_on), Err(ChangeRefused::NotByHand));
     }
 
     #[test]

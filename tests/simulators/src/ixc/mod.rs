@@ -49,6 +49,8 @@ pub struct IxcOptions {
     /// Days from `today` on which 78 of 100 contracts fall due, in equal parts: `[3, 0, -3]` gives work to the stages −3, 0 and +3.
     /// Each between −25 and 10. Empty: due dates are spread over the month.
     pub due_offsets: Vec<i64>,
+    /// No title exists but those that [`IxcSimulator::issue`] issues.
+    pub by_hand: bool,
     /// The token, of the form `<user id>:<hex secret>` (contracts §2.1).
     pub token: String,
     /// Filters understand only `YYYY-MM-DD`, as on some installations (contracts §2.1).
@@ -79,6 +81,7 @@ impl Default for IxcOptions {
             customers: 2000,
             today: (Utc::now() - TimeDelta::hours(3)).date_naive(),
             due_offsets: vec![3, 0, -3],
+            by_hand: false,
             token: "1:00000000000000000000000000000000".to_owned(),
             iso_dates_only: false,
             idle_close: None,
@@ -167,6 +170,15 @@ impl IxcSimulator {
     /// The date is before the one it has.
     pub fn move_to(&self, date: NaiveDate) -> Result<DayMove, ChangeRefused> {
         self.app.books_to_change().move_to(date)
+    }
+
+    /// Issues a title today, where titles are issued [by hand](IxcOptions::by_hand). Returns its id. Contracts have the ids of their customers,
+    /// from 1.
+    ///
+    /// # Errors
+    /// The contract doesn't exist, or the provider issues titles by itself.
+    pub fn issue(&self, contract: u64, due_on: NaiveDate) -> Result<u64, ChangeRefused> {
+        self.app.books_to_change().issue(contract, due_on)
     }
 
     /// Marks these open titles as paid today, all or none.

@@ -166,6 +166,19 @@ impl Provider {
         Some(Self::as_of(title, self.fate(id, due_on), day, change))
     }
 
+    /// A title that somebody issued: nothing is odd about it, and nobody pays it by himself.
+    pub(crate) fn by_hand(
+        &self,
+        id: u64,
+        contract: u64,
+        issued_on: NaiveDate,
+        due_on: NaiveDate,
+        change: Option<Change>,
+    ) -> Option<Title> {
+        let title = Title { odd: None, ..self.fresh(id, contract, issued_on, due_on)? };
+        Some(Self::as_of(title, Fate::Never, issued_on, change))
+    }
+
     /// The title that replaces a renegotiated one.
     fn renegotiated(&self, id: u64, replaced: &Title, day: NaiveDate, change: Option<Change>) -> Option<Title> {
         let renegotiation = replaced.renegotiation?;
