@@ -13,6 +13,7 @@ mod holds;
 mod import;
 mod notices;
 mod policies;
+mod secrets;
 mod seed;
 mod separate;
 mod shutdown;
