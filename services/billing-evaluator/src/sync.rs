@@ -12,7 +12,7 @@ use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, P
 use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
-use regua_pipeline::{TokenError, allows_private_urls, token};
+use regua_pipeline::{TokenError, Tokens, allows_private_urls};
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
 use regua_telemetry::logging::Chain;
@@ -388,7 +388,8 @@ impl Syncer {
 
     /// The source's client: kept across syncs, made anew when its address or its token changed.
     async fn reader(&self, source: &Source) -> Result<Arc<Reader>, SyncError> {
-        let token = token(&source.token, &source.name, &self.environment).map_err(SyncError::Token)?;
+        let tokens = Tokens::load(&self.ledger, &self.config, &self.environment).await?;
+        let token = tokens.of(&source.token, &source.name).map_err(SyncError::Token)?;
         let mut readers = self.readers.lock().await;
         let is_same = |reader: &&Arc<Reader>| reader.url == source.url && reader.token.expose_secret() == token.expose_secret();
         if let Some(reader) = readers.get(&source.id).filter(is_same) {

@@ -8,7 +8,7 @@ use regua_domain::schedule::TaskKind;
 use regua_ledger::LedgerError;
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::LeasedRun;
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, Tokens};
 use regua_telemetry::logging::Chain;
 use regua_telemetry::retry::RetryPolicy;
 use regua_telemetry::service::Process;
@@ -112,9 +112,10 @@ impl Worker {
         let (ledger, process) = (&self.pipeline.ledger, &self.process);
         let Some(configuration) = ledger.configuration().await? else { return Ok(()) };
         let allow_private = regua_pipeline::allows_private_urls(ledger, &process.config).await?;
+        let tokens = Tokens::load(ledger, &process.config, &process.environment).await?;
         let notices = configuration.notices_in_use();
         let look = tokio::select! {
-            look = regua_pipeline::look_at_templates(&configuration, &notices, &process.environment, allow_private) => look,
+            look = regua_pipeline::look_at_templates(&configuration, &notices, &tokens, allow_private) => look,
             () = process.shutdown.begun() => return Err(Stopped::Shutdown),
         };
         for unseen in &look.unseen {

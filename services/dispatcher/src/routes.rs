@@ -6,7 +6,7 @@ use regua_domain::ids::ChannelId;
 use regua_ledger::LedgerError;
 use regua_ledger::release::Route;
 use regua_opa_suite::{BaseUrl, OpaClient, OpaClientConfig};
-use regua_pipeline::allows_private_urls;
+use regua_pipeline::{Tokens, allows_private_urls};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -24,7 +24,7 @@ pub struct Way {
     pub route: Route,
     /// The integration's client.
     pub client: OpaClient,
-    /// The token that it was built with: another one in the file or the environment asks for another client.
+    /// The token that it was built with: another one in the file, the environment or the ledger asks for another client.
     token: SecretString,
 }
 
@@ -46,18 +46,19 @@ pub async fn keep_fresh(dispatcher: Arc<Dispatcher>) {
     loop {
         every.tick().await;
         match look(&dispatcher).await {
-            Ok((routes, allow_private)) => refresh(&dispatcher, routes, allow_private),
+            Ok((routes, tokens, allow_private)) => refresh(&dispatcher, routes, &tokens, allow_private),
             Err(error) => tracing::debug!(error = %Chain(&error), "dispatcher.routes_not_read"),
         }
     }
 }
 
-async fn look(dispatcher: &Dispatcher) -> Result<(Vec<Route>, bool), LedgerError> {
-    let ledger = &dispatcher.pipeline.ledger;
-    Ok((ledger.routes().await?, allows_private_urls(ledger, &dispatcher.process.config).await?))
+async fn look(dispatcher: &Dispatcher) -> Result<(Vec<Route>, Tokens, bool), LedgerError> {
+    let Dispatcher { pipeline, process, .. } = dispatcher;
+    let tokens = Tokens::load(&pipeline.ledger, &process.config, &process.environment).await?;
+    Ok((pipeline.ledger.routes().await?, tokens, allows_private_urls(&pipeline.ledger, &process.config).await?))
 }
 
-fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, allow_private: bool) {
+fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, tokens: &Tokens, allow_private: bool) {
     let mut fresh = HashMap::new();
     let mut clients: HashMap<_, Result<(OpaClient, SecretString), String>> = HashMap::new();
     for route in routes {
@@ -67,7 +68,7 @@ fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, allow_private: bool) {
             health.remove(&check);
             continue;
         }
-        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route, allow_private));
+        let client = clients.entry(route.integration_id).or_insert_with(|| client(dispatcher, &route, tokens, allow_private));
         match client {
             Ok((client, token)) => {
                 health.set(&check, Readiness::Ready);
@@ -80,9 +81,13 @@ fn refresh(dispatcher: &Dispatcher, routes: Vec<Route>, allow_private: bool) {
 }
 
 /// The client of a route's integration: the known one, unless its address or token changed.
-fn client(dispatcher: &Dispatcher, route: &Route, allow_private: bool) -> Result<(OpaClient, SecretString), String> {
-    let token = regua_pipeline::token(&route.token, &route.integration, &dispatcher.process.environment)
-        .map_err(|error| Chain(&error).to_string())?;
+fn client(
+    dispatcher: &Dispatcher,
+    route: &Route,
+    tokens: &Tokens,
+    allow_private: bool,
+) -> Result<(OpaClient, SecretString), String> {
+    let token = tokens.of(&route.token, &route.integration).map_err(|error| Chain(&error).to_string())?;
     let known = dispatcher.routes.of(route.channel_id);
     if let Some(way) = known.filter(|way| way.route == *route && way.token.expose_secret() == token.expose_secret()) {
         return Ok((way.client, token));

@@ -5,6 +5,7 @@ mod hold;
 mod in_doubt;
 mod notice;
 mod opt_out;
+mod secrets;
 mod stop;
 
 use crate::check::Part;
@@ -105,6 +106,9 @@ enum Command {
     /// Customers and invoices that are left alone to the end of a date
     #[command(subcommand)]
     Hold(hold::HoldCommand),
+    /// Tokens that the ledger keeps sealed; none is ever shown again
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Schedules
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -313,7 +317,11 @@ pub fn main() -> ExitCode {
             json: args.json,
         }),
         Command::Phone { numbers } => report(commands::phone(&numbers)),
-        Command::Config(config::ConfigCommand::Check { file }) => report(Ok(commands::config_check(&file))),
+        Command::Config(config::ConfigCommand::Check { file }) => report(commands::config_check(&file)),
+        Command::Secrets(secrets::SecretsCommand::NewKey) => {
+            commands::new_key();
+            ExitCode::SUCCESS
+        }
         Command::Schedule(ScheduleCommand::Next { schedule, zone, from, count }) => {
             report(Ok(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count)))
         }
@@ -377,6 +385,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Restored { lost_since } => session.restored(lost_since).await,
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
+        Command::Secrets(command) => secrets::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
             unreachable!("done without a ledger")
         }

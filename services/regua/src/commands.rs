@@ -8,12 +8,14 @@ mod holds;
 mod lists;
 mod notices;
 mod plain;
+mod secrets;
 mod session;
 mod times;
 
 pub use configuration::config_check;
 pub use holds::Held;
 pub use plain::{phone, schedule_next};
+pub use secrets::{SecretFrom, new_key};
 pub use session::Session;
 pub use times::PlaceArgs;
 

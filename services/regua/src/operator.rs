@@ -2,6 +2,7 @@
 
 pub mod holds;
 mod notices;
+pub mod secrets;
 
 use crate::opt_outs;
 use crate::output::NOTHING_CONFIGURED;
@@ -15,6 +16,7 @@ use regua_ledger::approval::ApprovalAnswer;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, LedgerError};
+use regua_pipeline::Tokens;
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
 use regua_telemetry::logging::Chain;
@@ -162,6 +164,12 @@ pub enum Request {
     Hold(holds::HoldRequest),
     /// `hold remove`.
     LiftHold(holds::LiftRequest),
+    /// `secrets set`.
+    SetSecret(secrets::SetRequest),
+    /// `secrets remove`.
+    RemoveSecret(secrets::RemoveRequest),
+    /// `secrets rotate`.
+    RotateSecrets(secrets::RotateRequest),
 }
 
 /// What became of a request.
@@ -195,6 +203,13 @@ pub struct Office<'a> {
     pub config: &'a ServiceConfig,
     /// Its environment.
     pub environment: &'a Environment,
+}
+
+impl Office<'_> {
+    /// Where tokens are.
+    async fn tokens(&self) -> Result<Tokens, LedgerError> {
+        Tokens::load(self.ledger, self.config, self.environment).await
+    }
 }
 
 /// Carries a request out.
@@ -241,6 +256,9 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
         Request::OptOutRemove { phone, scope } => opt_outs::remove(ledger, &phone, scope.as_deref()).await,
         Request::Hold(request) => holds::hold(ledger, request).await,
         Request::LiftHold(request) => holds::lift(ledger, request).await,
+        Request::SetSecret(request) => secrets::set(ledger, request).await,
+        Request::RemoveSecret(request) => secrets::remove(ledger, request).await,
+        Request::RotateSecrets(request) => secrets::rotate(ledger, request).await,
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::notices::{read_media, read_payment};
+use crate::secrets;
 use crate::settings::{self, Settings};
 use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -77,6 +78,7 @@ impl Ledger {
 }
 
 async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerError> {
+    secrets::are_there(tx, configuration).await?;
     let now = tx.now().await?;
     let settings = Settings {
         window: configuration.window.clone(),
@@ -417,6 +419,7 @@ fn secret(token: &SecretRef) -> (&'static str, &str) {
     match token {
         SecretRef::Env(name) => ("env", name),
         SecretRef::File(path) => ("file", path),
+        SecretRef::Ledger(name) => ("ledger", name),
     }
 }
 
@@ -470,7 +473,12 @@ fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, LedgerError>) -> Result
 
 pub(crate) fn read_secret(row: &Row) -> Result<SecretRef, LedgerError> {
     let reference = row.text("token_ref")?;
-    Ok(if row.text("token_kind")? == "file" { SecretRef::File(reference) } else { SecretRef::Env(reference) })
+    row.named("token_kind", |kind| match kind {
+        "env" => Some(SecretRef::Env(reference.clone())),
+        "file" => Some(SecretRef::File(reference.clone())),
+        "ledger" => Some(SecretRef::Ledger(reference.clone())),
+        _ => None,
+    })
 }
 
 fn read_url(row: &Row) -> Result<regua_domain::configuration::url::Url, LedgerError> {

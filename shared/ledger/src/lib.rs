@@ -32,6 +32,8 @@ pub mod queries;
 pub mod release;
 mod rivals;
 pub mod runs;
+pub mod sealing;
+pub mod secrets;
 pub mod settings;
 pub mod simulation;
 mod snapshot;

@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0009_payments"),
     migration!("0010_turns"),
     migration!("0011_audit"),
+    migration!("0012_secrets"),
     migration!("0017_last_look"),
 ];
 
@@ -69,4 +70,47 @@ async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
         tracing::info!(version, "ledger.migrated");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of the migration that makes SQLite's table of integrations anew.
+    const SECRETS: usize = 12;
+
+    #[tokio::test]
+    async fn integrations_that_channels_and_notices_refer_to_come_through_the_migration_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", folder.path().join("regua.db").display());
+        let db = Database::open(&url).await.expect("a new file");
+        db.write(|tx| Box::pin(before(tx))).await.expect("the schema before");
+        run(&db).await.expect("it migrates");
+        let mut tx = db.read().await.expect("a reader");
+        let row = tx.fetch_one(sql!("SELECT * FROM integrations"), vec![]).await.expect("it is there");
+        let read = ["id", "name", "description", "token_kind", "token_ref"].map(|column| row.text(column).expect("a text"));
+        assert_eq!(read, ["i", "Matriz", "d", "env", "OPA"]);
+        assert_eq!((row.int("released_through_at").ok(), row.flag("enabled").ok()), (Some(7), Some(false)));
+        assert!(tx.fetch(sql!("PRAGMA foreign_key_check"), vec![]).await.expect("a check").is_empty());
+        let orphaned = db.write(|tx| Box::pin(tx.execute(sql!("DELETE FROM integrations"), vec![]))).await;
+        assert!(orphaned.is_err_and(|error| error.is_violation()), "channels still refer to it");
+    }
+
+    /// The schema before, with an integration in use.
+    async fn before(tx: &mut Tx) -> Result<(), LedgerError> {
+        tx.script("", "CREATE TABLE migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT").await?;
+        for migration in &MIGRATIONS[..SECRETS - 1] {
+            tx.script("", migration.sqlite).await?;
+        }
+        tx.script(
+            "",
+            "INSERT INTO ledger (id, created_at) VALUES ('018f0000-0000-7000-8000-000000000001', 0);
+             INSERT INTO migrations (version, applied_at) VALUES (11, 0);
+             INSERT INTO businesses (id, name) VALUES ('b', 'Provedor');
+             INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release,
+                released_through_at, enabled) VALUES ('i', 'Matriz', 'd', 'opa-suite', 'https://x', 'env', 'OPA', 1, 'on-task', 7, 0);
+             INSERT INTO channels (id, name, integration_id, provider_id, business_id) VALUES ('c', 'Cobranca', 'i', 'p', 'b');",
+        )
+        .await
+    }
 }

@@ -10,4 +10,4 @@ mod watch;
 pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, allows_private_urls, open};
 pub use release::{Released, release, release_channel};
 pub use templates::{Look, Unseen, look_at_templates};
-pub use token::{TokenError, token};
+pub use token::{SecretKeys, TokenError, Tokens};

@@ -1,11 +1,10 @@
 //! What Opa! Suite says of the templates in use: read when a configuration is applied and before every update of collections.
 
-use crate::{TokenError, token};
+use crate::{TokenError, Tokens};
 use regua_domain::configuration::{Configuration, Integration, Notice};
 use regua_domain::template::TemplateText;
 use regua_ledger::templates::SeenTemplate;
 use regua_opa_suite::{BaseUrl, ListError, OpaClient, OpaClientConfig, Template};
-use regua_telemetry::environment::Environment;
 use regua_telemetry::logging::Chain;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,17 +50,12 @@ enum NotAsked {
 }
 
 /// Asks Opa! Suite for the templates of `notices`: one list per channel, bounded in time. What doesn't answer is said, not waited for.
-pub async fn look_at_templates(
-    configuration: &Configuration,
-    notices: &[&Notice],
-    environment: &Environment,
-    allow_private: bool,
-) -> Look {
+pub async fn look_at_templates(configuration: &Configuration, notices: &[&Notice], tokens: &Tokens, allow_private: bool) -> Look {
     let until = Instant::now() + LOOK_WITHIN;
     let mut look = Look::default();
     for integration in &configuration.integrations {
         let of_channel = by_channel(notices, &integration.name);
-        let mut client = if of_channel.is_empty() { continue } else { client(integration, environment, allow_private) };
+        let mut client = if of_channel.is_empty() { continue } else { client(integration, tokens, allow_private) };
         for (channel, notices) in of_channel {
             let Some(known) = configuration.channels.iter().find(|known| known.name == channel) else { continue };
             let answer = match &client {
@@ -106,9 +100,9 @@ fn by_channel<'a>(notices: &[&'a Notice], integration: &str) -> BTreeMap<&'a str
     of_channel
 }
 
-fn client(integration: &Integration, environment: &Environment, allow_private: bool) -> Result<OpaClient, String> {
+fn client(integration: &Integration, tokens: &Tokens, allow_private: bool) -> Result<OpaClient, String> {
     let made = || {
-        let token = token(&integration.token, &integration.name, environment).map_err(NotAsked::Token)?;
+        let token = tokens.of(&integration.token, &integration.name).map_err(NotAsked::Token)?;
         let (base, _) =
             BaseUrl::parse(integration.url.as_str(), allow_private).map_err(|error| NotAsked::Url(error.to_string()))?;
         OpaClient::new(OpaClientConfig::new(base, token)).map_err(NotAsked::Client)

@@ -4,11 +4,12 @@ use crate::environment::{Environment, Problem, Problems, Reader};
 use crate::parse::{self, Parsed};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use std::fmt;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -74,6 +75,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// A key's bytes. Their `Debug` shows none.
+pub type KeyBytes = Arc<SecretBox<[u8; parse::KEY_BYTES]>>;
+
 /// What all services share. Values have been parsed and checked; nothing here is checked again.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
@@ -94,6 +98,10 @@ pub struct ServiceConfig {
     pub traces_endpoint: Option<Url>,
     /// `REGUA_TIMEZONE`: the provider's zone, which decides dates; default `America/Sao_Paulo`.
     pub timezone: Tz,
+    /// `REGUA_SECRET_KEY` or `…_FILE`: 32 bytes, under which tokens in the ledger are sealed; default none.
+    pub secret_key: Option<KeyBytes>,
+    /// `REGUA_SECRET_KEY_PREVIOUS` or `…_FILE`: the key before it, which opens what was not sealed anew yet; default none.
+    pub secret_key_previous: Option<KeyBytes>,
     /// `REGUA_ALLOW_PRIVATE_URLS`: whether integrations and sources may be http or private; default false.
     pub allow_private_urls: bool,
     /// `REGUA_SHUTDOWN_GRACE_S`: how long a shutdown may drain; 1 to 600 s, default 25 s. Keep it below what the supervisor waits before it kills.
@@ -118,6 +126,8 @@ impl ServiceConfig {
             log_format: reader.var("REGUA_LOG_FORMAT", default_log_format(), log_format),
             traces_endpoint: traces_endpoint(&mut reader),
             timezone: reader.var("REGUA_TIMEZONE", Tz::America__Sao_Paulo, parse::zone),
+            secret_key: reader.optional_secret("REGUA_SECRET_KEY", parse::key),
+            secret_key_previous: reader.optional_secret("REGUA_SECRET_KEY_PREVIOUS", parse::key),
             allow_private_urls: reader.var("REGUA_ALLOW_PRIVATE_URLS", false, parse::boolean),
             shutdown_grace: reader.var("REGUA_SHUTDOWN_GRACE_S", Duration::from_secs(25), parse::seconds(1..=600)),
             demo_now: reader.optional("REGUA_DEMO_NOW", parse::instant),
@@ -127,7 +137,7 @@ impl ServiceConfig {
 }
 
 /// The shared variables as `--help` lists them: name, default, meaning.
-pub const VARIABLES: [(&str, &str, &str); 11] = [
+pub const VARIABLES: [(&str, &str, &str); 13] = [
     ("REGUA_DATABASE_URL", "sqlite://regua.db", "the ledger; postgres://… for separate services (also …_FILE)"),
     ("REGUA_BROKER_URL", "memory:", "the broker; amqp://… or amqps://… for separate services (also …_FILE)"),
     ("REGUA_CONFIG", "none", "a TOML file applied at start"),
@@ -136,6 +146,8 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
     ("REGUA_LOG_FORMAT", "human on a terminal, else json", "human or json"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "an OTLP collector (http/protobuf) for traces"),
     ("REGUA_TIMEZONE", "America/Sao_Paulo", "the provider's time zone"),
+    ("REGUA_SECRET_KEY", "none", "32 bytes in hex or base64: opens the tokens that the ledger keeps sealed (also …_FILE)"),
+    ("REGUA_SECRET_KEY_PREVIOUS", "none", "the key before it, until `regua secrets rotate` was given (also …_FILE)"),
     ("REGUA_ALLOW_PRIVATE_URLS", "false", "lets integrations and sources be http or private"),
     ("REGUA_SHUTDOWN_GRACE_S", "25", "seconds that a shutdown may drain, 1 to 600"),
     ("REGUA_DEMO_NOW", "none", "an instant for the clock of an empty ledger"),

@@ -1,7 +1,7 @@
 //! Configuration from the environment: typed values, secrets by value or by file, and every problem found told at once.
 
 use crate::parse::Parsed;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
@@ -76,15 +76,22 @@ impl fmt::Debug for Environment {
 /// The file can't be read, is empty, larger than 64 KiB or not UTF-8.
 pub fn secret_file(path: &Path, name: &str) -> Result<SecretString, Problem> {
     let unreadable = |source| Problem::Unreadable { name: name.to_owned(), path: path.to_owned(), source };
+    std::fs::File::open(path).and_then(secret_text).map_err(unreadable)
+}
+
+/// The secret in a text, without its trailing newline.
+///
+/// # Errors
+/// It can't be read, is empty, larger than 64 KiB or not UTF-8.
+pub fn secret_text(from: impl Read) -> io::Result<SecretString> {
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    from.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > SECRET_BYTES_MAX {
-        return Err(unreadable(io::Error::other("it is larger than 64 KiB")));
+        return Err(io::Error::other("it is larger than 64 KiB"));
     }
     let secret = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if secret.is_empty() {
-        return Err(unreadable(io::Error::other("it is empty")));
+        return Err(io::Error::other("it is empty"));
     }
     Ok(secret.into())
 }
@@ -120,6 +127,18 @@ impl Reader<'_> {
             self.report(problem);
             None
         })
+    }
+
+    /// What the secret `name` or `name_FILE` says, `None` if neither is set (or it is wrong, which [`Reader::finish`] tells without its value).
+    pub fn optional_secret<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        let secret = self.secret(name)?;
+        match parse(secret.expose_secret()) {
+            Ok(parsed) => Some(parsed),
+            Err(expected) => {
+                self.report(Problem::InvalidSecret { name: name.to_owned(), expected });
+                None
+            }
+        }
     }
 
     /// Adds a problem that the caller found.
@@ -216,7 +235,6 @@ pub(crate) fn shown(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::parse;
-    use secrecy::ExposeSecret;
     use std::io::Write;
 
     #[test]

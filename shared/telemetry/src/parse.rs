@@ -1,14 +1,22 @@
 //! Parsers of single values, for variables and for whatever else a person types. Each error says what was expected, in words that
 //! complete the sentence "… is not ___".
 
+use crate::config::KeyBytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use secrecy::SecretBox;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::Url;
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
 
 /// A value, or what was expected instead.
 pub type Parsed<T> = Result<T, String>;
@@ -36,6 +44,27 @@ pub fn seconds(bounds: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<Duration>
         let expected = || format!("a whole number of seconds from {} to {}", bounds.start(), bounds.end());
         text.parse().ok().filter(|number| bounds.contains(number)).map(Duration::from_secs).ok_or_else(expected)
     }
+}
+
+/// The 32 bytes of a key, as 64 hexadecimal digits or in base64.
+pub fn key(text: &str) -> Parsed<KeyBytes> {
+    let text = text.trim();
+    let base64 = || STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()?.try_into().ok();
+    from_hex(text)
+        .or_else(base64)
+        .map(|bytes: [u8; KEY_BYTES]| Arc::new(SecretBox::new(Box::new(bytes))))
+        .ok_or_else(|| "a key of 32 bytes, as 64 hexadecimal digits or in base64; `regua secrets new-key` prints one".to_owned())
+}
+
+fn from_hex(text: &str) -> Option<[u8; KEY_BYTES]> {
+    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; KEY_BYTES];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// An IP address with a port; host names are refused, for a name could mean several addresses.

@@ -4,8 +4,9 @@
 
 use chrono::DateTime;
 use chrono_tz::Tz;
-use regua_telemetry::config::{Hosting, LogFormat, Service, ServiceConfig, VARIABLES};
+use regua_telemetry::config::{Hosting, KeyBytes, LogFormat, Service, ServiceConfig, VARIABLES};
 use regua_telemetry::environment::Environment;
+use secrecy::ExposeSecret as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ fn every_variable_is_read() {
         ("REGUA_LOG", "warn,dispatcher=debug"),
         ("REGUA_LOG_FORMAT", "human"),
         ("REGUA_TIMEZONE", "America/Manaus"),
+        ("REGUA_SECRET_KEY", &"0f".repeat(32)),
+        ("REGUA_SECRET_KEY_PREVIOUS", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="),
         ("REGUA_ALLOW_PRIVATE_URLS", "true"),
         ("REGUA_SHUTDOWN_GRACE_S", "5"),
         ("REGUA_DEMO_NOW", "2026-11-24T10:00:00-03:00"),
@@ -73,6 +76,8 @@ fn every_variable_is_read() {
     assert_eq!(config.log, "warn,dispatcher=debug");
     assert_eq!(config.log_format, LogFormat::Human);
     assert_eq!(config.timezone, Tz::America__Manaus);
+    let key = |key: Option<KeyBytes>| key.map(|bytes| *bytes.expose_secret());
+    assert_eq!((key(config.secret_key), key(config.secret_key_previous)), (Some([15; 32]), Some([1; 32])));
     assert!(config.allow_private_urls);
     assert_eq!(config.shutdown_grace, Duration::from_secs(5));
     assert_eq!(config.demo_now, DateTime::from_timestamp(1_795_525_200, 0));
@@ -89,6 +94,12 @@ fn a_wrong_value_is_refused_by_name_with_what_is_expected() {
         ("REGUA_LOG", "loud", "a log level"),
         ("REGUA_LOG_FORMAT", "xml", "human or json"),
         ("REGUA_TIMEZONE", "Brasilia", "IANA"),
+        (
+            "REGUA_SECRET_KEY",
+            "s3cret",
+            "a key of 32 bytes, as 64 hexadecimal digits or in base64; `regua secrets new-key` prints one",
+        ),
+        ("REGUA_SECRET_KEY_PREVIOUS", "s3cret", "a key of 32 bytes"),
         ("REGUA_ALLOW_PRIVATE_URLS", "maybe", "true or false"),
         ("REGUA_SHUTDOWN_GRACE_S", "0", "from 1 to 600"),
         ("REGUA_DEMO_NOW", "yesterday", "with its offset"),
@@ -182,4 +193,20 @@ fn help_names_every_variable_that_is_read() {
         let refused = embedded(&[(name, "\u{1}")]).is_err();
         assert!(refused || name == "REGUA_CONFIG", "{name}");
     }
+}
+
+#[test]
+fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
+    let bytes = |text: &str| embedded(&[("REGUA_SECRET_KEY", text)]).map(|config| *config.secret_key.unwrap().expose_secret());
+    let hex = "00ff".repeat(16);
+    let base64 = "AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8=";
+    for same in [&hex, &hex.to_uppercase(), &format!(" {hex}\n"), base64, base64.trim_end_matches('=')] {
+        assert_eq!(bytes(same).unwrap(), *[0, 255].repeat(16), "{same:?}");
+    }
+    for wrong in ["00ff", &hex[1..], &format!("{hex}0"), &hex.replace('f', "g"), &base64[1..], &"é".repeat(32)] {
+        let told = bytes(wrong).expect_err(wrong);
+        assert!(told.contains("(not shown, for it is a secret)") && !told.contains(wrong), "{told}");
+    }
+    let config = embedded(&[("REGUA_SECRET_KEY", &hex)]).unwrap();
+    assert!(!format!("{config:?}").contains("255"), "{config:?}");
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 
 /// No command takes longer.
 const COMMAND_MAX: Duration = Duration::from_mins(10);
@@ -59,12 +60,26 @@ impl Cli {
         self.program(Program::Regua, arguments).await
     }
 
+    /// Runs `regua` with these arguments and this on its standard input.
+    pub async fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        self.to_end(Program::Regua, arguments, input).await
+    }
+
     /// Runs any of the programs to its end.
     pub async fn program(&self, program: Program, arguments: &[&str]) -> Done {
+        self.to_end(program, arguments, "").await
+    }
+
+    async fn to_end(&self, program: Program, arguments: &[&str], input: &str) -> Done {
         let mut command = tokio::process::Command::new(program.path());
-        command.args(arguments).env_clear().envs(&self.environment).current_dir(&self.folder).stdin(Stdio::null());
-        command.kill_on_drop(true);
-        let output = tokio::time::timeout(COMMAND_MAX, command.output()).await;
+        command.args(arguments).env_clear().envs(&self.environment).current_dir(&self.folder).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it can be run");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // A program that reads nothing may be gone already.
+        stdin.write_all(input.as_bytes()).await.ok();
+        drop(stdin);
+        let output = tokio::time::timeout(COMMAND_MAX, child.wait_with_output()).await;
         let output = output.unwrap_or_else(|_| panic!("{} {arguments:?} doesn't end", program.name())).expect("it can be run");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Done { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }

@@ -14,7 +14,7 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
     for source in &scene.configuration.sources {
         let SourceKind::Ixc { url, token, days_back, days_ahead, .. } = &source.kind else { continue };
         let what = format!("IXC {:?}", source.name);
-        let client = match regua_pipeline::token(token, &source.name, scene.environment) {
+        let client = match scene.tokens.of(token, &source.name) {
             Err(error) => Err(Finding::bad(&what, Chain(&error).to_string(), "set the source's token")),
             Ok(token) => {
                 let mut config = IxcConfig::new(url.as_str().to_owned(), token);

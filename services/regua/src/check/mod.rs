@@ -9,6 +9,7 @@ pub use finding::Finding;
 use crate::output::NOTHING_CONFIGURED;
 use regua_domain::configuration::Configuration;
 use regua_ledger::Ledger;
+use regua_pipeline::Tokens;
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub enum Part {
 /// What the parts of a check look at.
 struct Scene<'a> {
     ledger: &'a Ledger,
-    environment: &'a Environment,
+    tokens: &'a Tokens,
     configuration: &'a Configuration,
     allow_private: bool,
 }
@@ -55,7 +56,8 @@ pub async fn check(
         return Ok(findings);
     };
     let allow_private = regua_pipeline::allows_private_urls(ledger, config).await?;
-    let scene = Scene { ledger, environment, configuration: &configuration, allow_private };
+    let tokens = Tokens::load(ledger, config, environment).await?;
+    let scene = Scene { ledger, tokens: &tokens, configuration: &configuration, allow_private };
     if part.is_none() {
         let (policies, tasks) = (configuration.policies.len(), configuration.tasks.len());
         findings.push(Finding::good("configuration", format!("{policies} policies, {tasks} tasks")));

@@ -36,7 +36,9 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
 
 fn client(scene: &Scene<'_>, integration: &Integration) -> Result<OpaClient, Finding> {
     let what = format!("Opa! Suite {:?}", integration.name);
-    let token = regua_pipeline::token(&integration.token, &integration.name, scene.environment)
+    let token = scene
+        .tokens
+        .of(&integration.token, &integration.name)
         .map_err(|error| Finding::bad(&what, Chain(&error).to_string(), "mend the integration's token"))?;
     let (base, _) = BaseUrl::parse(integration.url.as_str(), scene.allow_private)
         .map_err(|error| Finding::bad(&what, error.to_string(), "mend the integration's url"))?;

@@ -1,13 +1,21 @@
 //! `regua config`.
 
 use crate::commands::{Outcome, Session};
+use crate::lock::sqlite_path;
 use crate::operator::Request;
 use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::Utc;
 use regua_domain::configuration::{Configuration, Defaults, diff, export};
+use regua_ledger::Ledger;
+use regua_ledger::secrets::SecretUse;
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
+use regua_telemetry::logging::Chain;
 use std::path::Path;
+use std::time::Duration;
+
+/// How long the ledger may take to say which secrets it has.
+const LEDGER_WITHIN: Duration = Duration::from_secs(5);
 
 fn read(file: &Path, config: &ServiceConfig, environment: &Environment) -> Result<Configuration, Outcome> {
     let name = file.display().to_string();
@@ -22,19 +30,42 @@ fn read(file: &Path, config: &ServiceConfig, environment: &Environment) -> Resul
 }
 
 /// `regua config check`.
-pub fn config_check(file: &Path) -> Outcome {
+pub fn config_check(file: &Path) -> anyhow::Result<Outcome> {
     let environment = Environment::process();
     let config = match ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment) {
         Ok(config) => config,
-        Err(problems) => return Outcome::Misused(problems.to_string()),
+        Err(problems) => return Ok(Outcome::Misused(problems.to_string())),
     };
-    match read(file, &config, &environment) {
-        Ok(_) => {
-            say!("{} is in order", file.display());
-            Outcome::Done
-        }
-        Err(outcome) => outcome,
+    let configuration = match read(file, &config, &environment) {
+        Ok(configuration) => configuration,
+        Err(outcome) => return Ok(outcome),
+    };
+    let missing = if SecretUse::of(&configuration).is_empty() { Vec::new() } else { missing_secrets(&config, &configuration) };
+    if missing.is_empty() {
+        say!("{} is in order", file.display());
+        return Ok(Outcome::Done);
     }
+    let told: Vec<String> = missing.iter().map(|used| format!("{}: {}", file.display(), used.missing())).collect();
+    Ok(Outcome::Misused(told.join("\n")))
+}
+
+/// The secrets that a configuration names and the ledger doesn't have. A ledger that isn't there yet, or can't be asked, misses none.
+#[tokio::main(flavor = "current_thread")]
+async fn missing_secrets(config: &ServiceConfig, configuration: &Configuration) -> Vec<SecretUse> {
+    let url = config.database_url.expose();
+    regua_telemetry::install_tls_provider();
+    let asked = async {
+        if sqlite_path(url).is_some_and(|path| !path.exists()) {
+            return Err("it isn't there yet".to_owned());
+        }
+        let missing = async { Ledger::open(url).await?.missing_secrets(configuration).await };
+        missing.await.map_err(|error| Chain(&error).to_string())
+    };
+    let answer = tokio::time::timeout(LEDGER_WITHIN, asked).await.unwrap_or_else(|_| Err("it doesn't answer".to_owned()));
+    answer.unwrap_or_else(|why| {
+        remark!("whether the ledger has the secrets that the file names was not looked at: {why}");
+        Vec::new()
+    })
 }
 
 impl Session {

@@ -113,6 +113,6 @@ fn id_problem(kind: HoldKind, subject: &str) -> Option<String> {
     })
 }
 
-fn why_problem(why: &str) -> Option<String> {
+pub(super) fn why_problem(why: &str) -> Option<String> {
     why.trim().is_empty().then(|| "--why is empty: say why, for whoever wonders later".to_owned())
 }

@@ -9,6 +9,7 @@ use regua_domain::phone;
 use regua_domain::sample::{Sample, sample};
 use regua_domain::template::{TemplateFault, fits};
 use regua_domain::variables::{Circumstances, Facts};
+use regua_ledger::secrets::SecretUse;
 use regua_ledger::templates::Accepted;
 use regua_ledger::test_sends::{NewTest, TestEnd, TestStart};
 use regua_ledger::{Ledger, LedgerError};
@@ -29,9 +30,15 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Applies a configuration, unless Opa! Suite says that one of its notices can't be sent. What doesn't answer is told and looked at later.
 /// A `dry_run` asks the same and applies nothing.
 pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry_run: bool) -> Result<Answer, LedgerError> {
+    let missing = office.ledger.missing_secrets(&configuration).await?;
+    if !missing.is_empty() {
+        let told: Vec<String> = missing.iter().map(SecretUse::missing).collect();
+        return Ok(Answer::refused(format!("nothing is applied:\n{}", told.join("\n"))));
+    }
     let notices: Vec<&Notice> = configuration.notices.iter().collect();
     let allow_private = regua_pipeline::allows_private_urls(office.ledger, office.config).await?;
-    let look = look_at_templates(&configuration, &notices, office.environment, allow_private).await;
+    let tokens = office.tokens().await?;
+    let look = look_at_templates(&configuration, &notices, &tokens, allow_private).await;
     let unfit: Vec<String> = notices.iter().filter_map(|notice| unfit(notice, &look)).collect();
     if !unfit.is_empty() {
         return Ok(Answer::refused(format!("nothing is applied:\n{}", unfit.join("\n"))));
@@ -160,7 +167,7 @@ async fn client(
     let Some(integration) = configuration.integrations.iter().find(|known| known.name == notice.integration) else {
         return Ok(Err("it isn't configured".into()));
     };
-    let token = regua_pipeline::token(&integration.token, &integration.name, office.environment);
+    let token = office.tokens().await?.of(&integration.token, &integration.name);
     Ok(token.map_err(|error| Chain(&error).to_string()).and_then(|token| {
         let (base, _) = BaseUrl::parse(integration.url.as_str(), allow_private).map_err(|error| error.to_string())?;
         OpaClient::new(OpaClientConfig::new(base, token)).map_err(|error| Chain(&error).to_string())

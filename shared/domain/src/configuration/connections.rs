@@ -348,13 +348,20 @@ impl Reading<'_, '_> {
 
     /// Where the token is. That it is not in this process's environment is only told: another process may be the one that uses it.
     fn token(&self, section: &mut Section<'_, '_>) -> Result<SecretRef, Reported> {
-        let example = "token_env = \"NAME\", or token_file = \"PATH\"";
-        let (variable, file) = (section.text("token_env"), section.text("token_file"));
-        let name = match (variable?, file?) {
-            (None, Some(file)) => return Ok(SecretRef::File(file.value)),
-            (Some(name), None) => name,
-            (Some(_), Some(file)) => return Err(self.report.refuse(&file, Fault::Conflict { with: "token_env".into() })),
-            (None, None) => return Err(section.missing("token_env", example)),
+        let example = "token_env = \"NAME\", token_file = \"PATH\", or token_secret = \"NAME\"";
+        let (variable, file, secret) = (section.text("token_env"), section.text("token_file"), section.text("token_secret"));
+        let name = match (variable?, file?, secret?) {
+            (Some(name), None, None) => name,
+            (None, Some(file), None) => return Ok(SecretRef::File(file.value)),
+            (None, None, Some(name)) if is_secret_name(&name.value) => return Ok(SecretRef::Ledger(name.value)),
+            (None, None, Some(name)) => return Err(self.report.refuse(&name, Fault::NotASecretName)),
+            (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
+                return Err(self.report.refuse(&other, Fault::Conflict { with: "token_env".into() }));
+            }
+            (None, Some(_), Some(other)) => {
+                return Err(self.report.refuse(&other, Fault::Conflict { with: "token_file".into() }));
+            }
+            (None, None, None) => return Err(section.missing("token_env", example)),
         };
         if !is_variable_name(&name.value) {
             return Err(self.report.refuse(&name, Fault::NotAVariableName));
@@ -367,13 +374,21 @@ impl Reading<'_, '_> {
 }
 
 /// The keys that only a source with an address has.
-const SOURCE_KEYS: [&str; 8] =
-    ["url", "url_env", "token_env", "token_file", "days_back", "days_ahead", "last_look", "last_look_unanswered"];
+const SOURCE_KEYS: [&str; 9] =
+    ["url", "url_env", "token_env", "token_file", "token_secret", "days_back", "days_ahead", "last_look", "last_look_unanswered"];
 
 /// Capitals only, as is customary: so a token that was pasted instead of a name is seen, not repeated in a message.
 fn is_variable_name(name: &str) -> bool {
     let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     name.bytes().all(capital) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a secret of the ledger may have this name: 1 to 40 small letters, digits, `-` and `_`, a letter first. Few real secrets look so, and
+/// one that was pasted instead of a name is seen.
+pub fn is_secret_name(name: &str) -> bool {
+    (1..=40).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
 }
 
 /// Whether it has the form of a record's `_id` in Opa! Suite (contracts §1.1).

@@ -230,6 +230,7 @@ fn secret(token: &SecretRef) -> (&'static str, String) {
     match token {
         SecretRef::Env(name) => ("token_env", text(name)),
         SecretRef::File(path) => ("token_file", text(path)),
+        SecretRef::Ledger(name) => ("token_secret", text(name)),
     }
 }
 

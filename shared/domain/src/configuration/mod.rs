@@ -1,6 +1,6 @@
 //! The configuration file: TOML in, a checked [`Configuration`] out, or every problem with its line and its mend.
 //!
-//! Secrets are only referred to, by environment variable or file. Names are resolved, addresses normalised, schedules
+//! Secrets are only referred to: by environment variable, by file, or by their name in the ledger, which has them sealed. Names are resolved, addresses normalised, schedules
 //! tried, and relations that can't hold are refused here, so that whoever applies a [`Configuration`] checks nothing again.
 //! No file is opened and no environment read: both come as arguments.
 
@@ -21,6 +21,7 @@ mod times;
 pub mod url;
 mod window_settings;
 
+pub use connections::is_secret_name;
 pub use difference::{Change, ChangeKind, FieldChange, diff};
 pub use export::export;
 pub use model::{

@@ -80,6 +80,8 @@ pub enum SecretRef {
     Env(String),
     /// The path of a file that the process reads.
     File(String),
+    /// The name of a secret that the ledger keeps sealed.
+    Ledger(String),
 }
 
 /// One Opa! Suite base (Integração Omnichannel).

@@ -213,6 +213,9 @@ pub enum Fault {
     /// An environment variable's name that can't be one.
     #[error("is not the name of an environment variable")]
     NotAVariableName,
+    /// A name that no secret of the ledger can have.
+    #[error("is not the name of a secret")]
+    NotASecretName,
     /// The environment variable is unset or empty.
     #[error("the environment variable is not set")]
     VariableNotSet,
@@ -348,7 +351,9 @@ impl Fault {
             Self::UnknownKey { nearest: None, known } if known.is_empty() => "leave it out".into(),
             Self::UnknownKey { nearest: None, known } => format!("leave it out; the keys are {}", known.join(", ")),
             Self::SecretInFile => {
-                "put it into an environment variable or a file and write token_env = \"NAME\" or token_file = \"PATH\"".into()
+                "put it into an environment variable, a file, or the ledger (`regua secrets set NAME`), and write token_env = \"NAME\", \
+                 token_file = \"PATH\", or token_secret = \"NAME\""
+                    .into()
             }
             Self::Missing { example } => format!("write {example}"),
             Self::Conflict { with } => format!("leave out this or {with}"),
@@ -376,6 +381,7 @@ impl Fault {
             Self::NotAVariableName => {
                 "write the variable's name in capitals, like REGUA_OPA_TOKEN, never the secret itself".into()
             }
+            Self::NotASecretName => "write the name that `regua secrets list` shows, like opa-matriz, never the secret itself".into(),
             Self::VariableNotSet => "set it, or write url = \"https://…\"".into(),
             Self::Url(fault) => mend_of_url(fault),
             Self::NotAChannelId => {
@@ -459,7 +465,7 @@ const fn mend_of_key(kind: PixKeyKind) -> &'static str {
 fn mend_of_url(fault: &UrlFault) -> String {
     match fault {
         UrlFault::Empty | UrlFault::Malformed(_) | UrlFault::Scheme(_) => "write https:// and the host".into(),
-        UrlFault::Credentials => "leave out what is before @; the token goes to token_env or token_file".into(),
+        UrlFault::Credentials => "leave out what is before @; the token goes to token_env, token_file or token_secret".into(),
         UrlFault::Unencrypted => "write https://, or set REGUA_ALLOW_PRIVATE_URLS=true for a simulator or a LAN".into(),
         UrlFault::PrivateHost(_) => "write a public host, or set REGUA_ALLOW_PRIVATE_URLS=true for a simulator or a LAN".into(),
         UrlFault::UnknownPath { base, .. } => format!("write https://HOST{base}"),

@@ -346,7 +346,7 @@ impl<'r, 't> Section<'r, 't> {
     fn located<T>(&self, key: &str, at: &Spanned<DeValue<'t>>, value: T) -> Located<T> {
         let line = self.report.line_of(at.span().start);
         let located = Located { value, line, field: self.path_of(key), shown: self.report.excerpt(at.span()) };
-        if key == "token_env" { located.hidden() } else { located }
+        if key == "token_env" || key == "token_secret" { located.hidden() } else { located }
     }
 
     fn path_of(&self, key: &str) -> String {

@@ -198,6 +198,7 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     let carrier_grade_nat = first == 100 && (64..128).contains(&second);
     let benchmark = first == 198 && (second == 18 || second == 19);
+    let protocols = address.octets()[..3] == [192, 0, 0];
     address.is_private()
         || address.is_loopback()
         || address.is_link_local()
@@ -206,24 +207,30 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || first >= 240
         || carrier_grade_nat
         || benchmark
+        || protocols
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    let translated = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
-    if let Some(address) = address.to_ipv4_mapped().or_else(|| translated.then(|| last_v4(segments))) {
-        return is_private_v4(address);
-    }
-    address.is_loopback()
-        || address.is_unspecified()
+    let is_site_local = segments[0] & 0xffc0 == 0xfec0;
+    let is_local_nat64 = segments[..3] == [0x64, 0xff9b, 1];
+    let embedded = match segments {
+        // Mapped; compatible, which `::` and `::1` are of; NAT64 (RFC 6052); 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            Some(v4(high, low))
+        }
+        _ => None,
+    };
+    embedded.is_some_and(is_private_v4)
+        || address.is_loopback()
         || address.is_unique_local()
         || address.is_unicast_link_local()
         || address.is_multicast()
+        || is_site_local
+        || is_local_nat64
 }
 
-/// The IPv4 address in the last 32 bits, as NAT64 writes it (RFC 6052).
-fn last_v4(segments: [u16; 8]) -> Ipv4Addr {
-    let [a, b] = segments[6].to_be_bytes();
-    let [c, d] = segments[7].to_be_bytes();
+fn v4(high: u16, low: u16) -> Ipv4Addr {
+    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
     Ipv4Addr::new(a, b, c, d)
 }

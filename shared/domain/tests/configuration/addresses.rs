@@ -125,13 +125,20 @@ fn addresses_outside_the_public_internet_are_private() {
         "0.0.0.0",
         "224.0.0.1",
         "198.18.0.1",
+        "192.0.0.170",
     ] {
         check_address(ip, true);
     }
     for ip in ["::1", "::", "fd00::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1"] {
         check_address(ip, true);
     }
-    for ip in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
+    // Ways to write a private IPv4 address, or a network of one's own, that only routers know.
+    for ip in ["::10.0.0.1", "2002:7f00:1::", "2002:a00:1::1", "64:ff9b:1::808:808", "fec0::1"] {
+        check_address(ip, true);
+    }
+    for ip in
+        ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+    {
         check_address(ip, false);
     }
 }

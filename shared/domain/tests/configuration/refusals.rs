@@ -169,6 +169,17 @@ fn integrations_are_checked() {
     refused("url_env = \"FILIAL_URL\"", "", "[[integration]]\nname = \"Filial\"", "integration[2].url", "", "url_env = \"NAME\"");
     let both = format!("{token}\ntoken_file = \"/x\"");
     refused(token, &both, "token_file = \"/x\"", "integration[1].token_file", "\"/x\"", "token_env");
+    let secret = "token_secret = \"opa\"";
+    for (other, with) in [(token, "token_env"), ("token_file = \"/run/secrets/filial\"", "token_file")] {
+        let field = if other == token { "integration[1].token_secret" } else { "integration[2].token_secret" };
+        refused(other, &format!("{other}\n{secret}"), secret, field, "(5 characters)", with);
+    }
+    for no_name in ["Opa", "1opa", "o.pa", "eyJhbGciOiJIUzI1NiJ9", &"o".repeat(41)] {
+        let shown = format!("({} characters)", no_name.len() + 2);
+        let line = format!("token_secret = {no_name:?}");
+        let fault = refused(token, &line, &line, "integration[1].token_secret", &shown, "`regua secrets list`");
+        assert!(!format!("{fault} {}", fault.mend()).contains(no_name), "it may be the secret");
+    }
     refused(
         "url_env = \"FILIAL_URL\"",
         "url_env = \"NOPE\"",

@@ -120,7 +120,11 @@ fn name(prefix: &'static str) -> impl Strategy<Value = String> {
 }
 
 fn secret() -> impl Strategy<Value = SecretRef> {
-    prop_oneof!["[A-Z_][A-Z0-9_]{0,9}".prop_map(SecretRef::Env), "/[a-z/. ]{0,9}x".prop_map(SecretRef::File)]
+    prop_oneof![
+        "[A-Z_][A-Z0-9_]{0,9}".prop_map(SecretRef::Env),
+        "/[a-z/. ]{0,9}x".prop_map(SecretRef::File),
+        "[a-z][a-z0-9_-]{0,39}".prop_map(SecretRef::Ledger)
+    ]
 }
 
 fn integration(prefix: &'static str, default: bool) -> impl Strategy<Value = Integration> {

@@ -13,6 +13,7 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0005_holds.sql"),
     include_str!("../../migrations/postgres/0006_events.sql"),
     include_str!("../../migrations/postgres/0009_payments.sql"),
+    include_str!("../../migrations/postgres/0012_secrets.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -21,6 +22,7 @@ const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0005_holds.sql"),
     include_str!("../../migrations/sqlite/0006_events.sql"),
     include_str!("../../migrations/sqlite/0009_payments.sql"),
+    include_str!("../../migrations/sqlite/0012_secrets.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
@@ -193,6 +195,10 @@ fn of_configuration() -> Vec<Violation> {
             named("integrations", &["description", "gateway", "url", "token_kind", "token_ref", "is_default", "release"]),
         ),
         check("a_token_is_only_referred_to", "UPDATE integrations SET token_kind = 'plain'"),
+        check(
+            "no_more_of_a_secret_is_shown",
+            "INSERT INTO secrets (name, sealed, key_id, last_four, set_at, set_by) VALUES ('opa', '', '', '12345', 1, 'ana')",
+        ),
         check("release_is_on_task_or_immediate", "UPDATE integrations SET release = 'never'"),
         unique(
             "a_channel_has_its_own_name",

@@ -50,6 +50,7 @@ mod release;
 mod repeated_runs;
 mod restored;
 mod runs;
+mod secrets;
 mod sending_times;
 mod setup;
 mod start;

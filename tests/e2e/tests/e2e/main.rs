@@ -14,6 +14,7 @@ mod import;
 mod last_look;
 mod notices;
 mod policies;
+mod secrets;
 mod seed;
 mod separate;
 mod shutdown;
