@@ -4,7 +4,6 @@
 //! URL is an insert, so both live in one place (`client.rs`). Rows are paged by ascending id, never by page number, and every row is
 //! checked again here, for a server may ignore a filter.
 
-mod address;
 mod answer;
 mod by_id;
 mod client;

@@ -6,34 +6,39 @@ use url::Url;
 
 /// `https://host/api/v1`, from whatever an operator pasted (interface, rule **URL**).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl(Url);
+pub struct BaseUrl {
+    pub(crate) url: Url,
+    /// Whether it may be http or lead to a private address.
+    pub(crate) allow_private: bool,
+}
 
 impl BaseUrl {
     /// The base address in `text`, and what had to be changed in it, which is told to the operator.
     ///
     /// `https:/host/atendente`, `https://host/atendente/…` and `host` all become `https://host/api/v1`. Without `allow_private`
-    /// (`REGUA_ALLOW_PRIVATE_URLS`) plain http and hosts that only this machine or network reaches are refused.
+    /// (`REGUA_ALLOW_PRIVATE_URLS`) plain http and hosts that only this machine or network reaches are refused: here by what the host is called,
+    /// and when it is connected to by the addresses that its name has.
     ///
     /// # Errors
     /// See [`UrlFault`].
     pub fn parse(text: &str, allow_private: bool) -> Result<(Self, Vec<Correction>), UrlFault> {
         let (url, corrections) = normalise_url(text, Product::OpaSuite, allow_private)?;
-        Ok((Self(url), corrections))
+        Ok((Self { url, allow_private }, corrections))
     }
 
     /// The address as text, without a trailing slash.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
     }
 
     /// Whether the token travels encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.0.scheme() == "https"
+        self.url.scheme() == "https"
     }
 
     /// The address of a resource; each segment is escaped, and an empty last one gives the trailing slash that some paths have.
     pub(crate) fn resource(&self, segments: &[&str]) -> Url {
-        let mut url = self.0.clone();
+        let mut url = self.url.clone();
         url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(segments);
         url
     }

@@ -23,8 +23,7 @@ use url::Url;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The default bound of a whole request, from connecting to the last byte of the answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// A connection idle for longer is not used again: shorter than the 5 s after which Node.js closes it, which would make doubt (F24).
-pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+pub use regua_outbound::POOL_IDLE_TIMEOUT;
 /// The default number of idle connections kept: the in-flight cap of a channel.
 pub const POOL_MAX_IDLE_PER_HOST: usize = 32;
 /// The longest answer to a send that is read.
@@ -215,13 +214,10 @@ fn http_client(config: &OpaClientConfig) -> Result<reqwest::Client, BuildError> 
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::ACCEPT, HeaderValue::from_static("application/json")),
     ]);
-    let mut builder = reqwest::Client::builder()
+    let mut builder = regua_outbound::builder(config.base_url.allow_private)
         .default_headers(headers)
         .user_agent(concat!("regua/", env!("CARGO_PKG_VERSION")))
         .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
         .referer(false)
         .no_gzip()
         .no_brotli()
@@ -270,7 +266,9 @@ fn without_answer(error: &reqwest::Error) -> Outcome {
 /// another one by itself, which is no second try. Any other failure may have come after the first byte.
 fn not_sent_reason(error: &reqwest::Error) -> Option<NotSentReason> {
     if error.is_connect() {
-        return Some(if error.is_dns() {
+        return Some(if regua_outbound::leads_inside(error) {
+            NotSentReason::PrivateAddress
+        } else if error.is_dns() {
             NotSentReason::Dns
         } else if error.is_timeout() {
             NotSentReason::ConnectTimedOut
@@ -304,6 +302,30 @@ mod tests {
     use super::*;
     use http_body_util::Empty;
     use hyper_util::rt::TokioIo;
+
+    #[tokio::test]
+    async fn a_public_name_that_leads_into_the_own_network_is_never_connected_to() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("it can be asked");
+        let port = listener.local_addr().expect("its port").port();
+        // As a name would be read that was public when it was.
+        let url = format!("https://localhost:{port}/api/v1").parse().expect("an address");
+        let base_url = BaseUrl { url, allow_private: false };
+        let client = OpaClient::new(OpaClientConfig::new(base_url, "token".to_owned().into())).expect("a client");
+        let request = SendTemplate {
+            phone_e164: "+5511987654321".into(),
+            template_id: "t".into(),
+            values: regua_domain::filling::Values::ByPosition(Vec::new()),
+            channel_id: "c".into(),
+            metadata: serde_json::Value::Null,
+            header_media: None,
+            allow_in_service: false,
+        };
+        let outcome = client.send_template(&request).await.outcome;
+        assert_eq!(outcome, Outcome::NotSent { why: NotSentReason::PrivateAddress });
+        assert!(listener.accept().is_err(), "nobody came");
+    }
 
     #[tokio::test]
     async fn a_request_that_hyper_gives_back_unbegun_was_not_sent() {

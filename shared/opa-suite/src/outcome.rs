@@ -85,6 +85,8 @@ impl Outcome {
 pub enum NotSentReason {
     /// The host's name has no address.
     Dns,
+    /// The host's name has only private addresses, and those are not allowed.
+    PrivateAddress,
     /// The connection was refused or broke while it was made.
     Connect,
     /// No connection, TLS included, within the connect time-out.
@@ -100,6 +102,7 @@ impl NotSentReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
+            Self::PrivateAddress => "private_address",
             Self::Connect => "connect",
             Self::ConnectTimedOut => "connect_timed_out",
             Self::Tls => "tls",

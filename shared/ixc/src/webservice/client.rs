@@ -1,6 +1,5 @@
 //! The HTTP client: the one place where a request to the ERP is made.
 
-use super::address::{PrivateAddress, PublicResolver};
 use super::answer::{Listing, read_listing};
 use super::config::{ConfigError, IxcConfig};
 use super::error::IxcError;
@@ -12,7 +11,6 @@ use crate::value::Origin;
 use regua_domain::configuration::url::Url;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -53,18 +51,8 @@ impl IxcClient {
         config.check_bounds()?;
         let base = config.base()?;
         let (user, secret) = config.user_and_secret()?;
-        let mut http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .pool_idle_timeout(Duration::from_secs(3))
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.request_timeout);
-        if !config.allow_private {
-            http = http.https_only(true).dns_resolver(Arc::new(PublicResolver));
-        }
         let shared = Shared {
-            http: http.build().map_err(ConfigError::Client)?,
+            http: http(config).build().map_err(ConfigError::Client)?,
             base,
             user,
             secret,
@@ -135,6 +123,10 @@ impl IxcClient {
     }
 }
 
+fn http(config: &IxcConfig) -> reqwest::ClientBuilder {
+    regua_outbound::builder(config.allow_private).connect_timeout(config.connect_timeout).timeout(config.request_timeout)
+}
+
 async fn read_bounded(mut answer: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, IxcError> {
     if answer.content_length().is_some_and(|length| length > bytes_max as u64) {
         return Err(IxcError::BodyTooLarge { bytes_max });
@@ -152,14 +144,9 @@ async fn read_bounded(mut answer: reqwest::Response, bytes_max: usize) -> Result
 /// Tells what happened without the URL: it is in the configuration, and logs need it once only.
 fn transport_error(error: reqwest::Error) -> IxcError {
     let error = error.without_url();
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<PrivateAddress>() {
-            return IxcError::PrivateAddress;
-        }
-        cause = inner.source();
-    }
-    if error.is_connect() {
+    if regua_outbound::leads_inside(&error) {
+        IxcError::PrivateAddress
+    } else if error.is_connect() {
         IxcError::Unreachable(error)
     } else if error.is_timeout() {
         IxcError::TimedOut(error)
@@ -196,14 +183,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_public_name_that_leads_into_the_own_network_is_refused() {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(test_tls())
-            .no_proxy()
-            .dns_resolver(Arc::new(PublicResolver))
-            .build()
-            .expect("a client");
-        let error = http.get("http://localhost:9/").send().await.expect_err("a refusal");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("it can be asked");
+        let port = listener.local_addr().expect("its port").port();
+        let config = IxcConfig::new("https://erp.example", "1:abc".to_owned().into());
+        let http = http(&config).tls_backend_preconfigured(test_tls()).build().expect("a client");
+        let error = http.get(format!("https://localhost:{port}/")).send().await.expect_err("a refusal");
         assert!(matches!(transport_error(error), IxcError::PrivateAddress));
+        assert!(listener.accept().is_err(), "nobody came");
+        let error = http.get(format!("http://127.0.0.1:{port}/")).send().await.expect_err("a refusal");
+        assert!(error.is_builder() && listener.accept().is_err(), "nor unencrypted: {error:?}");
     }
 
     fn test_tls() -> rustls::ClientConfig {
