@@ -1,6 +1,7 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
 mod config;
+mod failures;
 mod hold;
 mod in_doubt;
 mod notice;
@@ -90,6 +91,9 @@ enum Command {
     /// Messages that the provider may have taken
     #[command(subcommand)]
     InDoubt(in_doubt::InDoubtCommand),
+    /// Messages that failed and that nobody set aside
+    #[command(subcommand)]
+    Failures(failures::FailuresCommand),
     /// Stop sending: everything, or what is named
     Pause(stop::PauseArgs),
     /// Go on sending
@@ -377,6 +381,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Message { id, json } => session.message(id, json.format()).await,
         Command::Status(json) => session.status(json.format()).await,
         Command::Check { part, json } => session.check(part, json.format()).await,
+        Command::Failures(command) => failures::run(session, command).await,
         Command::InDoubt(command) => in_doubt::run(session, command).await,
         Command::Pause(args) => stop::pause(session, args).await,
         Command::Resume(args) => stop::resume(session, args).await,

@@ -3,6 +3,7 @@
 mod changes;
 mod configuration;
 mod explain;
+mod failures;
 mod forecast;
 mod holds;
 mod lists;
@@ -13,6 +14,7 @@ mod session;
 mod times;
 
 pub use configuration::config_check;
+pub use failures::FilterNames;
 pub use holds::Held;
 pub use plain::{phone, schedule_next};
 pub use secrets::{SecretFrom, new_key};

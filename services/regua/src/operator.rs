@@ -1,5 +1,6 @@
 //! What an operator changes: one request, carried out here or, while `regua up` holds the SQLite file, by that process.
 
+pub mod failures;
 pub mod holds;
 mod notices;
 pub mod secrets;
@@ -160,6 +161,8 @@ pub enum Request {
         /// `all`, or a business's name; every one if there is none.
         scope: Option<String>,
     },
+    /// `failures replay|discard`.
+    Failures(failures::FailuresRequest),
     /// `hold customer|invoice`.
     Hold(holds::HoldRequest),
     /// `hold remove`.
@@ -254,6 +257,7 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
             opt_outs::import(ledger, &path, &why, &scope, all_or_nothing, by).await
         }
         Request::OptOutRemove { phone, scope } => opt_outs::remove(ledger, &phone, scope.as_deref()).await,
+        Request::Failures(request) => failures::execute(ledger, request).await,
         Request::Hold(request) => holds::hold(ledger, request).await,
         Request::LiftHold(request) => holds::lift(ledger, request).await,
         Request::SetSecret(request) => secrets::set(ledger, request).await,

@@ -2,12 +2,13 @@
 
 use regua_ledger::LedgerError;
 use regua_ledger::parked::Parked;
+use regua_ledger::retention::{Swept, Walks};
 use regua_ledger::sweeps::HINT_LOST_AFTER;
 use regua_pipeline::Pipeline;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::metrics::Gauge;
 use regua_telemetry::service::Process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,11 +21,15 @@ pub async fn rescue(pipeline: &Pipeline) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Messages whose time has passed end.
+/// Messages whose time has passed end, and so does doubt that nobody settled until long after it.
 pub async fn expire(pipeline: &Pipeline) -> Result<(), LedgerError> {
     let expired = pipeline.ledger.expire().await?;
     if expired > 0 {
         tracing::warn!(messages = expired, "message.expired");
+    }
+    let doubtful = pipeline.ledger.expire_doubt().await?;
+    if doubtful > 0 {
+        tracing::warn!(messages = doubtful, "message.doubt_expired: nobody settled it in time, and it is never sent again");
     }
     Ok(())
 }
@@ -50,6 +55,37 @@ pub async fn find_lost_hints(pipeline: &Pipeline) -> Result<(), LedgerError> {
         tracing::warn!(messages = lost, queued, ready, "message.hint_lost");
     }
     Ok(())
+}
+
+/// Steps of retention in one round: so many that a large provider's day is done within the day, and so few that nobody waits for them.
+const RETAIN_STEPS_MAX: u32 = 4;
+
+/// Deletes personal data that no rule needs any more, a little at a time.
+#[derive(Default)]
+pub struct Retention(Mutex<Walks>);
+
+impl Retention {
+    /// Goes some steps on.
+    pub async fn go_on(&self, pipeline: &Pipeline) -> Result<(), LedgerError> {
+        let mut walks = self.walks().clone();
+        let mut sum = Swept::default();
+        for _ in 0..RETAIN_STEPS_MAX {
+            let swept = pipeline.ledger.retain(&mut walks).await?;
+            *self.walks() = walks.clone();
+            sum = Swept { anonymised: sum.anonymised + swept.anonymised, deleted: sum.deleted + swept.deleted, more: swept.more };
+            if !swept.more {
+                break;
+            }
+        }
+        if sum.anonymised + sum.deleted > 0 {
+            tracing::info!(anonymised = sum.anonymised, deleted = sum.deleted, "retention.swept");
+        }
+        Ok(())
+    }
+
+    fn walks(&self) -> MutexGuard<'_, Walks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How often a parked queue is told in the log, while it stays so.

@@ -1,4 +1,4 @@
-//! All that time drives: ticks, top-up, rescue, expiry, lost hints. Any number of schedulers may run at once: every duty is one guarded
+//! All that time drives: ticks, top-up, rescue, expiry, lost hints, retention. Any number of schedulers may run at once: every duty is one guarded
 //! transaction, so a second scheduler finds nothing left to do.
 
 mod duties;
@@ -23,6 +23,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 const LOST_HINTS_EVERY: Duration = Duration::from_secs(10);
 /// How often the queue is looked at, whether a task will empty it.
 const PARKED_EVERY: Duration = Duration::from_secs(20);
+/// How often personal data that is due is looked for.
+const RETAIN_EVERY: Duration = Duration::from_secs(20);
 /// A duty that was silent for this long is stalled (`/livez`).
 const SILENT_MAX: Duration = Duration::from_mins(1);
 
@@ -33,12 +35,14 @@ const SILENT_MAX: Duration = Duration::from_mins(1);
 pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let ticker = planning::Ticker::new(pipeline.clone());
     let queue = duties::ParkedQueue::new(&process);
+    let retention = duties::Retention::default();
     tokio::join!(
         every(&process, "plan", PLAN_EVERY, async || ticker.plan_and_tick().await),
         every(&process, "top_up", TOP_UP_EVERY, async || regua_pipeline::release(&pipeline).await.map(|_| ())),
         every(&process, "rescue", RESCUE_EVERY, async || duties::rescue(&pipeline).await),
         every(&process, "expire", EXPIRE_EVERY, async || duties::expire(&pipeline).await),
         every(&process, "parked_queue", PARKED_EVERY, async || queue.look(&pipeline).await),
+        every(&process, "retention", RETAIN_EVERY, async || retention.go_on(&pipeline).await),
         every(&process, "lost_hints", LOST_HINTS_EVERY, async || duties::find_lost_hints(&pipeline).await),
     );
     Ok(())

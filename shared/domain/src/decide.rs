@@ -2,7 +2,7 @@
 
 use crate::consent::Reach;
 use crate::ids::MessageId;
-use crate::message::{SkipReason, State};
+use crate::message::{FailReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice, InvoiceStatus};
 use crate::policy::{ClosedDay, PolicyPlan, StagePlan};
 use crate::provider::Provider;
@@ -17,7 +17,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 /// Days after the first on which it could be sent within which a stage that was missed is still sent: a day without a run loses nothing.
 pub const CATCH_UP_DAYS: u64 = 3;
 /// Days in a row on which nothing may be sent at most: a window of one weekday, and a holiday on it.
-const CLOSED_DAYS_MAX: u64 = 14;
+pub(crate) const CLOSED_DAYS_MAX: u64 = 14;
 
 /// A message that exists already for the invoice.
 #[derive(Clone, Debug)]
@@ -32,8 +32,17 @@ pub struct Known {
     pub state: State,
     /// Why it was skipped.
     pub skip_reason: Option<SkipReason>,
+    /// Why it failed.
+    pub fail_reason: Option<FailReason>,
     /// The provider's date on which it was last begun to be sent; `None` for one that never was.
     pub begun_on: Option<NaiveDate>,
+}
+
+impl Known {
+    /// Whether the customer has, or may have, received it: doubt that nobody settled in time is doubt still.
+    pub fn may_have_arrived(&self) -> bool {
+        self.state.may_have_arrived() || self.fail_reason.is_some_and(FailReason::may_have_arrived)
+    }
 }
 
 /// A message to be written: a new one, or one that comes back.
@@ -147,7 +156,7 @@ pub fn decide<'a>(
     let Due { stage, period, window } = due.ok_or_else(|| why_none_is_due(policy, invoice, customer, on))?;
     let of_this_due_date = || known.iter().filter(|known| known.due_on == Some(invoice.due_on));
     let said = of_this_due_date()
-        .filter(|known| known.stage >= stage.stage && (known.state.is_live() || known.state.may_have_arrived()))
+        .filter(|known| known.stage >= stage.stage && (known.state.is_live() || known.may_have_arrived()))
         .max_by_key(|known| known.stage);
     if let Some(known) = said {
         return Err(NotDue::Said { stage: known.stage, state: known.state });
@@ -175,7 +184,7 @@ pub fn decide<'a>(
 
 /// The first date on which the customer may hear of the invoice again.
 fn heard_until(known: &[Known], days_between: u16) -> Option<NaiveDate> {
-    let last = known.iter().filter(|known| known.state.may_have_arrived()).filter_map(|known| known.begun_on).max()?;
+    let last = known.iter().filter(|known| known.may_have_arrived()).filter_map(|known| known.begun_on).max()?;
     last.checked_add_days(Days::new(days_between.into()))
 }
 

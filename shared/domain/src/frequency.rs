@@ -68,6 +68,11 @@ impl SentByDay {
         self.0.retain(|_, sent| *sent > 0);
     }
 
+    /// The last day on which anything counts.
+    pub fn last_day(&self) -> Option<NaiveDate> {
+        self.0.last_key_value().map(|(day, _)| *day)
+    }
+
     /// Messages on one day.
     pub fn on(&self, day: NaiveDate) -> u32 {
         self.0.get(&day).copied().unwrap_or(0)

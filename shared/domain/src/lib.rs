@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod consent;
 pub mod decide;
 pub mod events;
+pub mod failure;
 pub mod filling;
 pub mod folding;
 pub mod forecast;

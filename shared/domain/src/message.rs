@@ -4,8 +4,8 @@
 //!  insert ─▶ held ──queue──▶ queued ──start──▶ sending ──sent──▶ sent ─▶ delivered ─▶ read
 //!              ▲               ▲  │               │
 //!        revive│          queue│  │defer/unqueue  ├─retry/defer/give back─▶ scheduled
-//!           skipped ◀──skip── scheduled           ├─fail─▶ failed
-//!                                                 └─doubt/rescue─▶ in_doubt ─sent/fail/resolve─▶ sent, failed, scheduled
+//!           skipped ◀──skip── scheduled           ├─fail─▶ failed ──replay──▶ scheduled
+//!                                                 └─doubt/rescue─▶ in_doubt ─sent/fail/resolve/expire─▶ sent, failed, scheduled
 //! ```
 //! Every live state goes to `in_doubt` when a backup is restored.
 //! [`State::after`] is that diagram as a table; the ledger's guarded updates follow it and a conformance test compares the two.
@@ -115,6 +115,12 @@ names! {
         ResolveResend = "resolve_resend",
         /// A person lets it go.
         ResolveDrop = "resolve_drop",
+        /// Nobody settled its doubt in time.
+        ExpireDoubt = "expire_doubt",
+        /// A person has a failed message tried again; of those that certainly never left.
+        Replay = "replay",
+        /// The provider took it after all: an answer that came after its doubt had expired.
+        AcceptLate = "accept_late",
     }
 }
 
@@ -145,7 +151,10 @@ impl State {
             (T::ReceiptRead, _) => Some(Read),
             (T::ResolveSent, InDoubt) => Some(Sent),
             (T::ResolveResend, InDoubt) => Some(Scheduled),
-            (T::ResolveDrop, InDoubt) => Some(Failed),
+            (T::ResolveDrop | T::ExpireDoubt, InDoubt) => Some(Failed),
+            (T::Replay, Failed) => Some(Scheduled),
+            // Only from `doubt_expired`: what a person let go stays as they said, with the answer on its attempt.
+            (T::AcceptLate, Failed) => Some(Sent),
             _ => None,
         }
     }
@@ -279,8 +288,24 @@ names! {
         AttemptsUsedUp = "attempts_used_up",
         /// A person let a doubtful message go.
         Dropped = "dropped",
-        /// Nobody settled the doubt in time.
+        /// Nobody settled the doubt in time: it may have been sent.
         DoubtExpired = "doubt_expired",
+    }
+}
+
+impl FailReason {
+    /// Whether the customer may have received it all the same.
+    pub const fn may_have_arrived(self) -> bool {
+        match self {
+            Self::DoubtExpired => true,
+            Self::Rejected
+            | Self::ParameterCount
+            | Self::ParameterFormat
+            | Self::Undeliverable
+            | Self::TooLarge
+            | Self::AttemptsUsedUp
+            | Self::Dropped => false,
+        }
     }
 }
 
@@ -355,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn doubt_is_left_only_by_evidence_or_a_person() {
+    fn doubt_is_left_only_by_evidence_or_a_person_or_its_end() {
         use Transition as T;
         let ways: Vec<_> =
             Transition::ALL.iter().filter(|t| State::InDoubt.after(**t).is_some_and(|to| to != State::InDoubt)).collect();
@@ -371,16 +396,23 @@ mod tests {
             T::ResolveSent,
             T::ResolveResend,
             T::ResolveDrop,
+            T::ExpireDoubt,
         ];
         assert_eq!(ways, expected.iter().collect::<Vec<_>>());
     }
 
     #[test]
     fn nothing_returns_from_sent_to_a_waiting_state() {
-        for from in [State::Sent, State::Delivered, State::Read, State::Failed] {
+        for from in [State::Sent, State::Delivered, State::Read] {
             for &t in Transition::ALL {
                 assert!(!from.after(t).is_some_and(State::is_live), "{from} --{t}");
             }
         }
+    }
+
+    #[test]
+    fn a_failure_waits_again_only_by_a_persons_replay() {
+        let ways: Vec<_> = Transition::ALL.iter().filter(|t| State::Failed.after(**t).is_some_and(State::is_live)).collect();
+        assert_eq!(ways, [&Transition::Replay]);
     }
 }

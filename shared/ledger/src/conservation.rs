@@ -96,7 +96,7 @@ impl Ledger {
                 .fetch(
                     sql!(
                         "SELECT m.id, (m.state IN ('sent', 'delivered', 'read')) AS is_sent,
-                                (m.state = 'in_doubt' OR EXISTS (SELECT 1 FROM attempts a WHERE a.message_id = m.id
+                                (m.state = 'in_doubt' OR COALESCE(m.reason, '') = 'doubt_expired' OR EXISTS (SELECT 1 FROM attempts a WHERE a.message_id = m.id
                                     AND (a.outcome = 'doubt' OR (a.outcome IS NULL AND m.state <> 'sending')))
                                  OR EXISTS (SELECT 1 FROM resolutions r WHERE r.message_id = m.id)) AS is_doubtful,
                                 (SELECT count(*) FROM resolutions r WHERE r.message_id = m.id AND r.how = 'resend') AS resent

@@ -18,6 +18,10 @@ use serde_json::json;
 /// How long after its lease an attempt may still report: before that nobody may send the message again (F1).
 pub const DOUBT_GRACE: TimeDelta = TimeDelta::minutes(10);
 
+/// How long after its message's time doubt ends, if nothing settled it: far longer than an attempt's lease and [`DOUBT_GRACE`], and a day for the
+/// person who looks at it in the morning. Evidence still settles it after that.
+pub const DOUBT_EXPIRES_AFTER: TimeDelta = TimeDelta::days(1);
+
 /// What a person knows or decides about a doubtful message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

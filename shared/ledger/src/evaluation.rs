@@ -3,7 +3,7 @@
 mod candidates;
 
 pub use candidates::Candidate;
-pub(crate) use candidates::{ask_consent, known_of};
+pub(crate) use candidates::{ask_consent, fail_reason, known_of};
 
 use crate::Ledger;
 use crate::database::{Row, Tx, micros};
@@ -13,7 +13,7 @@ use crate::events::EventDecision;
 use crate::runs::Cursor;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::ids::{ChannelId, MessageId, NoticeId, PolicyId, RunId, SourceId};
-use regua_domain::message::{DoubtReason, SkipReason, State};
+use regua_domain::message::{DoubtReason, FailReason, SkipReason, State};
 use regua_domain::money::Centavos;
 use regua_domain::render::Rendered;
 use regua_domain::stage::Stage;
@@ -233,6 +233,7 @@ struct Sibling {
     due_on: Option<NaiveDate>,
     occasion: String,
     state: State,
+    may_have_arrived: bool,
 }
 
 impl Sibling {
@@ -248,7 +249,7 @@ impl Sibling {
         let due_on = message.occasion.due_on();
         let is_said = self.stage >= message.stage;
         let newer = (self.due_on == due_on && is_said) || (self.due_on > due_on && (is_said || !is_current));
-        due_on.is_some() && newer && (self.state.is_live() || self.state.may_have_arrived())
+        due_on.is_some() && newer && (self.state.is_live() || self.may_have_arrived)
     }
 }
 
@@ -258,7 +259,7 @@ async fn lock_siblings(tx: &mut Tx, batch: &EvaluationBatch) -> Result<HashMap<S
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, subject, stage, due_on, occasion, state FROM messages WHERE source_id = $1 AND subject",
+                "SELECT id, subject, stage, due_on, occasion, state, reason FROM messages WHERE source_id = $1 AND subject",
                 (among 2 text),
                 " ORDER BY id",
                 for_update
@@ -300,7 +301,7 @@ const ELSEWHERE: &str = "";
 async fn lock_by_id(tx: &mut Tx, ids: &[MessageId]) -> Result<Vec<Sibling>, LedgerError> {
     let rows = tx
         .fetch(
-            sql!("SELECT id, stage, due_on, occasion, state FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update),
+            sql!("SELECT id, stage, due_on, occasion, state, reason FROM messages WHERE id", (among 1 uuid), " ORDER BY id", for_update),
             values![crate::snapshot::json_ids(ids.iter().map(|id| id.0))],
         )
         .await?;
@@ -308,12 +309,14 @@ async fn lock_by_id(tx: &mut Tx, ids: &[MessageId]) -> Result<Vec<Sibling>, Ledg
 }
 
 fn read_sibling(row: &Row) -> Result<Sibling, LedgerError> {
+    let state = row.named("state", State::parse)?;
     Ok(Sibling {
         id: MessageId(row.id("id")?),
         stage: row.named("stage", Stage::parse)?,
         due_on: row.opt_date("due_on")?,
         occasion: row.text("occasion")?,
-        state: row.named("state", State::parse)?,
+        state,
+        may_have_arrived: state.may_have_arrived() || fail_reason(row, state)?.is_some_and(FailReason::may_have_arrived),
     })
 }
 
@@ -379,7 +382,7 @@ async fn revive(
             sql!(
                 "UPDATE messages SET subject = r.subject, state = r.state, reason = r.reason, policy_id = r.policy_id, notice_id = r.notice_id, channel_id = r.channel_id,
                         phone_key = r.phone_key, facts_version = r.facts_version, expires_at = r.expires_at, amount = r.amount, run_id = $2, run_planned_at = $3,
-                        next_attempt_at = r.next_attempt_at, phone_slot_at = NULL, updated_at = $4
+                        next_attempt_at = r.next_attempt_at, phone_slot_at = NULL, anonymised_at = NULL, updated_at = $4
                  FROM ",
                 (rows 1 r id: uuid, subject: text, state: text, reason: text, policy_id: uuid, notice_id: uuid, channel_id: uuid,
                  phone_key: text, facts_version: text, expires_at: bigint, next_attempt_at: bigint, amount: bigint),

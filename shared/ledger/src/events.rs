@@ -394,7 +394,7 @@ async fn find_notices(tx: &mut Tx, source_id: SourceId, candidates: &mut [EventC
         tx,
         sql!(
             "SELECT DISTINCT subject AS noticed FROM messages WHERE source_id = $1 AND due_on IS NOT NULL AND NOT redirected
-                AND state IN ('sending', 'sent', 'delivered', 'read', 'in_doubt') AND subject",
+                AND (state IN ('sending', 'sent', 'delivered', 'read', 'in_doubt') OR reason = 'doubt_expired') AND subject",
             (among 2 text)
         ),
         source_id,
@@ -406,7 +406,7 @@ async fn find_notices(tx: &mut Tx, source_id: SourceId, candidates: &mut [EventC
         sql!(
             "SELECT DISTINCT i.renegotiation_id AS noticed FROM invoices i JOIN messages m ON m.source_id = i.source_id AND m.subject = i.id
              WHERE i.source_id = $1 AND i.renegotiation_id <> '' AND m.due_on IS NOT NULL AND NOT m.redirected AND NOT i.is_open
-                AND m.state IN ('sending', 'sent', 'delivered', 'read', 'in_doubt') AND i.renegotiation_id",
+                AND (m.state IN ('sending', 'sent', 'delivered', 'read', 'in_doubt') OR m.reason = 'doubt_expired') AND i.renegotiation_id",
             (among 2 text)
         ),
         source_id,
@@ -418,7 +418,7 @@ async fn find_notices(tx: &mut Tx, source_id: SourceId, candidates: &mut [EventC
         sql!(
             "SELECT DISTINCT i.customer_id AS noticed FROM invoices i JOIN messages m ON m.source_id = i.source_id AND m.subject = i.id
              WHERE i.source_id = $1 AND m.due_on IS NOT NULL AND NOT m.redirected
-                AND m.state IN ('sending', 'sent', 'delivered', 'read', 'in_doubt') AND i.customer_id",
+                AND (m.state IN ('sending', 'sent', 'delivered', 'read', 'in_doubt') OR m.reason = 'doubt_expired') AND i.customer_id",
             (among 2 text)
         ),
         source_id,

@@ -208,6 +208,9 @@ async fn record_attempts(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) -
 
 /// Moves the messages whose attempt is still this one: from `sending`, and for evidence from `in_doubt` too, if the doubt is that attempt's and not
 /// one that came later. The attempts that moved theirs.
+///
+/// That it was sent settles doubt for ever, also doubt that has expired. That it wasn't says nothing of a restored backup's lost time: another
+/// attempt, which the ledger knows nothing of, may have followed.
 async fn move_messages(
     tx: &mut Tx,
     batch: &[&Finished],
@@ -228,7 +231,9 @@ async fn move_messages(
                  FROM ",
                 (rows 1 r id: uuid, attempt_id: uuid, state: text, reason: text, next_attempt_at: bigint, unused: bigint, provider_id: text),
                 " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id
-                    AND (messages.state = 'sending' OR ($3 = 1 AND messages.state = 'in_doubt'
+                    AND (messages.state = 'sending' OR ($3 = 1
+                        AND (messages.state = 'in_doubt' AND (r.state = 'sent' OR messages.reason <> 'restored')
+                            OR messages.state = 'failed' AND messages.reason = 'doubt_expired' AND r.state = 'sent')
                         AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = messages.attempt_id AND (a.outcome IS NULL OR a.outcome = 'doubt'))))
                   RETURNING messages.attempt_id AS attempt_id"
             ),
@@ -253,7 +258,7 @@ async fn skip_overtaken(tx: &mut Tx, batch: &[&Finished], now: DateTime<Utc>) ->
             sql!(
                 "UPDATE messages AS m SET state = 'skipped', reason = 'superseded', updated_at = $2 FROM ",
                 (rows 1 r id: uuid, attempt_id: uuid),
-                " WHERE m.id = r.id AND m.attempt_id = r.attempt_id AND m.state = 'in_doubt'
+                " WHERE m.id = r.id AND m.attempt_id = r.attempt_id AND m.state = 'in_doubt' AND m.reason <> 'restored'
                     AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = m.attempt_id AND (a.outcome IS NULL OR a.outcome = 'doubt')) AND ",
                 overtaken,
                 { postgres: " RETURNING m.attempt_id AS attempt_id", sqlite: " RETURNING attempt_id" }

@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0010_turns"),
     migration!("0011_audit"),
     migration!("0012_secrets"),
+    migration!("0013_retention"),
     migration!("0017_last_look"),
 ];
 

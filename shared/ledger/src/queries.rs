@@ -85,6 +85,12 @@ pub struct MessageView {
     pub provider_id: Option<String>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// How often a person had it tried again after it had failed.
+    pub replays: u32,
+    /// When a person set it aside.
+    pub discarded_at: Option<DateTime<Utc>>,
+    /// When its phone and text were deleted.
+    pub anonymised_at: Option<DateTime<Utc>>,
 }
 
 /// What a message says beside its template's text, as a person sees it: without the code and the address, which are personal data.
@@ -138,6 +144,9 @@ fn read_message(row: &Row) -> Result<MessageView, LedgerError> {
         redirected: row.flag("redirected")?,
         provider_id: row.opt_text("provider_id")?,
         updated_at: row.instant("updated_at")?,
+        replays: row.small("replays")?,
+        discarded_at: row.opt_instant("discarded_at")?,
+        anonymised_at: row.opt_instant("anonymised_at")?,
     })
 }
 
@@ -282,7 +291,7 @@ impl Ledger {
         let Some(row) = tx.fetch_optional(sql!("SELECT * FROM messages WHERE id = $1"), values![id]).await? else {
             return Ok(None);
         };
-        let attempts = tx.fetch(sql!("SELECT * FROM attempts WHERE message_id = $1 ORDER BY number, id"), values![id]).await?;
+        let attempts = tx.fetch(sql!("SELECT * FROM attempts WHERE message_id = $1 ORDER BY slot_at, id"), values![id]).await?;
         let attempts = attempts
             .iter()
             .map(|row| {

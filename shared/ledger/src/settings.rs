@@ -6,14 +6,14 @@ use crate::stops::Stops;
 use chrono::{DateTime, Utc};
 use regua_domain::admission::Terms;
 use regua_domain::calendar::Calendar;
-use regua_domain::configuration::{Approval, Caps, Expiry, Price, WindowSettings};
+use regua_domain::configuration::{Approval, Caps, Expiry, Price, Retention, WindowSettings};
 use regua_domain::pilot::Pilot;
 use regua_domain::provider::Provider;
 use regua_domain::sending_times::SendingTimes;
 use regua_domain::window::WeekHours;
 use serde::{Deserialize, Serialize};
 
-/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]`, `[price]`, `[provider]` and `[[branch]]` say.
+/// What the configuration file's `[window]`, `[[holiday]]`, `[caps]`, `[expiry]`, `[approval]`, `[retention]`, `[price]`, `[provider]` and `[[branch]]` say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// When messages may be sent.
@@ -31,6 +31,9 @@ pub struct Settings {
     /// How large a run may be before a person must agree to it.
     #[serde(default)]
     pub approval: Approval,
+    /// How long personal data is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Whom messages reach while the provider tries Régua out.
     #[serde(default)]
     pub pilot: Pilot,
@@ -52,6 +55,7 @@ impl Settings {
             caps: Caps::default(),
             expiry: Expiry::default(),
             approval: Approval::default(),
+            retention: Retention::default(),
             pilot: Pilot::Off,
             price: Price::default(),
             provider: Provider::default(),

@@ -1,6 +1,7 @@
-//! What time drives: expired leases, expired messages, lost hints. Each sweep is bounded and safe in any number of schedulers.
+//! What time drives: expired leases, expired messages, expired doubt, lost hints. Each sweep is bounded and safe in any number of schedulers.
 
 use crate::Ledger;
+use crate::doubt::DOUBT_EXPIRES_AFTER;
 use crate::error::LedgerError;
 use chrono::TimeDelta;
 
@@ -70,6 +71,29 @@ impl Ledger {
                             ") AND state IN ('held', 'scheduled', 'queued')"
                         ),
                         values![now, SWEEP_MAX],
+                    )
+                    .await
+                })
+            })
+            .await
+    }
+
+    /// Ends doubt that nobody settled until long after its message's time; how many. It is never sent again: it may have been.
+    pub async fn expire_doubt(&self) -> Result<u64, LedgerError> {
+        self.db
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE messages SET state = 'failed', reason = 'doubt_expired', updated_at = $1
+                             WHERE id IN (SELECT id FROM messages WHERE ",
+                            unsettled,
+                            " AND state = 'in_doubt' AND expires_at <= $2 ORDER BY expires_at, id LIMIT $3",
+                            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
+                            ") AND state = 'in_doubt'"
+                        ),
+                        values![now, now - DOUBT_EXPIRES_AFTER, SWEEP_MAX],
                     )
                     .await
                 })

@@ -8,7 +8,7 @@ use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
 use regua_ledger::parked::Parked;
 use regua_ledger::people::OptOut;
-use regua_ledger::queries::MessageView;
+use regua_ledger::queries::{AttemptView, MessageView};
 use serde_json::json;
 
 /// What is said of a run that is larger than usual.
@@ -63,29 +63,16 @@ impl Session {
             &["message", "subject", "stage", "due on", "state", "reason", "attempts"],
             message_cells,
         )?;
+        if let Some(at) = message.anonymised_at {
+            say!("anonymised {}: its phone and its text are deleted", at.to_rfc3339());
+        }
         if let Some((means, amount)) = text.as_ref().and_then(|text| text.payment.zip(text.amount)) {
             say!("payment: {means}, {}", amount.format_brl());
         }
         if text.is_some_and(|text| text.media) {
             say!("its header has media of its own");
         }
-        output::list(
-            format,
-            &attempts,
-            &["attempt", "number", "dispatcher", "slot at", "outcome", "reason", "status", "ms"],
-            |attempt| {
-                vec![
-                    attempt.id.to_string(),
-                    attempt.number.to_string(),
-                    attempt.dispatcher.clone(),
-                    attempt.slot_at.to_rfc3339(),
-                    attempt.outcome.clone().unwrap_or_else(|| "open".into()),
-                    attempt.reason.clone().unwrap_or_default(),
-                    attempt.http_status.map(|status| status.to_string()).unwrap_or_default(),
-                    attempt.latency_ms.map(|ms| ms.to_string()).unwrap_or_default(),
-                ]
-            },
-        )?;
+        output::list(format, &attempts, &ATTEMPT_HEADINGS, attempt_cells)?;
         Ok(Outcome::Done)
     }
 
@@ -237,6 +224,24 @@ fn parked_json(parked: &Parked) -> serde_json::Value {
     let integrations: serde_json::Map<_, _> =
         parked.by_integration.iter().map(|(name, messages)| (name.clone(), json!(messages))).collect();
     json!({ "messages": parked.messages(), "integrations": integrations, "why": parked.outlook.problem() })
+}
+
+/// The headings of [`attempt_cells`].
+pub(super) const ATTEMPT_HEADINGS: [&str; 9] =
+    ["attempt", "number", "dispatcher", "slot at", "outcome", "reason", "status", "code", "ms"];
+
+pub(super) fn attempt_cells(attempt: &AttemptView) -> Vec<String> {
+    vec![
+        attempt.id.to_string(),
+        attempt.number.to_string(),
+        attempt.dispatcher.clone(),
+        attempt.slot_at.to_rfc3339(),
+        attempt.outcome.clone().unwrap_or_else(|| "open".into()),
+        attempt.reason.clone().unwrap_or_default(),
+        attempt.http_status.map(|status| status.to_string()).unwrap_or_default(),
+        attempt.provider_code.clone().unwrap_or_default(),
+        attempt.latency_ms.map(|ms| ms.to_string()).unwrap_or_default(),
+    ]
 }
 
 fn message_cells(message: &MessageView) -> Vec<String> {

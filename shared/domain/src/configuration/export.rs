@@ -190,6 +190,7 @@ fn settings(configuration: &Configuration) -> Vec<Entry> {
         ),
         entry("[expiry]", vec![("open_windows", configuration.expiry.open_windows.to_string())]),
         entry("[approval]", vec![("above", limit(configuration.approval.above))]),
+        entry("[retention]", vec![("personal_data_days", configuration.retention.personal_data_days.to_string())]),
     ];
     let pilot = match &configuration.pilot {
         Pilot::Off => None,

@@ -15,6 +15,7 @@ mod notices;
 mod parse;
 mod problem;
 mod reader;
+mod retention;
 mod rules;
 mod sending;
 mod times;
@@ -30,4 +31,5 @@ pub use model::{
 };
 pub use parse::{Defaults, FILE_BYTES_MAX};
 pub use problem::{ConfigurationErrors, Fault, Note, PROBLEMS_MAX, Problem};
+pub use retention::Retention;
 pub use window_settings::{StateHours, StatesRule, WindowSettings};

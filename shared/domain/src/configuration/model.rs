@@ -1,5 +1,6 @@
 //! What a configuration file says, checked. Plain data: entries refer to each other by name.
 
+use super::retention::Retention;
 use super::window_settings::WindowSettings;
 use crate::calendar::MunicipalHoliday;
 use crate::filling::Filling;
@@ -52,6 +53,9 @@ pub struct Configuration {
     pub expiry: Expiry,
     /// `[approval]`.
     pub approval: Approval,
+    /// `[retention]`.
+    #[serde(default)]
+    pub retention: Retention,
     /// `[pilot]`.
     #[serde(default)]
     pub pilot: Pilot,

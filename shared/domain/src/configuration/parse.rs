@@ -3,6 +3,7 @@
 use super::model::{Configuration, Notice, Policy, Source, SourceKind};
 use super::problem::{ConfigurationErrors, Fault, Note};
 use super::reader::{Report, Reported, Section};
+use super::retention::retention;
 use super::rules::{ReadStage, approval, expiry};
 use crate::stage::Stage;
 use chrono::{DateTime, Utc};
@@ -88,6 +89,7 @@ impl Reading<'_, '_> {
         let read_caps = self.caps(root.table("caps", "[caps]"));
         let read_expiry = expiry(root.table("expiry", "[expiry]"));
         let read_approval = approval(root.table("approval", "[approval]"));
+        let read_retention = retention(root.table("retention", "[retention]"));
         let read_pilot = self.pilot(root.table("pilot", "[pilot]"));
         let price = self.price(root.table("price", "[price]"));
         root.finish();
@@ -97,6 +99,7 @@ impl Reading<'_, '_> {
         self.queue_moves(&known.holding, &integrations_in_use(&policies, &notices), &tasks);
         let (window, holidays, provider) = (window?, holidays?, provider?);
         let (caps, expiry, approval, pilot) = (read_caps?, read_expiry?, read_approval?, read_pilot?);
+        let retention = read_retention?;
         Ok(Configuration {
             integrations,
             businesses,
@@ -110,6 +113,7 @@ impl Reading<'_, '_> {
             caps,
             expiry,
             approval,
+            retention,
             pilot,
             price: price?,
             provider,

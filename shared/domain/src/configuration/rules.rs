@@ -23,7 +23,7 @@ const REMINDER_DAYS_MAX: i16 = 365;
 const OVERDUE_DAYS_MAX: i16 = 1825;
 const PER_DAY_MAX: u16 = 50;
 const PER_7_DAYS_MAX: u16 = 7 * PER_DAY_MAX;
-const DAYS_BETWEEN_MAX: u16 = 30;
+pub(super) const DAYS_BETWEEN_MAX: u16 = 30;
 /// Values of one filter: every city of a state.
 const FILTER_VALUES_MAX: usize = 1000;
 const APPROVAL_ABOVE_MAX: i64 = 10_000_000;

@@ -118,6 +118,9 @@ above = "unlimited"
 [price]
 per_message = "0,0435"
 
+[retention]
+personal_data_days = 365
+
 [expiry]
 open_windows = 2
 "##;

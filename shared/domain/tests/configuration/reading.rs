@@ -52,6 +52,7 @@ fn every_section_is_read() {
     assert_eq!(file.policies[0].activated_on, "2026-11-30".parse().ok());
     assert_eq!(file.price.per_message.map(|price| price.to_string()).as_deref(), Some("0,0435"));
     assert_eq!((file.policies[0].filters.clone(), file.approval.above), (PolicyFilters::default(), None));
+    assert_eq!(file.retention.personal_data_days, 365);
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn what_a_file_does_not_say_has_the_fixed_defaults() {
     assert_eq!(file.window, WindowSettings::business_hours(Tz::America__Sao_Paulo));
     assert_eq!(file.window.hours.to_string(), "1-5 09:00-18:00");
     assert_eq!((file.caps, file.expiry.open_windows), (Caps { per_day: 2, per_7_days: 4, days_between_stages: 3 }, 1));
-    assert_eq!(file.approval.above.map(std::num::NonZeroU32::get), Some(1000));
+    assert_eq!((file.approval.above.map(std::num::NonZeroU32::get), file.retention.personal_data_days), (Some(1000), 180));
 }
 
 /// Who allows more a day than the week's default has said so.

@@ -544,6 +544,10 @@ fn sources_and_settings_are_checked() {
         "2",
         "write 3 or more, or a smaller per_day",
     );
+    for wrong in ["29", "3661"] {
+        let line = format!("personal_data_days = {wrong}");
+        refused("personal_data_days = 365", &line, &line, "retention.personal_data_days", wrong, "from 30 to 3660");
+    }
     refused("open_windows = 2", "open_windows = 31", "open_windows = 31", "expiry.open_windows", "31", "from 1 to 30");
 }
 

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use regua_domain::calendar::{MunicipalDay, MunicipalHoliday};
 use regua_domain::configuration::{
     Approval, Business, Caps, ChangeKind, Channel, Configuration, Expiry, Gateway, Integration, LastLook, Notice, Policy,
-    PolicyStage, Price, Release, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, Unanswered, WindowSettings, diff,
-    export,
+    PolicyStage, Price, Release, Retention, SecretRef, Source, SourceKind, StateHours, StatesRule, Task, Unanswered,
+    WindowSettings, diff, export,
 };
 use regua_domain::media::Media;
 use regua_domain::money::{Centavos, UnitPrice};
@@ -327,7 +327,7 @@ prop_compose! {
         priority in 0u16..=9999, enabled in any::<bool>(), (per_day, per_7_days) in (1u16..=50).prop_flat_map(|cap| (Just(cap), cap..=350)), open_windows in 1u16..=30,
         main in Just(main), other in Just(other), business in Just(business), recipients in Just(recipients), channel in Just(channel),
         (filters, activated_on) in (filters().boxed(), proptest::option::of(0u64..20_000)),
-        (provider, days_between_stages, above, pilot) in (provider().boxed(), 0u16..=30, proptest::option::of(1u32..=10_000_000), pilot().boxed()),
+        (provider, days_between_stages, above, retention, pilot) in (provider().boxed(), 0u16..=30, proptest::option::of(1u32..=10_000_000), 30u16..=3660, pilot().boxed()),
         id in Just(id), limit in Just(limit), notice in Just(notice), template in Just(template), variables in Just(variables), payment in Just(payment), media in Just(media),
     ) -> Configuration {
         let of_customers = stages.iter().any(|stage| stage.stage == Stage::BureauRemoved);
@@ -353,7 +353,7 @@ prop_compose! {
             notices: vec![Notice { name: notice, integration, channel, template, variables: variables.to_owned(), payment, media }],
             policies: vec![Policy { name: policy, priority, enabled, filters, activated_on, hours: own_hours, stages }],
             tasks, sources, window, holidays, caps: Caps { per_day, per_7_days, days_between_stages },
-            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) }, pilot, provider,
+            expiry: Expiry { open_windows }, approval: Approval { above: above.and_then(NonZeroU32::new) }, retention: Retention { personal_data_days: retention }, pilot, provider,
             price: Price { per_message: UnitPrice::parse(&format!("0,{priority:04}")) },
         }
     }
@@ -371,7 +371,7 @@ proptest! {
     }
 
     #[test]
-    fn a_difference_in_any_section_is_told(one in configuration().boxed(), other in configuration().boxed(), section in 0usize..15) {
+    fn a_difference_in_any_section_is_told(one in configuration().boxed(), other in configuration().boxed(), section in 0usize..16) {
         let mut changed = one.clone();
         match section {
             0 => changed.integrations = other.integrations,
@@ -388,6 +388,7 @@ proptest! {
             11 => changed.price = other.price,
             12 => changed.approval = other.approval,
             13 => changed.provider = other.provider,
+            14 => changed.retention = other.retention,
             _ => changed.pilot = other.pilot,
         }
         prop_assert_eq!(diff(Some(&one), &changed).is_empty(), one == changed);

@@ -154,7 +154,15 @@ fn usual() -> PolicyPlan {
 
 fn known(stage: Stage, is: State) -> Known {
     let skip_reason = (is == State::Skipped).then_some(SkipReason::NoValidPhone);
-    Known { id: MessageId(Uuid::from_u128(7)), stage, due_on: Some(due_on()), state: is, skip_reason, begun_on: None }
+    Known {
+        id: MessageId(Uuid::from_u128(7)),
+        stage,
+        due_on: Some(due_on()),
+        state: is,
+        skip_reason,
+        fail_reason: None,
+        begun_on: None,
+    }
 }
 
 /// The stage that is decided so many days after the due date, and its own day.

@@ -18,6 +18,9 @@ impl Sql {
 ///
 /// | part | PostgreSQL | SQLite |
 /// |---|---|---|
+/// | `unsettled` | doubt and failures that nobody set aside, as the index of unsettled messages has them | the same |
+/// | `failures` | those of the unsettled messages that failed: `$1` reason, `$2` stage, `$3` channel, `$4` policy, failed from `$5` until `$6`, each only where it isn't null | the same |
+/// | `uncounted` | whether a recipient counts for no budget and no spacing since `$1` | the same |
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
 /// | `overtaken` | whether message `m` must not wait again: another one of its invoice lives, or says more than it; see [`crate::doubt`] | the same |
@@ -40,10 +43,17 @@ macro_rules! sql {
 macro_rules! postgres_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
+    (unsettled) => { "state IN ('in_doubt', 'failed') AND discarded_at IS NULL" };
+    (failures) => {
+        concat!(postgres_part!(unsettled), " AND state = 'failed' AND (CAST($1 AS TEXT) IS NULL OR reason = $1) AND (CAST($2 AS TEXT) IS NULL OR stage = $2)
+                AND (CAST($3 AS uuid) IS NULL OR channel_id = $3) AND (CAST($4 AS uuid) IS NULL OR policy_id = $4)
+                AND (CAST($5 AS BIGINT) IS NULL OR updated_at >= $5) AND (CAST($6 AS BIGINT) IS NULL OR updated_at < $6)")
+    };
+    (uncounted) => { "(COALESCE(last_start_at, 0) <= $1 AND COALESCE(reserved_at, 0) <= $1 AND COALESCE(counted_at, 0) <= $1)" };
     (for_update) => { " FOR NO KEY UPDATE " };
     (overtaken) => {
         "EXISTS (SELECT 1 FROM messages s WHERE s.source_id = m.source_id AND s.subject = m.subject AND s.id <> m.id
-            AND s.state NOT IN ('skipped', 'failed')
+            AND (s.state NOT IN ('skipped', 'failed') OR s.reason = 'doubt_expired')
             AND ((m.due_on IS NOT NULL AND s.due_on IS NOT NULL
                     AND (s.state IN ('held', 'scheduled', 'queued', 'sending') OR (s.due_on >= m.due_on AND s.stage_rank >= m.stage_rank)
                         OR (s.due_on > m.due_on AND NOT EXISTS (SELECT 1 FROM invoices i
@@ -78,6 +88,9 @@ macro_rules! postgres_part {
 macro_rules! sqlite_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
+    (unsettled) => { postgres_part!(unsettled) };
+    (failures) => { postgres_part!(failures) };
+    (uncounted) => { postgres_part!(uncounted) };
     (for_update) => { " " };
     (overtaken) => { postgres_part!(overtaken) };
     (waiting_runs) => { postgres_part!(waiting_runs) };

@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use regua_domain::consent::Reach;
 use regua_domain::decide::Known;
 use regua_domain::ids::{ChannelId, InvoiceId, MessageId, SourceId};
-use regua_domain::message::{DoubtReason, SkipReason, State};
+use regua_domain::message::{DoubtReason, FailReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::pilot::Pilot;
 use regua_domain::stage::Stage;
@@ -169,10 +169,10 @@ pub(crate) async fn ask_consent<'a>(
 
 /// The provider's date on which a message was last begun. What a restored backup left in doubt may have been sent any time up to the
 /// restoration, and what has no attempt up to its last change.
-fn begun_on(row: &Row, state: State, zone: Tz) -> Result<Option<NaiveDate>, LedgerError> {
+fn begun_on(row: &Row, may_have_arrived: bool, zone: Tz) -> Result<Option<NaiveDate>, LedgerError> {
     let (begun_at, changed_at) = (row.opt_instant("begun_at")?, row.opt_instant("updated_at")?);
     let is_restored = row.opt_text("reason")?.as_deref() == Some(DoubtReason::Restored.as_str());
-    let begun_at = match state.may_have_arrived() {
+    let begun_at = match may_have_arrived {
         true if is_restored => changed_at,
         true => begun_at.or(changed_at),
         false => begun_at,
@@ -191,7 +191,8 @@ async fn known_messages(
             sql!(
                 "SELECT id, subject, stage, due_on, state, reason, CASE WHEN NOT redirected THEN updated_at END AS updated_at,
                         CASE WHEN NOT redirected THEN
-                            (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id) END AS begun_at
+                            (SELECT MAX(a.slot_at) FROM attempts a WHERE a.message_id = messages.id
+                                AND (COALESCE(messages.reason, '') <> 'doubt_expired' OR COALESCE(a.outcome, 'doubt') = 'doubt')) END AS begun_at
                  FROM messages WHERE source_id = $1 AND stage <> 'bureau_removed' AND subject",
                 (among 2 text)
             ),
@@ -208,12 +209,20 @@ async fn known_messages(
 /// A message as a decision sees it.
 pub(crate) fn known_of(row: &Row, zone: Tz) -> Result<Known, LedgerError> {
     let state = row.named("state", State::parse)?;
-    Ok(Known {
+    let mut known = Known {
         id: MessageId(row.id("id")?),
         stage: row.named("stage", Stage::parse)?,
         due_on: row.opt_date("due_on")?,
         state,
         skip_reason: if state == State::Skipped { row.opt_named("reason", SkipReason::parse)? } else { None },
-        begun_on: begun_on(row, state, zone)?,
-    })
+        fail_reason: fail_reason(row, state)?,
+        begun_on: None,
+    };
+    known.begun_on = begun_on(row, known.may_have_arrived(), zone)?;
+    Ok(known)
+}
+
+/// Why a message failed, if it did.
+pub(crate) fn fail_reason(row: &Row, state: State) -> Result<Option<FailReason>, LedgerError> {
+    if state == State::Failed { row.opt_named("reason", FailReason::parse) } else { Ok(None) }
 }

@@ -128,9 +128,12 @@ async fn a_message_that_was_let_go_and_had_arrived_is_no_violation(f: Fixture) {
 
 async fn what_a_backup_lost_may_have_arrived(f: Fixture) {
     let w = world(f).await;
-    let ids = w.queued(2).await;
+    let ids = w.queued(3).await;
     w.ledger.restored(w.now().await - TimeDelta::hours(1), "ana".into()).await.unwrap();
     assert_eq!(violations(&w, &ids).await, []);
+    w.f.execute(format!("UPDATE messages SET expires_at = 1 WHERE id = '{}'", ids[2])).await;
+    assert_eq!(w.ledger.expire_doubt().await.unwrap(), 1);
+    assert_eq!(violations(&w, &ids).await, [], "nor does the end of its doubt make it unsent");
     w.ledger.resolve_doubt(ids[0], Resolution::Drop, "ana".into(), "já pagou".into()).await.unwrap();
     w.ledger.resolve_doubt(ids[1], Resolution::Sent, "ana".into(), "chegou".into()).await.unwrap();
     assert_eq!(violations(&w, &ids).await, []);

@@ -14,6 +14,7 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0006_events.sql"),
     include_str!("../../migrations/postgres/0009_payments.sql"),
     include_str!("../../migrations/postgres/0012_secrets.sql"),
+    include_str!("../../migrations/postgres/0013_retention.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -23,6 +24,7 @@ const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0006_events.sql"),
     include_str!("../../migrations/sqlite/0009_payments.sql"),
     include_str!("../../migrations/sqlite/0012_secrets.sql"),
+    include_str!("../../migrations/sqlite/0013_retention.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
@@ -111,6 +113,7 @@ fn of_messages() -> Vec<Violation> {
         check("a_sending_message_has_its_attempt_and_lease", set("state = 'sending', attempt_id = id")),
         check("a_sending_message_has_its_attempt_and_lease", set("lease_expires_at = 1")),
         check("a_live_message_has_a_phone", set("phone_key = NULL")),
+        check("an_anonymised_message_has_no_phone", set("anonymised_at = 1")),
         check("an_unsent_or_doubtful_end_has_its_reason", set("state = 'skipped'")),
         check("an_unsent_or_doubtful_end_has_its_reason", set("state = 'failed'")),
         check("an_unsent_or_doubtful_end_has_its_reason", set("state = 'in_doubt'")),

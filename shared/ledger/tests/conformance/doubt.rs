@@ -1,13 +1,14 @@
 //! Doubt, settled by a person (F1).
 
 use crate::databases::Fixture;
-use crate::setup::Setup;
+use crate::setup::{Setup, stage};
 use crate::world::{LEASE, World, due_for, finished, invoice, sent, skipped};
 use chrono::TimeDelta;
 use regua_domain::ids::{AttemptId, MessageId};
-use regua_domain::message::{DoubtReason, SkipReason, State};
+use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason, State};
 use regua_domain::settlement::Settlement;
-use regua_ledger::doubt::{DOUBT_GRACE, Resolution};
+use regua_ledger::conservation::compare;
+use regua_ledger::doubt::{DOUBT_EXPIRES_AFTER, DOUBT_GRACE, Resolution};
 use regua_ledger::finish::FinishAnswer;
 use regua_ledger::{LedgerError, new_id};
 
@@ -186,7 +187,108 @@ async fn a_reminder_of_a_date_that_was_moved_back_overtakes_nothing(f: Fixture) 
     assert_eq!(w.state(id).await.0, State::Scheduled);
 }
 
+/// Moves the clock to the end of a message's doubt, less `before`.
+async fn to_the_end_of_doubt(w: &World, id: MessageId, before: TimeDelta) {
+    let end = w.message(id).await.expires_at + DOUBT_EXPIRES_AFTER;
+    w.f.advance(end - before - w.now().await).await;
+}
+
+const DOUBT_EXPIRED: &str = "doubt_expired";
+
+/// F19.
+async fn doubt_that_nobody_settles_ends_long_after_its_messages_time(f: Fixture) {
+    let (w, id, _) = doubtful(f).await;
+    assert!(DOUBT_EXPIRES_AFTER > LEASE + DOUBT_GRACE);
+    to_the_end_of_doubt(&w, id, TimeDelta::minutes(1)).await;
+    assert_eq!(w.ledger.expire_doubt().await.unwrap(), 0);
+    w.f.advance(TimeDelta::minutes(1)).await;
+    assert_eq!((w.ledger.expire_doubt().await.unwrap(), w.ledger.expire_doubt().await.unwrap()), (1, 0));
+    assert_eq!(w.state(id).await, (State::Failed, Some(DOUBT_EXPIRED.into())));
+    for how in [Resolution::Sent, Resolution::Resend, Resolution::Drop] {
+        assert!(refusal(resolve(&w, id, how).await).contains("not in_doubt"), "{}", how.as_str());
+    }
+    let counts = w.ledger.counts().await.unwrap();
+    assert_eq!(counts.evaluated, counts.total());
+    for provider in [vec![], vec![Some(id)]] {
+        assert_eq!(compare(&w.ledger.conservation().await.unwrap(), provider.into_iter()), [], "it may be there");
+    }
+}
+
+/// F1: whoever knows that it was sent is believed, however late.
+async fn proof_of_the_sending_settles_doubt_that_has_expired(f: Fixture) {
+    let (w, id, attempt) = doubtful(f).await;
+    to_the_end_of_doubt(&w, id, TimeDelta::zero()).await;
+    w.ledger.expire_doubt().await.unwrap();
+    assert_eq!(w.finish(id, AttemptId(new_id()), sent("p")).await, FinishAnswer::Unknown);
+    assert_eq!(w.finish(id, attempt, sent("p")).await, FinishAnswer::Settled);
+    assert_eq!(w.state(id).await, (State::Sent, None));
+    assert_eq!(w.message(id).await.provider_id.as_deref(), Some("p"));
+    assert_eq!(w.finish(id, attempt, sent("p")).await, FinishAnswer::Repeated);
+}
+
+/// It is kept on the attempt, but its time is long past: nothing waits again because of it.
+async fn proof_of_the_opposite_wakes_no_expired_doubt(f: Fixture) {
+    let (w, id, attempt) = doubtful(f).await;
+    to_the_end_of_doubt(&w, id, TimeDelta::zero()).await;
+    w.ledger.expire_doubt().await.unwrap();
+    let at = w.now().await;
+    let proofs = [
+        Settlement::Retry { at },
+        Settlement::Defer { until: at, why: DeferReason::Throttled },
+        Settlement::GiveBack,
+        Settlement::Fail { why: FailReason::Rejected },
+        Settlement::Doubt { why: DoubtReason::TimedOut },
+    ];
+    for settlement in proofs {
+        w.f.execute("UPDATE attempts SET outcome = 'doubt'").await;
+        assert_ne!(w.finish(id, attempt, settlement.clone()).await, FinishAnswer::Settled, "{settlement:?}");
+        assert_eq!(w.state(id).await, (State::Failed, Some(DOUBT_EXPIRED.into())), "{settlement:?}");
+    }
+}
+
+async fn a_sweep_of_doubt_is_bounded_and_leaves_what_is_settled_at_once(f: Fixture) {
+    let w = World::new(f, &Setup { per_second: 0, per_day: 50, ..Setup::default() }).await;
+    let ids = w.queued(40).await;
+    let mut results = Vec::new();
+    for id in &ids {
+        results.push(finished(*id, w.started(*id).await.attempt_id, Settlement::Doubt { why: DoubtReason::TimedOut }));
+    }
+    w.ledger.finish(results.clone()).await.unwrap();
+    to_the_end_of_doubt(&w, ids[0], TimeDelta::zero()).await;
+    let sweeps = futures::future::join_all((0..4).map(|_| w.ledger.expire_doubt()));
+    let late = results[..20].iter().map(|r| finished(r.message_id, r.attempt_id, sent("p"))).collect();
+    let (swept, settled) = tokio::join!(sweeps, w.ledger.finish(late));
+    assert!(settled.unwrap().iter().all(|(_, answer)| *answer == FinishAnswer::Settled), "before or after: evidence wins");
+    let mut expired: u64 = swept.into_iter().map(|swept| swept.unwrap()).sum();
+    expired += w.ledger.expire_doubt().await.unwrap();
+    assert!((20..=40).contains(&expired), "{expired}");
+    let counts = w.ledger.counts().await.unwrap();
+    assert_eq!((counts.of(State::Sent), counts.of(State::Failed), counts.total()), (20, 20, 40));
+}
+
+/// What may have arrived bars an earlier stage and keeps the next one away, doubt that nobody settled in time as well.
+async fn doubt_that_has_expired_counts_as_sent(f: Fixture) {
+    let stages = stage("overdue", 3, "Aviso") + &stage("pending_query", 5, "Pendência");
+    let setup = Setup { stages, days_between_stages: 4, max_age: "30d", ..Setup::default() };
+    let w = World::new(f, &setup).await;
+    let id = w.queued(1).await[0];
+    let attempt = w.started(id).await.attempt_id;
+    w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::TimedOut }).await;
+    to_the_end_of_doubt(&w, id, TimeDelta::zero()).await;
+    assert_eq!(w.ledger.expire_doubt().await.unwrap(), 1);
+    w.f.advance(TimeDelta::hours(16)).await;
+    for held in [0, 0, 1] {
+        assert_eq!(w.evaluate().await.1.held, held, "{}", w.local_today().await);
+        w.f.advance(TimeDelta::days(1)).await;
+    }
+}
+
 conformance! {
+    doubt_that_nobody_settles_ends_long_after_its_messages_time
+    proof_of_the_sending_settles_doubt_that_has_expired
+    proof_of_the_opposite_wakes_no_expired_doubt
+    a_sweep_of_doubt_is_bounded_and_leaves_what_is_settled_at_once
+    doubt_that_has_expired_counts_as_sent
     what_proves_unsent_never_wakes_beside_one_of_another_due_date
     nothing_is_sent_again_beside_one_of_another_due_date
     a_reminder_of_a_date_that_was_moved_back_overtakes_nothing

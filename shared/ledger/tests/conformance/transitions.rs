@@ -10,6 +10,7 @@ use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::evaluation::EvaluationBatch;
+use regua_ledger::failures::Intervention;
 use regua_ledger::queries::MessageView;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{LedgerError, new_id};
@@ -50,9 +51,15 @@ impl Subject {
         ))
         .await;
         let only_if = |applies: bool, value: String| if applies { value } else { "NULL".into() };
+        let why = match state {
+            State::Skipped => Some("expired"),
+            State::Failed => Some("rejected"),
+            State::InDoubt => Some("timed_out"),
+            _ => None,
+        };
         let sets = [
             format!("state = '{state}'"),
-            format!("reason = {}", only_if(matches!(state, State::Skipped | State::Failed | State::InDoubt), "'expired'".into())),
+            format!("reason = {}", only_if(why.is_some(), format!("'{}'", why.unwrap_or_default()))),
             format!("next_attempt_at = {}", only_if(state == State::Scheduled, now.to_string())),
             format!("queued_at = {}", only_if(state == State::Queued, now.to_string())),
             format!("lease_expires_at = {}", only_if(state == State::Sending, lease.to_string())),
@@ -108,6 +115,22 @@ impl Subject {
             Transition::ResolveSent => self.resolve(Resolution::Sent).await,
             Transition::ResolveResend => self.resolve(Resolution::Resend).await,
             Transition::ResolveDrop => self.resolve(Resolution::Drop).await,
+            Transition::ExpireDoubt => {
+                w.f.execute(format!("UPDATE messages SET expires_at = 1 WHERE id = '{id}'")).await;
+                w.ledger.expire_doubt().await.unwrap();
+            }
+            Transition::Replay => {
+                w.f.execute(format!("DELETE FROM attempts WHERE message_id = '{id}'")).await;
+                w.f.execute("DELETE FROM resolutions").await;
+                let who = Intervention { by: "ana".into(), why: "teste".into() };
+                w.ledger.replay(vec![id], who).await.unwrap();
+            }
+            Transition::AcceptLate => {
+                let failed = format!("UPDATE messages SET reason = 'doubt_expired' WHERE id = '{id}' AND state = 'failed'");
+                if w.f.execute(failed).await == 1 {
+                    settle(sent("p")).await;
+                }
+            }
             Transition::ReceiptSent | Transition::ReceiptDelivered | Transition::ReceiptRead => {
                 panic!("{transition} is not offered")
             }

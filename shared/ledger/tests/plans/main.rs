@@ -19,6 +19,9 @@ use regua_domain::message::DeferReason;
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
+use regua_domain::switches::HoldKind;
+use regua_ledger::holds::NewHold;
+use regua_ledger::retention::Walks;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, new_id};
 use setup::Setup;
@@ -176,6 +179,8 @@ async fn sweeps(w: &World) {
     w.f.advance(TimeDelta::minutes(2)).await;
     ledger.rescue().await.unwrap();
     ledger.expire().await.unwrap();
+    ledger.expire_doubt().await.unwrap();
+    retention(w).await;
     ledger.queued().await.unwrap();
     ledger.unqueue(TimeDelta::zero()).await.unwrap();
     ledger.is_busy().await.unwrap();
@@ -185,6 +190,32 @@ async fn sweeps(w: &World) {
     let sync = ledger.begin_sync(w.source, new_id()).await.unwrap().unwrap();
     ledger.unseen_titles(sync, today() - TimeDelta::days(60), None, 10).await.unwrap();
     ledger.end_sync(sync, true).await.unwrap();
+}
+
+/// A round while nothing is due, and one in which everything is, but for a clock that isn't moved: the statements are the same.
+async fn retention(w: &World) {
+    let due = [
+        "UPDATE messages SET updated_at = 1, created_at = 1 WHERE state IN ('sent', 'skipped')",
+        "UPDATE people SET days = '{}'",
+        "UPDATE recipients SET last_start_at = 1, reserved_at = 1, counted_at = 1",
+        "UPDATE events SET observed_at = 1",
+    ];
+    for statement in due {
+        w.f.execute(statement).await;
+    }
+    let hold = NewHold {
+        source: None,
+        kind: HoldKind::Invoice,
+        subject: "i0001".into(),
+        until_on: today(),
+        why: "a plan".into(),
+        set_by: "test".into(),
+        even_if_unknown: true,
+    };
+    w.ledger.set_hold(hold).await.unwrap();
+    w.f.execute("UPDATE holds SET since_at = 1, until_on = '2020-01-01'").await;
+    let swept = w.ledger.retain(&mut Walks::default()).await.unwrap();
+    assert!(swept.anonymised > 0 && swept.deleted > 3 && !swept.more, "{swept:?}");
 }
 
 /// Many sent messages with their attempts and people, and the statistics that autovacuum makes of them.
