@@ -19,6 +19,7 @@ pub mod evaluation;
 pub mod events;
 pub mod finish;
 mod frequency;
+pub mod gates;
 pub mod holds;
 mod migrations;
 pub mod mirror;

@@ -36,6 +36,7 @@ mod evaluators_at_once;
 mod events;
 mod finish;
 mod frequency;
+mod gates;
 mod holds;
 mod limits;
 mod migrations;

@@ -12,6 +12,7 @@ mod hints;
 mod holds;
 mod import;
 mod notices;
+mod outages;
 mod policies;
 mod seed;
 mod separate;
