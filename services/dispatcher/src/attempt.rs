@@ -11,12 +11,13 @@ use chrono::{DateTime, Utc};
 use regua_broker::AckTag;
 use regua_domain::ids::MessageId;
 use regua_domain::message::{DeferReason, SkipReason};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_ANSWER, StopScope};
 use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::Started;
 use regua_ledger::stops::NewStop;
 use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_pipeline::raise_stop;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::{Counter, Metrics};
@@ -252,12 +253,8 @@ async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &'s
         StopScope::Everything | StopScope::Policy | StopScope::Stage => String::new(),
     };
     let scope = if target.is_empty() { StopScope::Everything } else { scope };
-    let stop = NewStop { scope, target: target.clone(), raised_by: "answer".into(), why: why.into(), until_at: None };
-    match dispatcher.pipeline.ledger.raise_stop(stop).await {
-        Ok(true) => {
-            tracing::error!(%scope, target, why, message = %order.message, "stop.raised: lift it with `regua resume` when its cause is gone");
-        }
-        Ok(false) => {}
-        Err(error) => tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised"),
+    let stop = NewStop { scope, target: target.clone(), raised_by: BY_ANSWER.into(), why: why.into(), until_at: None };
+    if let Err(error) = raise_stop(&dispatcher.pipeline.ledger, stop).await {
+        tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised");
     }
 }

@@ -36,6 +36,7 @@ pub mod settings;
 pub mod simulation;
 mod snapshot;
 pub mod start;
+pub mod stop_checks;
 pub mod stops;
 pub mod sweeps;
 pub mod tasks;

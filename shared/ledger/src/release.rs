@@ -46,6 +46,8 @@ pub struct TopUp {
 pub struct Route {
     /// The channel.
     pub channel_id: ChannelId,
+    /// Its id at Opa! Suite.
+    pub provider_channel_id: String,
     /// Its business.
     pub business_id: BusinessId,
     /// Its integration.
@@ -107,7 +109,7 @@ impl Ledger {
             .await?
             .fetch(
                 sql!(
-                    "SELECT c.id AS channel_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
+                    "SELECT c.id AS channel_id, c.provider_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
                      FROM channels c JOIN integrations i ON i.id = c.integration_id ORDER BY c.id"
                 ),
                 vec![],
@@ -117,6 +119,7 @@ impl Ledger {
             .map(|row| {
                 Ok(Route {
                     channel_id: ChannelId(row.id("channel_id")?),
+                    provider_channel_id: row.text("provider_id")?,
                     business_id: BusinessId(row.id("business_id")?),
                     integration_id: IntegrationId(row.id("integration_id")?),
                     integration: row.text("name")?,

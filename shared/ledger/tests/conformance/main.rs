@@ -53,6 +53,7 @@ mod runs;
 mod sending_times;
 mod setup;
 mod start;
+mod stop_checks;
 mod stops;
 mod sweeps;
 mod tasks;
