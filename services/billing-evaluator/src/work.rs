@@ -5,6 +5,7 @@ use crate::sync::{SyncError, Syncer};
 use crate::{HEARTBEAT_EVERY, delta, evaluate};
 use chrono::TimeDelta;
 use regua_domain::schedule::TaskKind;
+use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_ledger::LedgerError;
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::LeasedRun;
@@ -122,11 +123,7 @@ impl Worker {
             tracing::warn!(channel = %unseen.channel, why = %unseen.why, "templates.not_read: they are taken to be as they were");
         }
         for stopped in ledger.note_templates(look.seen).await?.iter().filter(|stopped| stopped.is_new) {
-            tracing::error!(
-                template = %stopped.template_id,
-                why = %stopped.fault,
-                "template.stopped: its messages wait; see `regua notice list`, then `regua notice accept NOTICE --why TEXT`"
-            );
+            regua_pipeline::stop_raised(StopScope::Template, &stopped.template_id, BY_TEMPLATE, &stopped.fault.to_string());
         }
         Ok(())
     }

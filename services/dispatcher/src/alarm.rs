@@ -1,8 +1,9 @@
 //! The ledger has gone back in time: nothing may be sent until a person says what was lost (invariant 3, F8).
 
 use crate::Dispatcher;
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_LEDGER, StopScope};
 use regua_ledger::stops::NewStop;
+use regua_pipeline::raise_stop;
 use regua_telemetry::logging::Chain;
 use std::time::Duration;
 
@@ -15,20 +16,13 @@ pub async fn ledger_went_back(dispatcher: &Dispatcher, what: &str) {
     let stop = NewStop {
         scope: StopScope::Everything,
         target: String::new(),
-        raised_by: "ledger".into(),
+        raised_by: BY_LEDGER.into(),
         why: format!("the ledger doesn't have {what}: was a backup restored? see `regua restored`"),
         until_at: None,
     };
     while !dispatcher.process.shutdown.has_begun() {
-        match dispatcher.pipeline.ledger.raise_stop(stop.clone()).await {
-            Ok(true) => {
-                tracing::error!(
-                    what,
-                    "stop.raised: the ledger has gone back in time; nothing is sent until `regua restored` says what was lost"
-                );
-                return;
-            }
-            Ok(false) => return,
+        match raise_stop(&dispatcher.pipeline.ledger, stop.clone()).await {
+            Ok(_) => return,
             Err(error) => {
                 tracing::error!(what, error = %Chain(&error), "stop.not_raised");
                 tokio::time::sleep(AGAIN).await;

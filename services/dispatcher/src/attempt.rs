@@ -1,7 +1,7 @@
 //! One attempt: wait for the slot, look once more at the time, send, decide, hand the result over.
 
 use crate::Dispatcher;
-use crate::config::{LATE_MAX, REST, START_BUDGET};
+use crate::config::{LATE_MAX, START_BUDGET};
 use crate::decide::{AttemptFacts, Decision, Effect, decide};
 use crate::finisher::Finisher;
 use crate::lane::{Asked, not_begun};
@@ -11,11 +11,13 @@ use chrono::{DateTime, Utc};
 use regua_broker::AckTag;
 use regua_domain::ids::MessageId;
 use regua_domain::message::{DeferReason, SkipReason};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_ANSWER, StopScope};
 use regua_ledger::finish::Finished;
+use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::Started;
 use regua_ledger::stops::NewStop;
 use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_pipeline::raise_stop;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::{Counter, Metrics};
@@ -123,28 +125,31 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     let slot = dispatcher.clock.local(order.started.slot_at);
     tokio::select! {
         biased;
-        () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown"),
+        () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown").await,
         () = tokio::time::sleep_until(slot) => {}
     }
     if order.started.is_paced && Instant::now().saturating_duration_since(slot) > LATE_MAX {
-        return give_back(&dispatcher, order, &finisher, "late");
+        return give_back(&dispatcher, order, &finisher, "late").await;
     }
     if order.asked.elapsed() > START_BUDGET {
-        return give_back(&dispatcher, order, &finisher, "suspended");
+        return give_back(&dispatcher, order, &finisher, "suspended").await;
     }
     let on_wire = pulse.send();
     let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
-    let needs_rest = on_wire.ended(matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. }));
-    tell_reach(&dispatcher, &order, &answer.outcome, needs_rest);
-    let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at, is_outage: needs_rest };
-    let now = dispatcher.clock.now();
-    let decision = decide(facts, &answer.outcome, now, rand::random());
+    let failed = matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
+    let is_outage = on_wire.ended(failed) || (failed && order.started.is_probe);
+    tell_reach(&dispatcher, &order, &answer.outcome, is_outage);
+    let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at, is_outage };
+    let decision = decide(facts, &answer.outcome, dispatcher.clock.now(), rand::random());
     dispatcher.events.finished(&order, &answer, &decision);
+    if order.started.is_probe {
+        let end = if failed { ProbeEnd::Failed { jitter: rand::random() } } else { ProbeEnd::Answered };
+        end_probe(&dispatcher, &order, end).await;
+    } else if is_outage {
+        open_breaker(&dispatcher, &order).await;
+    }
     if let Some(effect) = &decision.effect {
         apply(&dispatcher, &order, effect).await;
-    }
-    if needs_rest {
-        pause(&dispatcher, &order, now + REST, DeferReason::Gate).await;
     }
     let result = Finished {
         message_id: order.message,
@@ -174,8 +179,11 @@ fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
     }
 }
 
-fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) {
+async fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) {
     dispatcher.events.given_back(&order, why);
+    if order.started.is_probe {
+        end_probe(dispatcher, &order, ProbeEnd::NotMade).await;
+    }
     finisher.finish(not_begun(order.message, order.started.attempt_id), Some(order.ack), order.place);
 }
 
@@ -203,6 +211,29 @@ async fn apply(dispatcher: &Dispatcher, order: &Order, effect: &Effect) {
     }
 }
 
+/// Opens the gate's breaker, for every dispatcher: the channel rests, then one probe at a time is sent over all of them (F26 e). This dispatcher
+/// counts its own failures, so that the hot path writes nothing more; with others that fail at the same time, a few more fail before one has
+/// counted to the bound.
+async fn open_breaker(dispatcher: &Dispatcher, order: &Order) {
+    let channel = order.started.channel_id;
+    match dispatcher.pipeline.ledger.open_breaker(channel, rand::random()).await {
+        Ok(Some(until)) => tracing::warn!(%channel, %until, "breaker.opened"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%channel, error = %Chain(&error), "breaker.not_opened"),
+    }
+}
+
+/// Says what came of the probe. If the ledger doesn't take it, the probe's lease ends, and the next one goes.
+async fn end_probe(dispatcher: &Dispatcher, order: &Order, end: ProbeEnd) {
+    let channel = order.started.channel_id;
+    match dispatcher.pipeline.ledger.end_probe(channel, order.started.attempt_id, end).await {
+        Ok(Some(until)) => tracing::warn!(%channel, %until, "breaker.probe_failed"),
+        Ok(None) if end == ProbeEnd::Answered => tracing::info!(%channel, "breaker.closed"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%channel, error = %Chain(&error), "breaker.probe_not_ended"),
+    }
+}
+
 async fn pause(dispatcher: &Dispatcher, order: &Order, until: DateTime<Utc>, why: DeferReason) {
     let channel = order.started.channel_id;
     match dispatcher.pipeline.ledger.pause_channel(channel, until, why).await {
@@ -222,12 +253,8 @@ async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &'s
         StopScope::Everything | StopScope::Policy | StopScope::Stage => String::new(),
     };
     let scope = if target.is_empty() { StopScope::Everything } else { scope };
-    let stop = NewStop { scope, target: target.clone(), raised_by: "answer".into(), why: why.into(), until_at: None };
-    match dispatcher.pipeline.ledger.raise_stop(stop).await {
-        Ok(true) => {
-            tracing::error!(%scope, target, why, message = %order.message, "stop.raised: lift it with `regua resume` when its cause is gone");
-        }
-        Ok(false) => {}
-        Err(error) => tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised"),
+    let stop = NewStop { scope, target: target.clone(), raised_by: BY_ANSWER.into(), why: why.into(), until_at: None };
+    if let Err(error) = raise_stop(&dispatcher.pipeline.ledger, stop).await {
+        tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised");
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use regua_domain::admission::LATENESS_UNPACED;
+use regua_domain::gate::REST;
 use std::time::Duration;
 
 /// Hints held unacked: the sum of what the lanes may hold.
@@ -49,10 +50,8 @@ const LEASE_S: u64 = 60;
 
 /// Attempts of one message that use one up.
 pub const ATTEMPTS_MAX: u32 = 5;
-/// Attempts in a row that were doubtful, or never reached the provider, after which a channel rests; then one at a time is tried.
+/// Attempts of one channel in this dispatcher, in a row, that were doubtful or never reached the provider: then the gate's breaker opens.
 pub const FAILURES_IN_A_ROW_MAX: u32 = 5;
-/// How long it rests then.
-pub const REST: TimeDelta = TimeDelta::seconds(60);
 /// No answer at all for this long, with [`BRAKE_FROM`] requests on the wire: nothing more is started.
 pub const BRAKE_AFTER: Duration = Duration::from_secs(2);
 /// Requests on the wire from which the brake counts.
@@ -74,6 +73,11 @@ const _: () = assert!(
         + LEASE_MARGIN.as_secs()
         < LEASE_S,
     "an attempt that goes well must be reported before its lease expires"
+);
+
+const _: () = assert!(
+    START_BUDGET.as_secs() + CONNECT_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() < REST.num_seconds().unsigned_abs(),
+    "what was on the wire when a breaker opened has ended when the probe goes"
 );
 
 /// This host's name, for the record of attempts.

@@ -1,8 +1,9 @@
 //! What follows one attempt. Pure: no clock, no randomness, no I/O.
 
-use crate::config::{ATTEMPTS_MAX, REST};
+use crate::config::ATTEMPTS_MAX;
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::PHONE_SPACING;
+use regua_domain::gate::{REST, spread};
 use regua_domain::message::{DeferReason, FailReason};
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
@@ -16,8 +17,6 @@ pub const RETRY: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), mu
 const THROTTLED: TimeDelta = TimeDelta::seconds(30);
 /// No answer pauses a channel for longer, whatever it asks.
 const PAUSE_MAX: TimeDelta = TimeDelta::hours(24);
-/// What is added to a wait that others were given too, so that they don't all come back at once: at most this much.
-const SPREAD: TimeDelta = TimeDelta::seconds(5);
 /// A contact in service with an attendant is left alone for this long.
 const IN_SERVICE: TimeDelta = TimeDelta::minutes(30);
 /// A message that met a stop is looked at again after this long.
@@ -30,7 +29,7 @@ pub struct AttemptFacts {
     pub number: u32,
     /// When the message ends unsent.
     pub expires_at: DateTime<Utc>,
-    /// Whether so many of its channel failed in a row that the channel rests: the provider is away, which is no message's fault.
+    /// Whether it was one too many of its channel that failed in a row, or the probe: the provider is away, which is no message's fault.
     pub is_outage: bool,
 }
 
@@ -103,12 +102,6 @@ fn from_std(duration: Duration) -> TimeDelta {
 /// What is missing to the next full minute. Many wait for half an hour: those that end together are one turn of the top-up, not thousands.
 fn to_full_minute(now: DateTime<Utc>) -> TimeDelta {
     TimeDelta::microseconds((-now.timestamp_micros()).rem_euclid(60_000_000))
-}
-
-/// Positive jitter on top of what the provider asked for: never less than it asked.
-fn spread(jitter: f64) -> TimeDelta {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most five million microseconds")]
-    TimeDelta::microseconds((SPREAD.num_microseconds().unwrap_or(0) as f64 * jitter.clamp(0.0, 1.0)) as i64)
 }
 
 #[cfg(test)]

@@ -180,14 +180,13 @@ impl Lane {
         }
     }
 
-    /// Waits until so many places are free, or long enough to see a shutdown. No place is waited for that no hint would take, or while the
-    /// breaker is tripped: then one at a time is tried.
+    /// Waits until so many places are free, or long enough to see a shutdown. No place is waited for that no hint would take.
     async fn wait_for_places(&self, number: usize) {
         let number = u32::try_from(number.min(self.queue.len())).unwrap_or(u32::MAX);
         let _waits = self.finisher.hurry();
         tokio::select! {
             biased;
-            places = self.places.acquire_many(number), if !self.pulse.is_tripped() => drop(places),
+            places = self.places.acquire_many(number) => drop(places),
             () = tokio::time::sleep(NAP_MAX) => {}
         }
     }
@@ -208,15 +207,11 @@ impl Lane {
         self.is_paced && self.dispatcher.clock.starts().median(Instant::now()) * 2 > LEAD_MAX
     }
 
-    /// Takes hints for as many places as are free, and one alone where the start only probes: while the ledger is slow, and, with nothing else on
-    /// the wire, while the breaker is tripped. Each message once, each with the id that its attempt shall have.
+    /// Takes hints for as many places as are free, and one alone while the ledger is slow. Each message once, each with the id that its attempt
+    /// shall have.
     fn take_batch(&mut self, is_slow: bool) -> HashMap<MessageId, Taken> {
         let mut batch = HashMap::new();
-        let is_tripped = self.pulse.is_tripped();
-        if is_tripped && self.places.available_permits() < IN_FLIGHT_MAX {
-            return batch;
-        }
-        while batch.len() < if is_tripped || is_slow { 1 } else { START_MAX } {
+        while batch.len() < if is_slow { 1 } else { START_MAX } {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { break };
             let Some(hint) = self.queue.pop_front() else { break };
             if batch.contains_key(&hint.message) {
@@ -238,6 +233,9 @@ impl Lane {
             match answer {
                 StartAnswer::Started(started) => {
                     if started.channel_id == self.channel {
+                        if !started.is_probe {
+                            self.pulse.breaker_is_closed();
+                        }
                         self.note_pace(started.is_paced);
                         last_slot = last_slot.max(started.is_paced.then_some(started.slot_at));
                     }

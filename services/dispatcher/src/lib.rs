@@ -5,6 +5,7 @@
 
 mod alarm;
 mod attempt;
+mod checks;
 mod clock;
 mod config;
 mod decide;
@@ -48,8 +49,10 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let (finisher, finishing) = finisher::start(Arc::clone(&dispatcher), hints.acker());
     let upkeep = tokio::spawn(routes::keep_fresh(Arc::clone(&dispatcher)));
     let sampling = tokio::spawn(clock::keep_sampling(Arc::clone(&dispatcher)));
+    let checking = tokio::spawn(checks::keep_checking(Arc::clone(&dispatcher)));
     intake::run(&dispatcher, hints, finisher, finishing).await;
     upkeep.abort();
     sampling.abort();
+    checking.abort();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the attempts of one channel tell its lane: brake and breaker.
+//! What the attempts of one channel tell its lane: the brake, and when the gate's breaker must open.
 
 use crate::config::{BRAKE_AFTER, BRAKE_FROM, FAILURES_IN_A_ROW_MAX};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -36,9 +36,11 @@ impl Pulse {
             && self.last_answer.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > BRAKE_AFTER
     }
 
-    /// Whether so many attempts in a row were doubtful, or never reached the provider, that only one at a time is tried.
-    pub fn is_tripped(&self) -> bool {
-        self.failures_in_a_row.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX
+    /// The gate gave a start that is no probe: its breaker is closed, whoever closed it, and what failed before that counts no more.
+    pub fn breaker_is_closed(&self) {
+        if self.failures_in_a_row.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+        }
     }
 
     fn note_answer(&self) {
@@ -50,7 +52,7 @@ impl Pulse {
 pub struct OnWire(Arc<Pulse>);
 
 impl OnWire {
-    /// The request has ended; whether the channel needs a rest now.
+    /// The request has ended; whether so many in a row were doubtful, or never reached the provider, that the channel's breaker must open.
     pub fn ended(self, failed: bool) -> bool {
         self.0.note_answer();
         if !failed {
@@ -72,13 +74,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_failures_in_a_row_trip_the_breaker_and_one_success_closes_it() {
+    fn five_failures_in_a_row_open_the_breaker_and_each_later_one_says_so_again() {
         let pulse = Pulse::new();
-        let asks: Vec<bool> = (0..FAILURES_IN_A_ROW_MAX).map(|_| pulse.send().ended(true)).collect();
-        assert_eq!(asks, [false, false, false, false, true]);
-        assert!(pulse.is_tripped());
-        assert!(!pulse.send().ended(false));
-        assert!(!pulse.is_tripped());
+        let asks: Vec<bool> = (0..=FAILURES_IN_A_ROW_MAX).map(|_| pulse.send().ended(true)).collect();
+        assert_eq!(asks, [false, false, false, false, true, true]);
+    }
+
+    #[test]
+    fn a_breaker_that_another_dispatcher_closed_counts_from_the_beginning() {
+        let pulse = Pulse::new();
+        let fail = |times: u32| (0..times).map(|_| pulse.send().ended(true)).filter(|opens| *opens).count();
+        assert_eq!(fail(FAILURES_IN_A_ROW_MAX), 1);
+        pulse.breaker_is_closed();
+        assert_eq!(fail(FAILURES_IN_A_ROW_MAX - 1), 0);
+        pulse.breaker_is_closed();
+        assert_eq!(fail(1), 1, "a start forgets no failure of a breaker that is closed");
     }
 
     #[test]
@@ -87,7 +97,6 @@ mod tests {
         for failed in [true, true, true, true, false, true] {
             assert!(!pulse.send().ended(failed));
         }
-        assert!(!pulse.is_tripped());
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Routes {
     pub fn of(&self, channel: ChannelId) -> Option<Way> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&channel).cloned()
     }
+
+    /// One of the ways that are so.
+    pub fn find(&self, is_it: impl Fn(&Way) -> bool) -> Option<Way> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().find(|way| is_it(way)).cloned()
+    }
 }
 
 /// Reads the routes again and again. An integration whose token is missing stops alone: its channels have no way, and `/readyz` says why.

@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::configuration::Configuration;
 use regua_domain::ids::{InvoiceId, MessageId, RunId};
 use regua_domain::schedule::TaskKind;
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_LEDGER, StopScope};
 use regua_ledger::approval::ApprovalAnswer;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::stops::NewStop;
@@ -78,6 +78,9 @@ pub enum Request {
         scope: StopScope,
         /// Which, by name.
         name: String,
+        /// When it ends by itself.
+        #[serde(default)]
+        until: Option<DateTime<Utc>>,
         /// Why.
         why: String,
         /// Who.
@@ -242,7 +245,7 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
             ApprovalAnswer::NotWaiting => Answer::refused(format!("run {run} waits for no approval")),
             ApprovalAnswer::Unknown => Answer::refused(format!("there is no run {run}: see `regua runs`")),
         }),
-        Request::Pause { scope, name, why, by } => pause(ledger, scope, &name, why, by).await,
+        Request::Pause { scope, name, until, why, by } => pause(ledger, scope, &name, until, (why, by)).await,
         Request::Resume { scope, name, by } => resume(ledger, scope, &name, by).await,
         Request::ResolveDoubt { message, how, why, by } => {
             ledger.resolve_doubt(message, how, by, why).await?;
@@ -309,23 +312,41 @@ async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<
     Ok(Answer::done(format!("run {run} is planned"), json!({ "run": run })))
 }
 
-async fn pause(ledger: &Ledger, scope: StopScope, name: &str, why: String, by: String) -> Result<Answer, LedgerError> {
+async fn pause(
+    ledger: &Ledger,
+    scope: StopScope,
+    name: &str,
+    until_at: Option<DateTime<Utc>>,
+    (why, raised_by): (String, String),
+) -> Result<Answer, LedgerError> {
     let Some(target) = ledger.stop_target(scope, name).await? else { return Ok(unknown(scope, name)) };
-    let raised = ledger.raise_stop(NewStop { scope, target, raised_by: by, why, until_at: None }).await?;
-    let text = if raised { "paused: nothing more is started" } else { "it was paused already" };
+    if let Some(until) = until_at
+        && until <= ledger.now().await?
+    {
+        return Ok(Answer::refused(format!("--until {} has passed by the ledger's clock", until.to_rfc3339())));
+    }
+    let raised = regua_pipeline::raise_stop(ledger, NewStop { scope, target, raised_by, why, until_at }).await?;
+    let text = match until_at {
+        _ if !raised => "it was paused already, as `regua status` shows: resume it first to change that".to_owned(),
+        Some(until) => format!("paused until {}: nothing more is started", until.to_rfc3339()),
+        None => "paused: nothing more is started".to_owned(),
+    };
     Ok(Answer::done(text, json!({ "paused": true, "new": raised })))
 }
 
 async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Result<Answer, LedgerError> {
     let Some(target) = ledger.stop_target(scope, name).await? else { return Ok(unknown(scope, name)) };
     let restored =
-        ledger.stops().await?.into_iter().any(|stop| stop.scope == scope && stop.target == target && stop.raised_by == "ledger");
+        ledger.stops().await?.into_iter().any(|stop| stop.scope == scope && stop.target == target && stop.raised_by == BY_LEDGER);
     if restored {
         return Ok(Answer::refused(
             "the ledger has gone back in time: say so with `regua restored --lost-since T`, or messages may be sent twice",
         ));
     }
-    let lifted = ledger.lift_stops(scope, target, by).await?;
+    let lifted = ledger.lift_stops(scope, target, by.clone()).await?;
+    if lifted > 0 {
+        regua_pipeline::stop_lifted(scope, name, &by, "a person's decision");
+    }
     Ok(Answer::done(format!("{lifted} stops lifted"), json!({ "lifted": lifted })))
 }
 

@@ -77,7 +77,8 @@ async fn body(ledger: &Ledger) -> Result<String, LedgerError> {
     };
     html.push_str(&table(&counts));
     for stop in stops {
-        write!(html, "<p>⛔ Parado: {} ({})</p>", stop.scope, escape(&stop.why)).expect("a String takes all text");
+        write!(html, "<p>⛔ Parado: {} {} ({})</p>", stop.scope, escape(&stop.name), escape(&stop.why))
+            .expect("a String takes all text");
     }
     html.push_str(
         "<h2>Últimas execuções</h2><table><tr><th>Tarefa</th><th>Planejada</th><th>Situação</th><th>Mensagens</th></tr>",

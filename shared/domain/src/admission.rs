@@ -5,6 +5,7 @@
 use crate::decide::{DatedStage, still_called_for};
 use crate::events::still_holds;
 use crate::frequency::{Frequency, SentByDay};
+use crate::gate::{Closing, Gate};
 use crate::message::{DeferReason, SkipReason, State};
 use crate::mirror::{Customer, Invoice};
 use crate::pilot::Pilot;
@@ -102,53 +103,6 @@ impl Snapshot {
     }
 }
 
-/// The gate of a channel: its limit, next free instant and pause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gate {
-    /// Messages per second; `None` is unlimited.
-    pub per_second: Option<u32>,
-    /// The next instant that no message has yet.
-    pub next_free_at: DateTime<Utc>,
-    /// Closed until then.
-    pub paused_until: Option<DateTime<Utc>>,
-}
-
-impl Gate {
-    /// The distance of two slots: GCRA with burst 1 at limit/1.01, so that send jitter of 10 ms never lifts a second over the limit (F6).
-    pub fn interval(&self) -> TimeDelta {
-        self.per_second.map_or(TimeDelta::zero(), |limit| TimeDelta::microseconds((1_010_000 / i64::from(limit.max(1))) + 1))
-    }
-
-    /// The next slot, not before `now + lead`; without a limit, now.
-    pub fn next_slot(&self, now: DateTime<Utc>, lead: TimeDelta) -> DateTime<Utc> {
-        if !self.is_limited() {
-            return now;
-        }
-        // Never further ahead than a grant can have put it: a ledger whose clock fell back must not make the channel wait for its old time.
-        self.next_free_at.min(now + HORIZON + self.interval()).max(now + lead)
-    }
-
-    /// Whether the channel has a limit per second: only then are slots its, and is one that comes late not used.
-    pub const fn is_limited(&self) -> bool {
-        self.per_second.is_some()
-    }
-
-    /// How long after its slot a message may be begun.
-    const fn lateness(&self) -> TimeDelta {
-        if self.is_limited() { TimeDelta::zero() } else { LATENESS_UNPACED }
-    }
-
-    fn take(&mut self, slot_at: DateTime<Utc>) {
-        if self.is_limited() {
-            self.next_free_at = slot_at + self.interval();
-        }
-    }
-
-    fn pause(&mut self, until: DateTime<Utc>) {
-        self.paused_until = Some(self.paused_until.map_or(until, |before| before.max(until)));
-    }
-}
-
 /// What the ledger knows of a recipient, per business and phone: whom one business writes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipient {
@@ -202,6 +156,8 @@ pub struct Rules<'a> {
     pub lead: TimeDelta,
     /// How far ahead it may lie; at most [`HORIZON`].
     pub horizon: TimeDelta,
+    /// How long an attempt may take until it counts as doubtful: so long a probe is waited for.
+    pub lease: TimeDelta,
 }
 
 /// What the start decides for one message.
@@ -213,6 +169,8 @@ pub enum Verdict {
         slot_at: DateTime<Utc>,
         /// Whether the instant is a slot of a limited channel, not to be used late.
         is_paced: bool,
+        /// Whether it is its channel's one probe: its answer says whether the provider is back.
+        is_probe: bool,
         /// The local day on which it counts for the person's caps, if anybody counts.
         counted_on: Option<NaiveDate>,
         /// What to send.
@@ -244,8 +202,9 @@ pub enum Verdict {
 /// Decides one message. Pure: `now` is the ledger's clock, read after the locks.
 ///
 /// On [`Verdict::Start`] gate, recipient, person and budget have been charged; on [`Verdict::Postpone`] for spacing the recipient's
-/// reservation has moved, so that each of many messages to one phone gets its own instant (F18); for an exhausted budget the
-/// gate has been paused, so that no further message is queued only to wait (F15).
+/// reservation has moved, so that each of many messages to one phone gets its own instant (F18); for an exhausted budget or allowance the
+/// gate has been closed, so that no further message is queued only to wait (F15). A gate whose breaker is open gives one probe and is closed
+/// until that one's lease ends, whichever dispatcher asks (F26 e).
 pub fn admit(
     snapshot: &Snapshot,
     gate: &mut Gate,
@@ -297,10 +256,18 @@ pub fn admit(
     let counted = recipient.counted_at.is_some_and(|at| at + BUDGET_PERIOD > slot_at);
     if !counted && budget.limit.is_some_and(|limit| budget.used >= limit) {
         let until = budget.frees_at.unwrap_or(now + RECHECK).max(now + RECHECK);
-        gate.pause(until);
+        gate.close(until, Closing::Budget);
+        return postpone(until, DeferReason::Budget);
+    }
+    if let Some(until) = gate.used_up(now) {
+        gate.close(until, Closing::Allowance);
         return postpone(until, DeferReason::Budget);
     }
     gate.take(slot_at);
+    let is_probe = gate.trips > 0;
+    if is_probe {
+        gate.close(now + rules.lease, Closing::Probe);
+    }
     budget.used += u32::from(!counted);
     recipient.last_start_at = Some(latest_at);
     recipient.counted_at = Some(slot_at);
@@ -308,7 +275,7 @@ pub fn admit(
     if let Some(today) = counted_on {
         person.sent.count(today);
     }
-    Verdict::Start { slot_at, is_paced: gate.is_limited(), counted_on, text }
+    Verdict::Start { slot_at, is_paced: gate.is_limited(), is_probe, counted_on, text }
 }
 
 /// Whether the message is still called for; what it says now. Also what top-up asks before it publishes a hint.

@@ -14,6 +14,7 @@ pub mod filling;
 pub mod folding;
 pub mod forecast;
 pub mod frequency;
+pub mod gate;
 pub mod ids;
 pub mod media;
 pub mod message;

@@ -5,12 +5,14 @@ mod waiting;
 use crate::database::{Tx, micros};
 use crate::error::LedgerError;
 use crate::evaluation::write_texts;
+use crate::gates;
 use crate::snapshot::{self, Loaded, json_ids};
 use crate::stops::Stops;
 use crate::{Ledger, looks, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{RECHECK, Terms, called_for};
 use regua_domain::configuration::SecretRef;
+use regua_domain::gate::Gate;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::{DeferReason, SkipReason};
 use regua_domain::render::Rendered;
@@ -44,6 +46,8 @@ pub struct TopUp {
 pub struct Route {
     /// The channel.
     pub channel_id: ChannelId,
+    /// Its id at Opa! Suite.
+    pub provider_channel_id: String,
     /// Its business.
     pub business_id: BusinessId,
     /// Its integration.
@@ -65,7 +69,17 @@ struct Channel {
     integration_id: IntegrationId,
     immediate: bool,
     released_through_at: DateTime<Utc>,
-    paused_until: Option<DateTime<Utc>>,
+    gate: Gate,
+}
+
+impl Channel {
+    /// How many messages may be queued: a second of the limit, but no more than the provider's allowance lets go, and one for a breaker that
+    /// asks for a probe. So neither puts off messages that were queued only to wait.
+    fn bound(&self, asked: Option<u32>, now: DateTime<Utc>) -> u32 {
+        let bound = asked.unwrap_or_else(|| self.per_second.map_or(BOUND_UNLIMITED, |limit| limit.max(BOUND_MIN)));
+        let most = if self.gate.trips > 0 { 1 } else { u64::MAX };
+        u64::from(bound).min(most).min(self.gate.left(now)).try_into().unwrap_or(bound)
+    }
 }
 
 impl Ledger {
@@ -95,7 +109,7 @@ impl Ledger {
             .await?
             .fetch(
                 sql!(
-                    "SELECT c.id AS channel_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
+                    "SELECT c.id AS channel_id, c.provider_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
                      FROM channels c JOIN integrations i ON i.id = c.integration_id ORDER BY c.id"
                 ),
                 vec![],
@@ -105,6 +119,7 @@ impl Ledger {
             .map(|row| {
                 Ok(Route {
                     channel_id: ChannelId(row.id("channel_id")?),
+                    provider_channel_id: row.text("provider_id")?,
                     business_id: BusinessId(row.id("business_id")?),
                     integration_id: IntegrationId(row.id("integration_id")?),
                     integration: row.text("name")?,
@@ -158,14 +173,14 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
         return Ok(TopUp::default());
     }
     let look = Look { terms: settings.terms(), stops: &stops, now };
-    if channel.paused_until.is_some_and(|until| until > now)
+    if channel.gate.paused_until.is_some_and(|until| until > now)
         || stops.hold_channel(channel.business_id, channel.integration_id, channel_id)
     {
         // Nothing goes out here; what a person has pointed to another channel meanwhile goes there.
         let moving = waiting::moving_away(tx, channel_id).await?;
         return queue(tx, channel_id, &moving, look).await;
     }
-    let bound = bound.unwrap_or_else(|| channel.per_second.map_or(BOUND_UNLIMITED, |limit| limit.max(BOUND_MIN)));
+    let bound = channel.bound(bound, now);
     let row = tx
         .fetch_one(
             sql!(
@@ -191,8 +206,7 @@ async fn top_up(tx: &mut Tx, channel_id: ChannelId, bound: Option<u32>) -> Resul
 
 /// Locks the channel's gate, which also keeps two top-ups of it apart.
 async fn lock_channel(tx: &mut Tx, id: ChannelId) -> Result<Option<Channel>, LedgerError> {
-    let gate = tx.fetch_optional(sql!("SELECT paused_until FROM gates WHERE channel_id = $1", for_update), values![id]).await?;
-    let Some(gate) = gate else { return Ok(None) };
+    let Some(gate) = gates::lock(tx, id, None).await? else { return Ok(None) };
     let row = tx
         .fetch_one(
             sql!(
@@ -208,7 +222,7 @@ async fn lock_channel(tx: &mut Tx, id: ChannelId) -> Result<Option<Channel>, Led
         integration_id: IntegrationId(row.id("integration_id")?),
         immediate: row.text("release")? == "immediate",
         released_through_at: row.opt_instant("released_through_at")?.unwrap_or(DateTime::<Utc>::MIN_UTC),
-        paused_until: gate.opt_instant("paused_until")?,
+        gate,
     }))
 }
 

@@ -74,6 +74,8 @@ pub struct Started {
     pub slot_at: DateTime<Utc>,
     /// Whether that is a slot of a limited channel: then it is given back rather than used late.
     pub is_paced: bool,
+    /// Whether it is its channel's one probe: say with [`Ledger::end_probe`] what came of it, before its *finish*.
+    pub is_probe: bool,
     /// When the attempt counts as doubtful.
     pub lease_expires_at: DateTime<Utc>,
     /// When the message ends unsent.
@@ -162,6 +164,7 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
         caps: (!settings.pilot.redirects()).then_some(settings.caps.frequency()),
         lead: batch.lead,
         horizon: batch.horizon,
+        lease: batch.lease,
     };
     let mut writes = Writes::default();
     let mut answers = Vec::with_capacity(ids.len());
@@ -169,9 +172,9 @@ async fn start(tx: &mut Tx, batch: &StartBatch) -> Result<StartReply, LedgerErro
     // Best first: then whoever is decided later knows what the better ones got.
     loaded.sort_unstable_by_key(|message| message.precedence);
     for message in &loaded {
-        let (verdict, before) = shared.admit(message, rivals.ahead_of(message), &rules, now);
-        rivals.note(message, &verdict);
         let attempt = attempts[&message.id];
+        let (verdict, before) = shared.admit(message, attempt, rivals.ahead_of(message), &rules, now);
+        rivals.note(message, &verdict);
         answers.push((message.id, writes.note(message, attempt, verdict, &before, batch, now)));
     }
     let known: BTreeSet<MessageId> = loaded.iter().map(|message| message.id).collect();

@@ -34,6 +34,8 @@ pub struct Stop {
     pub scope: StopScope,
     /// Which one of that scope.
     pub target: String,
+    /// What people call it: the name of what the configuration names, else the target.
+    pub name: String,
     /// Who raised it.
     pub raised_by: String,
     /// Why.
@@ -42,6 +44,8 @@ pub struct Stop {
     pub since_at: DateTime<Utc>,
     /// When it ends by itself.
     pub until_at: Option<DateTime<Utc>>,
+    /// When it is checked next, if it was checked before.
+    pub next_check_at: Option<DateTime<Utc>>,
 }
 
 /// What a message belongs to, for the question whether a stop holds it.
@@ -60,8 +64,12 @@ pub(crate) struct Stops(HashSet<(StopScope, String)>);
 
 impl Stops {
     pub(crate) async fn load(tx: &mut Tx, now: DateTime<Utc>) -> Result<Self, LedgerError> {
-        let stops = in_force(tx, now).await?;
-        Ok(Self(stops.into_iter().map(|stop| (stop.scope, stop.target)).collect()))
+        let sql = sql!("SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $1)");
+        let rows = tx.fetch(sql, values![now]).await?;
+        rows.iter()
+            .map(|row| Ok((row.named("scope", StopScope::parse)?, row.text("target")?)))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     pub(crate) fn hold(&self, belongs: &Belongs<'_>) -> bool {
@@ -94,8 +102,12 @@ async fn in_force(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Stop>, LedgerEr
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id, scope, target, raised_by, why, since_at, until_at FROM stops
-                 WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $1) ORDER BY since_at"
+                "SELECT s.id, s.scope, s.target, s.raised_by, s.why, s.since_at, s.until_at, s.next_check_at, COALESCE(
+                    (SELECT name FROM businesses WHERE s.scope = 'business' AND CAST(id AS TEXT) = s.target),
+                    (SELECT name FROM integrations WHERE s.scope = 'integration' AND CAST(id AS TEXT) = s.target),
+                    (SELECT name FROM channels WHERE s.scope = 'channel' AND CAST(id AS TEXT) = s.target),
+                    (SELECT name FROM policies WHERE s.scope = 'policy' AND CAST(id AS TEXT) = s.target), s.target) AS name
+                 FROM stops s WHERE s.lifted_at IS NULL AND (s.until_at IS NULL OR s.until_at > $1) ORDER BY s.since_at"
             ),
             values![now],
         )
@@ -106,10 +118,12 @@ async fn in_force(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Stop>, LedgerEr
                 id: StopId(row.id("id")?),
                 scope: row.named("scope", StopScope::parse)?,
                 target: row.text("target")?,
+                name: row.text("name")?,
                 raised_by: row.text("raised_by")?,
                 why: row.text("why")?,
                 since_at: row.instant("since_at")?,
                 until_at: row.opt_instant("until_at")?,
+                next_check_at: row.opt_instant("next_check_at")?,
             })
         })
         .collect()

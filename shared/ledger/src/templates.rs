@@ -9,12 +9,9 @@ use crate::error::LedgerError;
 use crate::notices::read_filling;
 use crate::stops::{self, NewStop};
 use chrono::{DateTime, Utc};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_domain::template::{TemplateFault, TemplateText, fits};
 use std::sync::Arc;
-
-/// Who raises the stop of a template that isn't as it was accepted.
-pub const RAISED_BY: &str = "template-changed";
 
 /// A template as Opa! Suite has it now.
 #[derive(Clone, Debug)]
@@ -157,14 +154,14 @@ async fn note(tx: &mut Tx, seen: &SeenTemplate, now: DateTime<Utc>) -> Result<Op
         fault => fault,
     };
     let Some(fault) = fault else {
-        stops::lift(tx, StopScope::Template, &seen.template_id, Some(RAISED_BY), "the template is as it was accepted", now)
+        stops::lift(tx, StopScope::Template, &seen.template_id, Some(BY_TEMPLATE), "the template is as it was accepted", now)
             .await?;
         return Ok(None);
     };
     let stop = NewStop {
         scope: StopScope::Template,
         target: seen.template_id.clone(),
-        raised_by: RAISED_BY.into(),
+        raised_by: BY_TEMPLATE.into(),
         why: fault.to_string(),
         until_at: None,
     };
@@ -223,6 +220,6 @@ async fn accept(tx: &mut Tx, notice: &str, by: &str, why: &str) -> Result<Accept
         values![integration, &template_id, at, by, why],
     )
     .await?;
-    let lifted = stops::lift(tx, StopScope::Template, &template_id, Some(RAISED_BY), by, at).await?;
+    let lifted = stops::lift(tx, StopScope::Template, &template_id, Some(BY_TEMPLATE), by, at).await?;
     Ok(Accepted::Accepted { resumed: lifted > 0 })
 }

@@ -3,12 +3,14 @@
 use crate::budgets::{self, BucketChanges};
 use crate::database::Tx;
 use crate::error::LedgerError;
+use crate::gates;
 use crate::snapshot::Limits;
 use crate::start::read_recipient;
 use crate::stops::Stops;
 use crate::{Ledger, new_id};
 use chrono::{DateTime, TimeDelta, Utc};
-use regua_domain::admission::{BUDGET_PERIOD, Gate, HORIZON, PHONE_SPACING, Recipient};
+use regua_domain::admission::{BUDGET_PERIOD, HORIZON, PHONE_SPACING, Recipient};
+use regua_domain::gate::Gate;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId};
 use regua_domain::phone::PhoneKey;
 use uuid::Uuid;
@@ -122,14 +124,8 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
     if limits.recipients_per_24h.is_some() {
         tx.lock(sql!("SELECT id FROM businesses WHERE id = $1", for_update), values![business]).await?;
     }
-    let row = tx
-        .fetch_one(sql!("SELECT next_free_at, paused_until FROM gates WHERE channel_id = $1", for_update), values![channel_id])
-        .await?;
-    let gate = Gate {
-        per_second: limits.per_second,
-        next_free_at: row.instant("next_free_at")?,
-        paused_until: row.opt_instant("paused_until")?,
-    };
+    let gate = gates::lock(tx, channel_id, limits.per_second).await?;
+    let Some(gate) = gate else { return Ok(TestStart::NoSlot) };
     let recipient = recipient(tx, business, &test.phone).await?;
     let now = tx.now().await?;
     if let Some(why) = held_back(tx, test, &gate, recipient.last_start_at, (business, integration, channel_id), now).await? {
@@ -148,10 +144,12 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
         )));
     }
     let id = new_id();
-    if gate.is_limited() {
-        let next_free_at = slot_at + gate.interval();
-        tx.execute(sql!("UPDATE gates SET next_free_at = $2 WHERE channel_id = $1"), values![channel_id, next_free_at]).await?;
-    }
+    let next_free_at = if gate.is_limited() { slot_at + gate.interval() } else { gate.next_free_at };
+    tx.execute(
+        sql!("UPDATE gates SET next_free_at = $2, starts = starts + 1 WHERE channel_id = $1"),
+        values![channel_id, next_free_at],
+    )
+    .await?;
     tx.execute(
         sql!(
             "INSERT INTO recipients (business_id, phone_key, last_start_at, counted_at, last_attempt_id) VALUES ($1, $2, $3, $3, $4)
@@ -204,6 +202,15 @@ async fn held_back(
     }
     if let Some(until) = gate.paused_until.filter(|until| *until > now) {
         return Ok(Some(format!("the channel waits until {}, as Opa! Suite or a limit asks", until.to_rfc3339())));
+    }
+    if gate.trips > 0 {
+        return Ok(Some("Opa! Suite doesn't answer as it should: the channel waits until one message got through".into()));
+    }
+    if let Some(until) = gate.used_up(now) {
+        return Ok(Some(format!(
+            "Opa! Suite's daily allowance of the channel is used up, as reported until {}",
+            until.to_rfc3339()
+        )));
     }
     let is_too_close = last_start_at.is_some_and(|at| at + PHONE_SPACING > now);
     Ok(is_too_close.then(|| format!("this phone had a message less than {} s ago: try again", PHONE_SPACING.num_seconds())))

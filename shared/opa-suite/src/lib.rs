@@ -43,7 +43,7 @@ pub use client::{
     POOL_MAX_IDLE_PER_HOST, REQUEST_TIMEOUT, SEND_BODY_BYTES_MAX,
 };
 pub use list::{Channel, DailyAllowance, LIST_PAGE_ROWS, LIST_PAGES_MAX, List, ListError, Template};
-pub use outcome::{NotSentReason, Outcome, StopReason, ThrottleReason};
+pub use outcome::{NotSentReason, Outcome, StopCheck, StopReason, ThrottleReason};
 pub use provider_code::ProviderCode;
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use template_send::SendTemplate;

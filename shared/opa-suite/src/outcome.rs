@@ -174,7 +174,33 @@ pub enum StopReason {
     AccountLocked,
 }
 
+/// What is asked to find out whether the cause of a stop is gone. None of it sends anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopCheck {
+    /// The channels are listed to the token.
+    Token,
+    /// The channel is listed, and active.
+    Channel,
+    /// The template is listed for its channels, and is as it was accepted.
+    Template,
+}
+
 impl StopReason {
+    /// Every reason.
+    pub const ALL: &[Self] = &[
+        Self::Redirected,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotServed,
+        Self::ChannelNotFound,
+        Self::TemplateNotFound,
+        Self::TemplatePaused,
+        Self::TemplateDisabled,
+        Self::SpamLimited,
+        Self::PolicyBlocked,
+        Self::AccountLocked,
+    ];
+
     /// The name in logs, metrics and the stop's record.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -190,6 +216,21 @@ impl StopReason {
             Self::PolicyBlocked => "policy_blocked",
             Self::AccountLocked => "account_locked",
         }
+    }
+
+    /// What tells that it is gone; `None`: nothing that can be asked does, and only a person lifts its stop.
+    pub const fn check(self) -> Option<StopCheck> {
+        match self {
+            Self::Redirected | Self::Unauthorized | Self::Forbidden => Some(StopCheck::Token),
+            Self::ChannelNotFound => Some(StopCheck::Channel),
+            Self::TemplateNotFound | Self::TemplatePaused | Self::TemplateDisabled => Some(StopCheck::Template),
+            Self::NotServed | Self::SpamLimited | Self::PolicyBlocked | Self::AccountLocked => None,
+        }
+    }
+
+    /// The reason of such a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
     }
 
     /// What has to stop.

@@ -3,11 +3,13 @@
 
 mod open;
 mod release;
+mod stops;
 mod templates;
 mod token;
 mod watch;
 
 pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, allows_private_urls, open};
 pub use release::{Released, release, release_channel};
+pub use stops::{next_check_at, raise_stop, stop_lifted, stop_name, stop_raised, what_ends};
 pub use templates::{Look, Unseen, look_at_templates};
 pub use token::{SecretKeys, TokenError, Tokens};

@@ -1,7 +1,9 @@
 //! Says in `/readyz` how the ledger and the broker are and what is stopped, and in `/metrics` what invariant 2 counts.
 
+use crate::stops::what_ends;
 use regua_broker::Broker;
 use regua_domain::message::State;
+use regua_domain::stop::StopScope;
 use regua_ledger::Ledger;
 use regua_ledger::stops::Stop;
 use regua_telemetry::health::Readiness;
@@ -15,9 +17,6 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(1);
 /// How far this host's clock may be off the ledger's (invariant 9).
 const SKEW_MAX: Duration = Duration::from_secs(2);
-
-/// Who raises the stop of a ledger that went back in time (invariant 3).
-const RAISED_BY_LEDGER: &str = "ledger";
 
 pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>) {
     let counts = ledger.clone();
@@ -65,10 +64,8 @@ fn stops_readiness(stops: &[Stop]) -> Readiness {
     let told: Vec<String> = stops
         .iter()
         .map(|stop| {
-            let what = if stop.target.is_empty() { stop.scope.to_string() } else { format!("{} {}", stop.scope, stop.target) };
-            // Who stops because the ledger went back in time says itself what to do.
-            let mend = if stop.raised_by == RAISED_BY_LEDGER { "" } else { "; lift it with `regua resume`" };
-            format!("{what} is stopped by {}: {}{mend}", stop.raised_by, stop.why)
+            let what = if stop.name.is_empty() { stop.scope.to_string() } else { format!("{} {}", stop.scope, stop.name) };
+            format!("{what} is stopped by {}: {}; {}", stop.raised_by, stop.why, what_ends(stop))
         })
         .collect();
     Readiness::degraded(told.join(". "))
@@ -97,5 +94,16 @@ async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, regua_ledger::Le
         let of = |became| [("kind", fires.kind.as_str()), ("became", became)];
         missed = missed.count(&of("caught_up"), fires.caught_up).count(&of("dropped"), fires.dropped);
     }
-    Ok(vec![messages, skipped, evaluated, missed])
+    let (in_force, totals) = (ledger.stops().await?, ledger.stop_totals().await?);
+    let mut stops = MetricFamily::gauge("regua_stops", "Stops in force by scope.");
+    let mut raised = MetricFamily::counter("regua_stops_raised_total", "Stops that were raised, by scope.");
+    let mut lifted = MetricFamily::counter("regua_stops_lifted_total", "Stops that were lifted, by scope.");
+    for scope in StopScope::ALL {
+        let of = [("scope", scope.as_str())];
+        let total = totals.iter().find(|totals| totals.scope == *scope);
+        stops = stops.count(&of, in_force.iter().filter(|stop| stop.scope == *scope).count() as u64);
+        raised = raised.count(&of, total.map_or(0, |total| total.raised));
+        lifted = lifted.count(&of, total.map_or(0, |total| total.lifted));
+    }
+    Ok(vec![messages, skipped, evaluated, missed, stops, raised, lifted])
 }

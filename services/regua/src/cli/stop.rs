@@ -1,12 +1,16 @@
 //! `regua pause` and `regua resume`.
 
 use crate::commands::{Outcome, Session};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use regua_domain::stop::StopScope;
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct ScopeArgs {
+    /// Every message: what no scope means, too
+    #[arg(long)]
+    everything: bool,
     /// An integration's name
     #[arg(long)]
     integration: Option<String>,
@@ -31,6 +35,9 @@ struct ScopeArgs {
 pub(super) struct PauseArgs {
     #[command(flatten)]
     scope: ScopeArgs,
+    /// An instant (RFC 3339) at which it ends by itself
+    #[arg(long)]
+    until: Option<DateTime<Utc>>,
     /// Why
     #[arg(long)]
     why: String,
@@ -47,7 +54,7 @@ pub(super) struct ResumeArgs {
 
 pub(super) async fn pause(session: &Session, args: PauseArgs) -> anyhow::Result<Outcome> {
     let (scope, name) = scope(args.scope);
-    session.pause(scope, name, args.why).await
+    session.pause(scope, name, args.until, args.why).await
 }
 
 pub(super) async fn resume(session: &Session, args: ResumeArgs) -> anyhow::Result<Outcome> {
@@ -64,5 +71,8 @@ fn scope(args: ScopeArgs) -> (StopScope, String) {
         (StopScope::Template, args.template),
         (StopScope::Business, args.business),
     ];
+    if args.everything {
+        return (StopScope::Everything, String::new());
+    }
     named.into_iter().find_map(|(scope, name)| Some((scope, name?))).unwrap_or((StopScope::Everything, String::new()))
 }

@@ -111,8 +111,14 @@ impl Session {
         self.submit_and_tell(request, Format::Human).await
     }
 
-    pub async fn pause(&self, scope: StopScope, name: String, why: String) -> anyhow::Result<Outcome> {
-        self.submit_and_tell(Request::Pause { scope, name, why, by: who() }, Format::Human).await
+    pub async fn pause(
+        &self,
+        scope: StopScope,
+        name: String,
+        until: Option<DateTime<Utc>>,
+        why: String,
+    ) -> anyhow::Result<Outcome> {
+        self.submit_and_tell(Request::Pause { scope, name, until, why, by: who() }, Format::Human).await
     }
 
     pub async fn resume(&self, scope: StopScope, name: String, why: Option<String>) -> anyhow::Result<Outcome> {

@@ -9,6 +9,7 @@ use regua_domain::message::State;
 use regua_ledger::parked::Parked;
 use regua_ledger::people::OptOut;
 use regua_ledger::queries::{AttemptView, MessageView};
+use regua_pipeline::{next_check_at, what_ends};
 use serde_json::json;
 
 /// What is said of a run that is larger than usual.
@@ -85,7 +86,12 @@ impl Session {
             counts.by_state.iter().map(|(state, n)| (state.as_str().to_owned(), json!(n))).collect();
         let stopped: Vec<_> = stops
             .iter()
-            .map(|stop| json!({ "scope": stop.scope, "target": stop.target, "raised_by": stop.raised_by, "why": stop.why, "since": stop.since_at }))
+            .map(|stop| {
+                json!({
+                    "scope": stop.scope, "target": stop.target, "name": stop.name, "raised_by": stop.raised_by, "why": stop.why,
+                    "since": stop.since_at, "until": stop.until_at, "next_check_at": next_check_at(stop), "ends": what_ends(stop),
+                })
+            })
             .collect();
         let sources: Vec<_> = sources
             .iter()
@@ -125,12 +131,16 @@ impl Session {
             say!("REDIRECTED   {} of these went to the pilot's phone: no customer has read them", counts.redirected);
         }
         for stop in &stopped {
+            let part = |name: &str| cell(&stop[name]);
+            let until = if stop["until"].is_null() { String::new() } else { format!(" until {}", part("until")) };
             say!(
-                "STOPPED      {} {} by {}: {}",
-                cell(&stop["scope"]),
-                cell(&stop["target"]),
-                cell(&stop["raised_by"]),
-                cell(&stop["why"])
+                "STOPPED      {} {} by {} since {}{until}: {}; {}",
+                part("scope"),
+                part("name"),
+                part("raised_by"),
+                part("since"),
+                part("why"),
+                part("ends")
             );
         }
         for (kind, n) in &holds {

@@ -1,17 +1,19 @@
 //! The decision inside *start*: which verdict, in which order of reasons.
 
+mod gate;
 mod over_time;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::America::Sao_Paulo;
 use regua_domain::admission::{
-    BUDGET_PERIOD, Budget, Gate, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Terms,
+    BUDGET_PERIOD, Budget, HORIZON, LATENESS_UNPACED, PHONE_SPACING, Person, RECHECK, Recipient, Rules, Snapshot, Terms,
     TitleLook, Verdict, admit, called_for,
 };
 use regua_domain::calendar::Calendar;
 use regua_domain::configuration::WindowSettings;
 use regua_domain::filling::Filling;
 use regua_domain::frequency::Frequency;
+use regua_domain::gate::Gate;
 use regua_domain::ids::{ChannelId, CustomerId, InvoiceId, NoticeId};
 use regua_domain::message::{DeferReason, SkipReason, State};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
@@ -26,6 +28,7 @@ use std::sync::LazyLock;
 use uuid::Uuid;
 
 const LEAD: TimeDelta = TimeDelta::milliseconds(20);
+const LEASE: TimeDelta = TimeDelta::seconds(60);
 
 fn at(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).expect("an instant").to_utc()
@@ -126,7 +129,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), paused_until: None },
+            gate: Gate { per_second: Some(80), next_free_at: now() - TimeDelta::hours(1), ..Gate::default() },
             recipient: Recipient::default(),
             person: Person::default(),
             budget: Budget { limit: Some(250), used: 0, frees_at: None },
@@ -143,7 +146,7 @@ impl World {
 
     fn admit_at(&mut self, snapshot: &Snapshot, now: DateTime<Utc>) -> Verdict {
         let terms = Terms { times: times(), provider: &self.provider, pilot: &self.pilot };
-        let rules = Rules { terms, caps: Some(self.caps), lead: LEAD, horizon: self.horizon };
+        let rules = Rules { terms, caps: Some(self.caps), lead: LEAD, horizon: self.horizon, lease: LEASE };
         admit(snapshot, &mut self.gate, &mut self.recipient, &mut self.person, &mut self.budget, &rules, now)
     }
 

@@ -6,9 +6,11 @@ use crate::budgets::{self, BucketChanges};
 use crate::database::{Row, Tx, micros};
 use crate::error::LedgerError;
 use crate::frequency::People;
+use crate::gates;
 use crate::snapshot::{Limits, Loaded, json_ids};
 use chrono::{DateTime, Utc};
-use regua_domain::admission::{self, Budget, Gate, Recipient, Rules, Verdict};
+use regua_domain::admission::{self, Budget, Recipient, Rules, Verdict};
+use regua_domain::gate::Gate;
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     before: BTreeMap<(BusinessId, String), Recipient>,
     pub(super) people: People,
     budgets: BTreeMap<BusinessId, Budget>,
+    /// The probe that each gate gave.
+    probes: BTreeMap<ChannelId, AttemptId>,
 }
 
 impl Shared {
@@ -59,7 +63,7 @@ impl Shared {
             let business = BusinessId(row.id("business_id")?);
             let limits = Limits::read(row)?;
             self.budgets.insert(business, Budget { limit: limits.recipients_per_24h, used: 0, frees_at: None });
-            let gate = Gate { per_second: limits.per_second, next_free_at: DateTime::UNIX_EPOCH, paused_until: None };
+            let gate = Gate { per_second: limits.per_second, ..Gate::default() };
             self.gates.insert(ChannelId(row.id("channel_id")?), gate);
             keys.extend(row.opt_text("phone_key")?.map(|phone_key| (business, phone_key)));
         }
@@ -80,7 +84,7 @@ impl Shared {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT channel_id, next_free_at, paused_until FROM gates WHERE channel_id",
+                    "SELECT channel_id, next_free_at, paused_until, trips, starts, allowance_through, allowance_until_at FROM gates WHERE channel_id",
                     (among 1 uuid),
                     " ORDER BY channel_id",
                     for_update
@@ -90,8 +94,7 @@ impl Shared {
             .await?;
         for row in &rows {
             if let Some(gate) = self.gates.get_mut(&ChannelId(row.id("channel_id")?)) {
-                gate.next_free_at = row.instant("next_free_at")?;
-                gate.paused_until = row.opt_instant("paused_until")?;
+                *gate = gates::read(row, gate.per_second)?;
             }
         }
         self.gates_before = self.gates.clone();
@@ -143,6 +146,7 @@ impl Shared {
     pub(super) fn admit(
         &mut self,
         message: &Loaded,
+        attempt: AttemptId,
         ahead: u32,
         rules: &Rules<'_>,
         now: DateTime<Utc>,
@@ -154,7 +158,11 @@ impl Shared {
         if let (Some(gate), Some(recipient), Some(person), Some(budget)) = (gate, recipient, person, budget) {
             let before = RecipientBefore::of(recipient);
             person.ahead = ahead;
-            return (admission::admit(&message.snapshot, gate, recipient, person, budget, rules, now), before);
+            let verdict = admission::admit(&message.snapshot, gate, recipient, person, budget, rules, now);
+            if matches!(verdict, Verdict::Start { is_probe: true, .. }) {
+                self.probes.insert(message.channel_id, attempt);
+            }
+            return (verdict, before);
         }
         // It got another channel or phone between the first look and its lock, so that nobody has locked what it would count
         // on: ask again. Without a phone it isn't live.
@@ -163,14 +171,16 @@ impl Shared {
         (verdict, RecipientBefore::of(&Recipient::default()))
     }
 
-    /// Writes the gates that gave a slot or were closed by an exhausted budget.
+    /// Writes the gates that gave a slot or were closed.
     pub(super) async fn store_gates(&self, tx: &mut Tx) -> Result<(), LedgerError> {
         let changed = self.gates.iter().filter(|(id, gate)| self.gates_before.get(*id) != Some(*gate));
         let rows: Vec<_> = changed
             .map(|(id, gate)| {
-                let paused = self.gates_before[id].paused_until != gate.paused_until;
-                let budget_until = gate.paused_until.filter(|_| paused).map(micros);
-                json!({"channel_id": id, "next_free_at": micros(gate.next_free_at), "budget_until": budget_until})
+                let closed_until = gate.paused_until.filter(|_| gate.closed_by.is_some()).map(micros);
+                json!({
+                    "channel_id": id, "next_free_at": micros(gate.next_free_at), "starts": gate.starts, "closed_until": closed_until,
+                    "closed_by": gate.closed_by, "probe_attempt_id": self.probes.get(id),
+                })
             })
             .collect();
         if rows.is_empty() {
@@ -178,10 +188,11 @@ impl Shared {
         }
         tx.execute(
             sql!(
-                "UPDATE gates SET next_free_at = r.next_free_at, paused_until = COALESCE(r.budget_until, gates.paused_until),
-                        pause_reason = CASE WHEN r.budget_until IS NULL THEN gates.pause_reason ELSE 'budget' END
+                "UPDATE gates SET next_free_at = r.next_free_at, starts = r.starts, paused_until = COALESCE(r.closed_until, gates.paused_until),
+                        pause_reason = COALESCE(r.closed_by, gates.pause_reason),
+                        probe_attempt_id = COALESCE(r.probe_attempt_id, gates.probe_attempt_id)
                  FROM ",
-                (rows 1 r channel_id: uuid, next_free_at: bigint, budget_until: bigint),
+                (rows 1 r channel_id: uuid, next_free_at: bigint, starts: bigint, closed_until: bigint, closed_by: text, probe_attempt_id: uuid),
                 " WHERE gates.channel_id = r.channel_id"
             ),
             values![json!(rows).to_string()],

@@ -40,7 +40,7 @@ impl Writes {
         now: DateTime<Utc>,
     ) -> StartAnswer {
         match verdict {
-            Verdict::Start { slot_at, is_paced, counted_on, text } => {
+            Verdict::Start { slot_at, is_paced, is_probe, counted_on, text } => {
                 let number = message.attempts + 1;
                 self.started.push(StartedRow {
                     message_id: message.id,
@@ -57,6 +57,7 @@ impl Writes {
                     attempt_id,
                     slot_at,
                     is_paced,
+                    is_probe,
                     lease_expires_at: now + batch.lease,
                     expires_at: message.snapshot.expires_at,
                     number,

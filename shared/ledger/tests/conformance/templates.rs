@@ -3,10 +3,10 @@
 use crate::databases::Fixture;
 use crate::setup::{Setup, TEMPLATE};
 use crate::world::{World, customer, due_for, invoice};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_domain::template::{TemplateFault, TemplateText};
 use regua_ledger::stops::NewStop;
-use regua_ledger::templates::{Accepted, RAISED_BY, SeenTemplate, StoppedTemplate};
+use regua_ledger::templates::{Accepted, SeenTemplate, StoppedTemplate};
 
 const TEXT: &str = "Olá {{1}}! Não identificamos o pagamento de {{2}}, vencido em {{3}}.";
 const OTHER_TEXT: &str = "{{1}}, pague {{2}}, vencido em {{3}}!";
@@ -31,7 +31,7 @@ async fn stops(w: &World) -> Vec<(StopScope, String, String)> {
 }
 
 fn stopped() -> (StopScope, String, String) {
-    (StopScope::Template, TEMPLATE.into(), RAISED_BY.into())
+    (StopScope::Template, TEMPLATE.into(), BY_TEMPLATE.into())
 }
 
 async fn the_text_seen_first_is_kept_and_the_same_again_stops_nothing(f: Fixture) {

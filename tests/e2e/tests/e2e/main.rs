@@ -14,6 +14,7 @@ mod holds;
 mod import;
 mod last_look;
 mod notices;
+mod outages;
 mod policies;
 mod secrets;
 mod seed;

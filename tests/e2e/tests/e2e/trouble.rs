@@ -83,15 +83,16 @@ async fn an_unreachable_provider_is_waited_for_and_told_and_uses_nobody_up() {
     house.cli.run(&["run", "send-queued-messages"]).await.good();
     let told = until("/readyz tells", async || away.problem("provider Opa! Suite").await).await;
     assert!(told.contains("can't be reached"), "{told}");
-    // An outage of a quarter of an hour. An attempt is at its end when the channel rests again.
+    // An outage of a quarter of an hour, in which each rest is twice as long as the one before. An attempt is at its end when the channel rests
+    // again.
     let ended = "attempts WHERE outcome IS NOT NULL";
-    for _ in 0..15 {
+    for rest_s in [66, 126, 246, 486] {
         until("nothing is on the wire", async || {
             (house.database().count("messages WHERE state = 'sending'").await == 0).then_some(())
         })
         .await;
         let before = house.database().count(ended).await;
-        house.database().pass(chrono::TimeDelta::seconds(66)).await;
+        house.database().pass(chrono::TimeDelta::seconds(rest_s)).await;
         until("it tries again", async || (house.database().count(ended).await > before).then_some(())).await;
     }
     until("nothing is on the wire", async || {
@@ -102,7 +103,7 @@ async fn an_unreachable_provider_is_waited_for_and_told_and_uses_nobody_up() {
     away.terminate();
     assert_eq!(away.end(std::time::Duration::from_secs(25)).await, Some(0));
     let _up = house.up().await;
-    house.database().pass(chrono::TimeDelta::minutes(6)).await;
+    house.database().pass(chrono::TimeDelta::minutes(16)).await;
     house.settled().await;
     assert_eq!(house.database().count("messages WHERE state IN ('failed', 'in_doubt')").await, 0);
     assert!(house.opa.stats().accepted > 20);
