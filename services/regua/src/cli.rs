@@ -6,6 +6,7 @@ mod in_doubt;
 mod notice;
 mod opt_out;
 mod stop;
+mod webhooks;
 
 use crate::check::Part;
 use crate::commands::{self, Outcome, PlaceArgs};
@@ -29,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything in this process: scheduler, billing-evaluator, dispatcher
+    /// Everything in this process: scheduler, billing-evaluator, dispatcher, console
     Up,
     /// A whole day on simulators: customers, invoices, notices, and a table that adds up
     Demo(DemoArgs),
@@ -70,7 +71,7 @@ enum Command {
     Notice(notice::NoticeCommand),
     /// Messages, by state or run
     Messages(MessagesArgs),
-    /// One message with its attempts
+    /// One message with its attempts and receipts
     Message {
         /// Its id
         id: uuid::Uuid,
@@ -105,6 +106,9 @@ enum Command {
     /// Customers and invoices that are left alone to the end of a date
     #[command(subcommand)]
     Hold(hold::HoldCommand),
+    /// What Opa! Suite and the ERP tell by themselves
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Schedules
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -377,6 +381,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Restored { lost_since } => session.restored(lost_since).await,
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
+        Command::Webhooks(command) => webhooks::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
             unreachable!("done without a ledger")
         }

@@ -10,6 +10,7 @@ mod notices;
 mod plain;
 mod session;
 mod times;
+mod webhooks;
 
 pub use configuration::config_check;
 pub use holds::Held;

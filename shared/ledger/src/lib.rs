@@ -28,6 +28,7 @@ pub mod people;
 pub mod pix;
 mod policies;
 pub mod queries;
+pub mod receipts;
 pub mod release;
 mod rivals;
 pub mod runs;
@@ -42,6 +43,7 @@ pub mod templates;
 pub mod test_sends;
 mod totals;
 pub mod volume;
+pub mod webhooks;
 
 pub use error::LedgerError;
 

@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0009_payments"),
     migration!("0010_turns"),
     migration!("0011_audit"),
+    migration!("0015_receipts"),
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

@@ -1,6 +1,7 @@
 //! Commands that only look.
 
 use crate::check::{self, Part};
+use crate::commands::webhooks::receipt_list;
 use crate::commands::{Outcome, Session, notices};
 use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::{DateTime, Utc};
@@ -52,9 +53,9 @@ impl Session {
             remark!("there is no message {id}");
             return Ok(Outcome::DidNotHold);
         };
-        let text = self.ledger.message_text(message.id).await?;
+        let (text, receipts) = (self.ledger.message_text(message.id).await?, self.ledger.receipts(message.id).await?);
         if format == Format::Json {
-            output::line(json!({ "message": message, "attempts": attempts, "text": text }));
+            output::line(json!({ "message": message, "attempts": attempts, "receipts": receipts, "text": text }));
             return Ok(Outcome::Done);
         }
         output::list(
@@ -86,6 +87,7 @@ impl Session {
                 ]
             },
         )?;
+        receipt_list(&receipts)?;
         Ok(Outcome::Done)
     }
 

@@ -105,6 +105,7 @@ impl Reading<'_, '_> {
         let default = section.flag("default");
         let release = section.choice("release", &Release::ALL);
         let enabled = section.flag("enabled");
+        let webhook_secret = self.webhook_secret(&mut section);
         let implied = section.implied("release", ());
         section.finish();
         let name = name?.value;
@@ -137,6 +138,7 @@ impl Reading<'_, '_> {
             default: false,
             release: release?.map_or_else(Release::default, |release| release.value),
             enabled: enabled?.is_none_or(|flag| flag.value),
+            webhook_secret: webhook_secret?,
         })
     }
 
@@ -244,6 +246,7 @@ impl Reading<'_, '_> {
             Err(reported) => Err(reported),
         };
         let max_age = self.duration(&mut section, "max_age", MAX_AGE_MAX_S);
+        let webhook_secret = self.webhook_secret(&mut section);
         let kind = match is_ixc {
             Ok(true) => self.ixc(&mut section, urls),
             Ok(false) => self.files(&mut section),
@@ -255,7 +258,12 @@ impl Reading<'_, '_> {
         section.finish();
         defined?;
         let max_age_default_s = if is_ixc? { 6 * HOUR_S } else { 26 * HOUR_S };
-        Ok(Source { name: name?.value, kind: kind?, max_age_s: max_age?.map_or(max_age_default_s, |age| age.value) })
+        Ok(Source {
+            name: name?.value,
+            kind: kind?,
+            max_age_s: max_age?.map_or(max_age_default_s, |age| age.value),
+            webhook_secret: webhook_secret?,
+        })
     }
 
     fn ixc(&self, section: &mut Section<'_, '_>, urls: &mut BTreeMap<String, usize>) -> Result<SourceKind, Reported> {
@@ -328,24 +336,40 @@ impl Reading<'_, '_> {
         }
     }
 
-    /// Where the token is. That it is not in this process's environment is only told: another process may be the one that uses it.
+    /// Where the token is.
     fn token(&self, section: &mut Section<'_, '_>) -> Result<SecretRef, Reported> {
-        let example = "token_env = \"NAME\", or token_file = \"PATH\"";
-        let (variable, file) = (section.text("token_env"), section.text("token_file"));
-        let name = match (variable?, file?) {
-            (None, Some(file)) => return Ok(SecretRef::File(file.value)),
+        let token = self.secret(section, ["token_env", "token_file"])?;
+        token.ok_or_else(|| section.missing("token_env", "token_env = \"NAME\", or token_file = \"PATH\""))
+    }
+
+    /// Where the secret of a webhook is, if it has one.
+    fn webhook_secret(&self, section: &mut Section<'_, '_>) -> Result<Option<SecretRef>, Reported> {
+        self.secret(section, ["webhook_secret_env", "webhook_secret_file"])
+    }
+
+    /// Where a secret is, by the keys of the kinds of references. That it is not in this process's environment is only told: another process
+    /// may be the one that uses it.
+    fn secret(&self, section: &mut Section<'_, '_>, [env, file]: [&'static str; 2]) -> Result<Option<SecretRef>, Reported> {
+        let (variable, path) = (section.text(env), section.text(file));
+        let name = match (variable?, path?) {
+            (None, None) => return Ok(None),
+            (None, Some(path)) => return Ok(Some(SecretRef::File(path.value))),
             (Some(name), None) => name,
-            (Some(_), Some(file)) => return Err(self.report.refuse(&file, Fault::Conflict { with: "token_env".into() })),
-            (None, None) => return Err(section.missing("token_env", example)),
+            (Some(_), Some(path)) => return Err(self.report.refuse(&path, Fault::Conflict { with: env.into() })),
         };
         if !is_variable_name(&name.value) {
             return Err(self.report.refuse(&name, Fault::NotAVariableName));
         }
         if (self.lookup_env)(&name.value).is_none_or(|value| value.trim().is_empty()) {
-            self.report.note(&name, format!("{} is not set here; the process that uses the token needs it", name.value));
+            self.report.note(&name, format!("{} is not set here; the process that uses the {} needs it", name.value, what(env)));
         }
-        Ok(SecretRef::Env(name.value))
+        Ok(Some(SecretRef::Env(name.value)))
     }
+}
+
+/// What a secret is, by its key.
+fn what(key: &str) -> &'static str {
+    if key.starts_with("token") { "token" } else { "secret" }
 }
 
 /// The keys that only a source with an address has.

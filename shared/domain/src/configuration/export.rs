@@ -46,10 +46,11 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             ("description", text(&integration.description)),
             ("gateway", text(integration.gateway.as_str())),
             ("url", text(integration.url.as_str())),
-            secret(&integration.token),
+            secret(["token_env", "token_file"], &integration.token),
             ("default", integration.default.to_string()),
             ("release", text(integration.release.as_str())),
             ("enabled", integration.enabled.to_string()),
+            webhook_secret(integration.webhook_secret.as_ref()),
         ];
         Entry { header: "[[integration]]", name: integration.name.clone(), fields: without_empty(fields) }
     }));
@@ -145,11 +146,11 @@ fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
 fn source_entry(source: &Source) -> Entry {
     let mut fields = vec![("name", text(&source.name)), ("kind", text(source.kind.as_str()))];
     if let SourceKind::Ixc { url, token, days_back, days_ahead } = &source.kind {
-        fields.extend([("url", text(url.as_str())), secret(token)]);
+        fields.extend([("url", text(url.as_str())), secret(["token_env", "token_file"], token)]);
         fields.extend([("days_back", days_back.to_string()), ("days_ahead", days_ahead.to_string())]);
     }
-    fields.push(("max_age", text(&duration(source.max_age_s))));
-    Entry { header: "[[source]]", name: source.name.clone(), fields }
+    fields.extend([("max_age", text(&duration(source.max_age_s))), webhook_secret(source.webhook_secret.as_ref())]);
+    Entry { header: "[[source]]", name: source.name.clone(), fields: without_empty(fields) }
 }
 
 fn window_entries(window: &WindowSettings) -> Vec<Entry> {
@@ -223,11 +224,16 @@ fn identity(identity: &Identity) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn secret(token: &SecretRef) -> (&'static str, String) {
-    match token {
-        SecretRef::Env(name) => ("token_env", text(name)),
-        SecretRef::File(path) => ("token_file", text(path)),
+/// A secret under one of its keys, in the order of the kinds of references.
+fn secret([env, file]: [&'static str; 2], secret: &SecretRef) -> (&'static str, String) {
+    match secret {
+        SecretRef::Env(name) => (env, text(name)),
+        SecretRef::File(path) => (file, text(path)),
     }
+}
+
+fn webhook_secret(reference: Option<&SecretRef>) -> (&'static str, String) {
+    reference.map_or(("", String::new()), |reference| secret(["webhook_secret_env", "webhook_secret_file"], reference))
 }
 
 /// In the largest unit that loses nothing: `6h`.

@@ -113,5 +113,5 @@ fn every_option_of_the_complete_example_is_right_beside_or_in_place_of_the_line_
         options += 1;
         start += take;
     }
-    assert_eq!(options, 13, "all were tried");
+    assert_eq!(options, 17, "all were tried");
 }

@@ -19,3 +19,4 @@ mod shutdown;
 mod simulate;
 mod sources;
 mod trouble;
+mod webhooks;
