@@ -1,7 +1,7 @@
 //! Writes results in batches, then acks their hints and frees their places. A result is kept until the ledger has it (K4).
 
+use crate::Dispatcher;
 use crate::config::GATHER;
-use crate::{Dispatcher, alarm};
 use regua_broker::{AckTag, Acker};
 use regua_domain::ids::AttemptId;
 use regua_domain::settlement::Settlement;
@@ -179,8 +179,11 @@ async fn tell(dispatcher: &Dispatcher, finished: &[Finished], answers: &[(Attemp
             FinishAnswer::Late => {
                 tracing::error!(%attempt, "attempt.late: its message had been settled otherwise; see `regua message`");
             }
-            FinishAnswer::Unknown if was_begun => alarm::ledger_went_back(dispatcher, &format!("attempt {attempt}")).await,
-            FinishAnswer::Settled | FinishAnswer::Repeated | FinishAnswer::Unknown => {}
+            FinishAnswer::Unknown if was_begun => {
+                let (pipeline, shutdown) = (&dispatcher.pipeline, &dispatcher.process.shutdown);
+                regua_pipeline::ledger_went_back(pipeline, shutdown, &format!("attempt {attempt}")).await;
+            }
+            FinishAnswer::Settled | FinishAnswer::Confirmed | FinishAnswer::Repeated | FinishAnswer::Unknown => {}
         }
     }
 }

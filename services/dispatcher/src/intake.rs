@@ -1,8 +1,8 @@
 //! From the broker's queue into the lanes.
 
+use crate::Dispatcher;
 use crate::finisher::Finisher;
 use crate::lane::{Lane, Waiting};
-use crate::{Dispatcher, alarm};
 use regua_broker::{Acker, Consumer, Delivery, Hint};
 use regua_domain::ids::{ChannelId, MessageId};
 use regua_telemetry::logging::Chain;
@@ -67,7 +67,8 @@ impl Lanes<'_> {
                 self.enter(*channel, hint);
             } else {
                 // Our own ledger doesn't have a message that it once committed.
-                alarm::ledger_went_back(self.dispatcher, &format!("message {}", hint.body.message)).await;
+                let (pipeline, shutdown) = (&self.dispatcher.pipeline, &self.dispatcher.process.shutdown);
+                regua_pipeline::ledger_went_back(pipeline, shutdown, &format!("message {}", hint.body.message)).await;
                 self.acker.ack([hint.ack]);
             }
         }

@@ -3,7 +3,6 @@
 //! A hint waits unacked in the lane of its channel, so no channel blocks another. An attempt exists in the ledger before anything is on
 //! the wire, and its hint is acked after its result is in the ledger. No transaction is open across HTTP.
 
-mod alarm;
 mod attempt;
 mod checks;
 mod clock;

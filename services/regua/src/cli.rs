@@ -8,6 +8,7 @@ mod notice;
 mod opt_out;
 mod secrets;
 mod stop;
+mod webhooks;
 
 use crate::check::Part;
 use crate::commands::{self, Outcome, PlaceArgs};
@@ -31,7 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything in this process: scheduler, billing-evaluator, dispatcher
+    /// Everything in this process: scheduler, billing-evaluator, dispatcher, console
     Up,
     /// A whole day on simulators: customers, invoices, notices, and a table that adds up
     Demo(DemoArgs),
@@ -72,7 +73,7 @@ enum Command {
     Notice(notice::NoticeCommand),
     /// Messages, by state or run
     Messages(MessagesArgs),
-    /// One message with its attempts
+    /// One message with its attempts and receipts
     Message {
         /// Its id
         id: uuid::Uuid,
@@ -113,6 +114,9 @@ enum Command {
     /// Tokens that the ledger keeps sealed; none is ever shown again
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
+    /// What Opa! Suite and the ERP tell by themselves
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Schedules
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -391,6 +395,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
         Command::Secrets(command) => secrets::run(session, command).await,
+        Command::Webhooks(command) => webhooks::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
             unreachable!("done without a ledger")
         }

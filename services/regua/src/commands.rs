@@ -12,6 +12,7 @@ mod plain;
 mod secrets;
 mod session;
 mod times;
+mod webhooks;
 
 pub use configuration::config_check;
 pub use failures::FilterNames;

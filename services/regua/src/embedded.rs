@@ -1,7 +1,8 @@
-//! The three services in one process.
+//! The services in one process.
 
 use crate::operator;
 use regua_broker::{Envelope, Tick};
+use regua_console::Console;
 use regua_domain::ids::RunId;
 use regua_ledger::{Ledger, LedgerError};
 use regua_pipeline::Pipeline;
@@ -12,15 +13,16 @@ use std::time::Duration;
 /// How often a run that is worked on here is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Runs scheduler, billing-evaluator and dispatcher until the shutdown begins, and takes the commands that operators leave.
+/// Runs scheduler, billing-evaluator, dispatcher and console until the shutdown begins, and takes the commands that operators leave.
 ///
 /// # Errors
 /// The first failure of any of them.
-pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
+pub async fn run(pipeline: Pipeline, process: Process, console: Console) -> Result<(), Failure> {
     let ended = tokio::try_join!(
         scheduler::run(pipeline.clone(), process.clone()),
         billing_evaluator::run(pipeline.clone(), process.clone()),
         dispatcher::run(pipeline.clone(), process.clone()),
+        console.run(pipeline.clone(), process.clone()),
         operator::take_commands(pipeline.ledger.clone(), process),
     );
     pipeline.broker.close().await;

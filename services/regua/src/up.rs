@@ -3,6 +3,7 @@
 use crate::embedded;
 use crate::lock::{LedgerLock, LockAnswer};
 use crate::status_page::StatusPage;
+use regua_console::Console;
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
 use regua_telemetry::service::{self, Failure, Process};
@@ -26,11 +27,12 @@ pub fn up() -> ExitCode {
         Err(_) => None,
     };
     let page = StatusPage::default();
-    let routes = page.router();
-    service::run(Service::Regua, Hosting::Embedded, Environment::process(), routes, |process| run(process, page, lock))
+    let console = Console::default();
+    let routes = page.router().merge(console.router());
+    service::run(Service::Regua, Hosting::Embedded, Environment::process(), routes, |process| run(process, page, console, lock))
 }
 
-async fn run(process: Process, page: StatusPage, lock: Option<LockAnswer>) -> Result<(), Failure> {
+async fn run(process: Process, page: StatusPage, console: Console, lock: Option<LockAnswer>) -> Result<(), Failure> {
     let Some(pipeline) = regua_pipeline::open(&process).await? else { return Ok(()) };
     let owns_broker = process.config.broker_url.scheme() == "memory";
     let only_memory = if owns_broker { pipeline.ledger.hold_memory_broker().await.map_err(Failure::fault)? } else { None };
@@ -41,7 +43,7 @@ async fn run(process: Process, page: StatusPage, lock: Option<LockAnswer>) -> Re
     }
     embedded::take_over(&pipeline, lock.is_some(), owns_broker).await.map_err(Failure::fault)?;
     page.show(pipeline.ledger.clone());
-    let ended = Box::pin(embedded::run(pipeline, process)).await;
+    let ended = Box::pin(embedded::run(pipeline, process, console)).await;
     drop((lock, only_memory));
     ended
 }

@@ -27,6 +27,7 @@ pub mod pilot;
 pub mod place;
 pub mod policy;
 pub mod provider;
+pub mod receipt;
 pub mod render;
 pub mod sample;
 pub mod schedule;

@@ -3,9 +3,11 @@
 //! The ERP's records carry passwords and birth dates; nothing outside these structs is ever kept.
 
 use crate::ids::{CustomerId, InvoiceId};
+use crate::message::names;
 use crate::money::Centavos;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A customer (`cliente`). Text fields are trimmed; an absent one is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,16 @@ impl InvoiceStatus {
     /// The status of an ERP letter.
     pub fn parse(letter: &str) -> Option<Self> {
         [Self::Open, Self::Partial, Self::Received, Self::Cancelled].into_iter().find(|s| s.letter() == letter)
+    }
+}
+
+names! {
+    /// What the ERP's webhook says of a title, ahead of the next look at it.
+    Told {
+        /// It was paid.
+        Paid = "paid",
+        /// It was cancelled.
+        Cancelled = "cancelled",
     }
 }
 
@@ -200,6 +212,16 @@ impl Invoice {
             forecast: false,
             renegotiation_id: String::new(),
         }
+    }
+
+    /// The title as it is after what was told of it: nothing is owed any more. Its record stays what the ERP's list said.
+    #[must_use]
+    pub fn after(self, told: Told) -> Self {
+        let status = match told {
+            Told::Paid => InvoiceStatus::Received,
+            Told::Cancelled => InvoiceStatus::Cancelled,
+        };
+        Self { status, open_amount: Centavos(0), ..self }
     }
 
     /// Whether dated stages may speak of it: status A or P, released, something owed, no payment in flight (contracts §2.2).

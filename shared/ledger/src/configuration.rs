@@ -164,11 +164,12 @@ async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result
         let row = tx
             .fetch_one(
                 sql!(
-                    "INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release, enabled)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                    "INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release, enabled,
+                        webhook_secret)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CAST($11 AS TEXT))
                      ON CONFLICT (name) DO UPDATE SET description = excluded.description, gateway = excluded.gateway, url = excluded.url,
                         token_kind = excluded.token_kind, token_ref = excluded.token_ref, is_default = excluded.is_default,
-                        release = excluded.release, enabled = excluded.enabled RETURNING id"
+                        release = excluded.release, enabled = excluded.enabled, webhook_secret = excluded.webhook_secret RETURNING id"
                 ),
                 values![
                     new_id(),
@@ -180,7 +181,8 @@ async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result
                     reference,
                     integration.default,
                     integration.release.as_str(),
-                    integration.enabled
+                    integration.enabled,
+                    webhook_secret(integration.webhook_secret.as_ref())?
                 ],
             )
             .await?;
@@ -390,12 +392,12 @@ async fn apply_source(tx: &mut Tx, source: &Source, names: &str) -> Result<(), L
     tx.execute(
         sql!(
             "INSERT INTO sources (id, name, kind, url, token_kind, token_ref, max_age_s, days_back, days_ahead, enabled, last_look_s,
-                last_look_unanswered)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                last_look_unanswered, webhook_secret)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CAST($13 AS TEXT))
              ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, url = excluded.url, token_kind = excluded.token_kind,
                 token_ref = excluded.token_ref, max_age_s = excluded.max_age_s, days_back = excluded.days_back,
                 days_ahead = excluded.days_ahead, enabled = excluded.enabled, last_look_s = excluded.last_look_s,
-                last_look_unanswered = excluded.last_look_unanswered"
+                last_look_unanswered = excluded.last_look_unanswered, webhook_secret = excluded.webhook_secret"
         ),
         values![
             new_id(),
@@ -410,6 +412,7 @@ async fn apply_source(tx: &mut Tx, source: &Source, names: &str) -> Result<(), L
             true,
             last_look.map(|look| look.max_age_s),
             last_look.map(|look| look.unanswered.as_str().to_owned()),
+            webhook_secret(source.webhook_secret.as_ref())?
         ],
     )
     .await?;
@@ -422,6 +425,12 @@ fn secret(token: &SecretRef) -> (&'static str, &str) {
         SecretRef::File(path) => ("file", path),
         SecretRef::Ledger(name) => ("ledger", name),
     }
+}
+
+/// The reference to a webhook's secret as it is stored: JSON, so that every kind of reference has a place.
+fn webhook_secret(secret: Option<&SecretRef>) -> Result<Option<String>, LedgerError> {
+    let unreadable = |_| LedgerError::unreadable("webhook_secret", "a reference that is no JSON");
+    secret.map(serde_json::to_string).transpose().map_err(unreadable)
 }
 
 async fn read(tx: &mut Tx) -> Result<Configuration, LedgerError> {
@@ -504,6 +513,7 @@ fn read_integration(row: &Row) -> Result<Integration, LedgerError> {
         release: row
             .named("release", |name| Release::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value))?,
         enabled: row.flag("enabled")?,
+        webhook_secret: row.opt_json("webhook_secret")?,
     })
 }
 
@@ -607,5 +617,10 @@ fn read_source(row: &Row) -> Result<Source, LedgerError> {
     } else {
         SourceKind::Files
     };
-    Ok(Source { name: row.text("name")?, kind, max_age_s: row.small("max_age_s")? })
+    Ok(Source {
+        name: row.text("name")?,
+        kind,
+        max_age_s: row.small("max_age_s")?,
+        webhook_secret: row.opt_json("webhook_secret")?,
+    })
 }

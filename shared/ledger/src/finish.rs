@@ -40,6 +40,8 @@ pub struct Finished {
 pub enum FinishAnswer {
     /// The message moved.
     Settled,
+    /// The message counted as sent already, by a receipt or a person, and this doesn't say otherwise: the attempt's record is written.
+    Confirmed,
     /// The message had moved on: the attempt's record is written unless it has a definite result, the state stays.
     Late,
     /// The attempt has this very result already: a finish whose commit had no known outcome was repeated.
@@ -106,6 +108,7 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
         settled.extend(move_messages(tx, &members, group, now).await?);
     }
     let outcomes = if settled.len() == batch.len() { HashMap::new() } else { outcomes(tx, &attempts).await? };
+    let confirmed = confirm(tx, batch.iter().copied().filter(|finished| !settled.contains(&finished.attempt_id))).await?;
     record_attempts(tx, &batch, now).await?;
     let put_back: Vec<AttemptId> = unsent.into_iter().filter(|attempt| settled.contains(attempt)).collect();
     put_recipients_back(tx, &put_back).await?;
@@ -115,12 +118,41 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
         let answer = match outcomes.get(&id) {
             _ if settled.contains(&id) => FinishAnswer::Settled,
             Some(Some(before)) if before == finished.settlement.outcome() => FinishAnswer::Repeated,
+            Some(_) if confirmed.contains(&id) => FinishAnswer::Confirmed,
             Some(_) => FinishAnswer::Late,
             None => FinishAnswer::Unknown,
         };
         (id, answer)
     };
     Ok(batch.iter().map(answer).collect())
+}
+
+/// The attempts whose messages count as sent already, for a receipt came before this answer, which doesn't contradict it: the messages get the
+/// provider's id, if it is told. Runs nothing where there is no such answer.
+async fn confirm<'a>(tx: &mut Tx, unsettled: impl Iterator<Item = &'a Finished>) -> Result<HashSet<AttemptId>, LedgerError> {
+    let rows: Vec<_> = unsettled
+        .filter_map(|finished| match &finished.settlement {
+            Settlement::Sent { provider_id } => Some((finished, Some(provider_id))),
+            Settlement::Doubt { .. } => Some((finished, None)),
+            Settlement::Retry { .. } | Settlement::Defer { .. } | Settlement::Fail { .. } | Settlement::GiveBack => None,
+        })
+        .map(|(finished, id)| json!({"id": finished.message_id, "attempt_id": finished.attempt_id, "provider_id": id}))
+        .collect();
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let confirmed = tx
+        .fetch(
+            sql!(
+                "UPDATE messages SET provider_id = COALESCE(r.provider_id, messages.provider_id) FROM ",
+                (rows 1 r id: uuid, attempt_id: uuid, provider_id: text),
+                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state IN ('sent', 'delivered', 'read')
+                  RETURNING messages.attempt_id AS attempt_id"
+            ),
+            values![json!(rows).to_string()],
+        )
+        .await?;
+    confirmed.iter().map(|row| row.id("attempt_id").map(AttemptId)).collect()
 }
 
 /// Whether the result is evidence, of the sending or of the opposite: then it settles doubt too.

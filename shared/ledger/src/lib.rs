@@ -31,6 +31,7 @@ pub mod people;
 pub mod pix;
 mod policies;
 pub mod queries;
+pub mod receipts;
 pub mod release;
 pub mod retention;
 mod rivals;
@@ -49,6 +50,7 @@ pub mod templates;
 pub mod test_sends;
 mod totals;
 pub mod volume;
+pub mod webhooks;
 
 pub use error::LedgerError;
 

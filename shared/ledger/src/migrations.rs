@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0011_audit"),
     migration!("0012_secrets"),
     migration!("0013_retention"),
+    migration!("0015_receipts"),
     migration!("0016_gates"),
     migration!("0017_last_look"),
 ];

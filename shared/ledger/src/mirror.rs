@@ -1,6 +1,7 @@
 //! The mirror of customers and invoices: one fenced sync per source, rows that never go backwards.
 
 pub(crate) mod rows;
+pub mod told;
 
 use crate::Ledger;
 use crate::database::{Row, Tx};

@@ -136,7 +136,7 @@ impl Ledger {
     }
 }
 
-async fn add(tx: &mut Tx, batch: &[NewOptOut], origin: &OptOutOrigin) -> Result<OptOutCounts, LedgerError> {
+pub(crate) async fn add(tx: &mut Tx, batch: &[NewOptOut], origin: &OptOutOrigin) -> Result<OptOutCounts, LedgerError> {
     let now = tx.now().await?;
     // Of two lines about one person the earlier one.
     let mut earliest: BTreeMap<&str, (DateTime<Utc>, &str)> = BTreeMap::new();

@@ -66,13 +66,18 @@ pub struct SecretUse {
 impl SecretUse {
     /// Every one of a configuration's.
     pub fn of(configuration: &Configuration) -> Vec<Self> {
-        let of_integration =
-            configuration.integrations.iter().map(|integration| (&integration.token, "integration", &integration.name));
-        let of_source = configuration.sources.iter().filter_map(|source| match &source.kind {
-            SourceKind::Ixc { token, .. } => Some((token, "source", &source.name)),
-            SourceKind::Files => None,
+        let of_integration = configuration.integrations.iter().flat_map(|integration| {
+            [Some(&integration.token), integration.webhook_secret.as_ref()]
+                .map(|secret| (secret, "integration", &integration.name))
         });
-        let uses = of_integration.chain(of_source).filter_map(|(token, kind, name)| match token {
+        let of_source = configuration.sources.iter().flat_map(|source| {
+            let token = match &source.kind {
+                SourceKind::Ixc { token, .. } => Some(token),
+                SourceKind::Files => None,
+            };
+            [token, source.webhook_secret.as_ref()].map(|secret| (secret, "source", &source.name))
+        });
+        let uses = of_integration.chain(of_source).filter_map(|(secret, kind, name)| match secret? {
             SecretRef::Ledger(secret) => Some(Self { user: format!("{kind} {name:?}"), secret: secret.clone() }),
             SecretRef::Env(_) | SecretRef::File(_) => None,
         });
@@ -159,15 +164,25 @@ async fn users(tx: &mut Tx) -> Result<BTreeMap<String, Vec<String>>, LedgerError
     let rows = tx
         .fetch(
             sql!(
-                "SELECT token_ref, 'integration' AS kind, name FROM integrations WHERE token_kind = 'ledger'
-                 UNION ALL SELECT token_ref, 'source', name FROM sources WHERE token_kind = 'ledger' AND enabled ORDER BY 2, 3"
+                "SELECT CASE WHEN token_kind = 'ledger' THEN token_ref END AS token, webhook_secret, 'integration' AS kind, name FROM integrations
+                 UNION ALL SELECT CASE WHEN token_kind = 'ledger' THEN token_ref END, webhook_secret, 'source', name FROM sources WHERE enabled
+                 ORDER BY 3, 4"
             ),
             vec![],
         )
         .await?;
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in &rows {
-        users.entry(row.text("token_ref")?).or_default().push(format!("{} {:?}", row.text("kind")?, row.text("name")?));
+        let webhook = match row.opt_json("webhook_secret")? {
+            Some(SecretRef::Ledger(secret)) => Some(secret),
+            Some(SecretRef::Env(_) | SecretRef::File(_)) | None => None,
+        };
+        let user = format!("{} {:?}", row.text("kind")?, row.text("name")?);
+        // One secret for both is used once.
+        let used: BTreeSet<String> = row.opt_text("token")?.into_iter().chain(webhook).collect();
+        for secret in used {
+            users.entry(secret).or_default().push(user.clone());
+        }
     }
     Ok(users)
 }

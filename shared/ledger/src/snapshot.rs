@@ -2,6 +2,7 @@
 
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
+use crate::mirror::told::with_what_was_told;
 use crate::notices::read_filling;
 use crate::stops::{Belongs, Stops};
 use crate::totals::TotalsOf;
@@ -62,7 +63,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], today: NaiveDate, stops
             sql!(
                 "SELECT m.id, m.source_id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
                         m.amount, m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
-                        i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
+                        i.record AS invoice, CASE WHEN m.due_on IS NOT NULL AND i.told_at >= i.observed_at THEN i.told END AS told, i.pix_code, i.pix_amount, i.pix_expires_on, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, n.payment, n.media, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
                         nx.stage AS next_stage, nx.days AS next_days, nx.closed_day, COALESCE(nx.hours, p.hours) AS next_hours,
@@ -121,8 +122,9 @@ fn read(row: &Row, today: NaiveDate, stops: &Stops, notices: &mut Notices) -> Re
         None => None,
     };
     let mut invoice: Option<Invoice> = row.opt_json("invoice")?;
-    if let Some(invoice) = &mut invoice {
-        crate::pix::add_code(row, invoice, today)?;
+    if let Some(mut found) = invoice.take() {
+        crate::pix::add_code(row, &mut found, today)?;
+        invoice = Some(with_what_was_told(row, found)?);
     }
     // A row that the last sync didn't confirm is as old as its own look, however young the source is.
     let looked_at = row.opt_instant("complete_at")?.zip(row.opt_instant("observed_at")?).map(|(source, row)| source.min(row));

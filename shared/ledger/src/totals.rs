@@ -34,7 +34,7 @@ impl TotalsOf {
                         "SELECT i.customer_id, CAST(COALESCE(SUM(i.open_amount), 0) AS BIGINT) AS open_amount, count(*) AS invoices,
                                 count(*) FILTER (WHERE i.observed_at < s.complete_at) AS unconfirmed
                          FROM sources s JOIN invoices i ON i.source_id = s.id
-                         WHERE s.id = $2 AND i.is_open AND i.customer_id",
+                         WHERE s.id = $2 AND i.is_open AND (i.told_at IS NULL OR i.told_at < i.observed_at) AND i.customer_id",
                         (among 1 text),
                         " GROUP BY i.customer_id"
                     ),

@@ -2,7 +2,7 @@
 
 use crate::provider_code::ProviderCode;
 use regua_domain::folding::folded;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A body, as far as it can be understood.
 pub(crate) enum Content {
@@ -126,7 +126,7 @@ impl Content {
 const CODE_FIELDS: [&str; 3] = ["code", "errorCode", "error_code"];
 
 /// Fields that hold words about an error, at any depth. Others, such as an echo of what was sent, are not searched.
-const TEXT_FIELDS: [&str; 11] = [
+const TEXT_FIELDS: [&str; 12] = [
     "message",
     "description",
     "error",
@@ -138,7 +138,17 @@ const TEXT_FIELDS: [&str; 11] = [
     "detail",
     "reason",
     "mensagem",
+    "observacao",
 ];
+
+/// The WhatsApp code that an object's own members name, in a field of its own before one in a text.
+pub(crate) fn code_of(members: &Map<String, Value>) -> Option<ProviderCode> {
+    let of = |fields: &[&str]| -> Vec<&Value> { fields.iter().filter_map(|field| members.get(*field)).collect() };
+    let number = |value: &Value| ProviderCode::from_number(u32::try_from(whole_number(value)?).ok()?);
+    let stated = of(&CODE_FIELDS).into_iter().filter_map(number).min();
+    let said = |value: &Value| ProviderCode::in_text(&folded(value.as_str()?));
+    stated.or_else(|| of(&TEXT_FIELDS).into_iter().filter_map(said).min())
+}
 
 /// Smaller numbers in a code field repeat the HTTP status.
 const SMALLEST_UNKNOWN_CODE: u32 = 1000;

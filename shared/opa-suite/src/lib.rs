@@ -1,4 +1,4 @@
-//! The HTTP client of Opa! Suite: sends one template to one contact, and lists what an operator configures.
+//! The HTTP client of Opa! Suite: sends one template to one contact, lists what an operator configures, and reads what its [`webhook`] tells.
 //!
 //! Wire facts come from the contracts file (§1 Opa! Suite, §3.1 the WhatsApp codes that it relays). There is no idempotency key, so
 //! what one answer means decides whether a person is written to twice. That decision is one pure function, [`classify()`]:
@@ -35,6 +35,7 @@ mod outcome;
 mod provider_code;
 mod retry_after;
 mod template_send;
+pub mod webhook;
 
 pub use base_url::BaseUrl;
 pub use classify::{Body, Classified, Cut, HttpAnswer, classify};

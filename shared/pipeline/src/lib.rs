@@ -1,6 +1,7 @@
 //! What the three services stand on: the ledger and the broker, opened the same way everywhere, and the release of hints, which the
 //! evaluator and the scheduler share.
 
+mod alarm;
 mod open;
 mod release;
 mod stops;
@@ -8,6 +9,7 @@ mod templates;
 mod token;
 mod watch;
 
+pub use alarm::ledger_went_back;
 pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, allows_private_urls, open};
 pub use release::{Released, release, release_channel};
 pub use stops::{next_check_at, raise_stop, stop_lifted, stop_name, stop_raised, what_ends};

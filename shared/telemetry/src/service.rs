@@ -80,6 +80,15 @@ where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
 {
+    main_with_routes(service, about, Router::new(), run)
+}
+
+/// As [`main`], with further routes on the HTTP server.
+pub fn main_with_routes<F, Fut>(service: Service, about: &str, extra: Router, run: F) -> ExitCode
+where
+    F: FnOnce(Process) -> Fut,
+    Fut: Future<Output = Result<(), Failure>>,
+{
     match arguments(std::env::args_os().skip(1)) {
         Arguments::None => {}
         Arguments::Help => {
@@ -98,7 +107,7 @@ where
             return ExitCode::from(MISUSED);
         }
     }
-    self::run(service, Hosting::Separate, Environment::process(), Router::new(), run)
+    self::run(service, Hosting::Separate, Environment::process(), extra, run)
 }
 
 /// What follows the arguments, for a binary that reads its own: `run` with configuration, TLS, logs, HTTP server (with the routes of `extra`)

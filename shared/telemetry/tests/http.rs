@@ -5,13 +5,15 @@
 use axum::Router;
 use axum::routing::get;
 use regua_telemetry::health::{Health, Readiness};
-use regua_telemetry::http::HttpServer;
+use regua_telemetry::http::{CONNECTIONS_MAX, HEAD_TIME_MAX, HttpServer};
 use regua_telemetry::install_tls_provider;
 use regua_telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -121,4 +123,43 @@ async fn stopping_waits_for_an_answer_only_within_its_bound() {
     server.stop().await;
     assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&before.elapsed()), "{:?}", before.elapsed());
     request.abort();
+}
+
+/// What a raw connection was told, to its end.
+async fn to_the_end(stream: &mut TcpStream) -> String {
+    let mut told = Vec::new();
+    stream.read_to_end(&mut told).await.unwrap();
+    String::from_utf8(told).unwrap()
+}
+
+/// No time passes here but what the server waits for.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_ends_its_connection() {
+    let server = serve(&Health::new(), Router::new()).await;
+    for begun in ["", "GET /livez HTTP/1.1\r\nHost: a\r\nX-One-Byte-A-Second: a"] {
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        to_the_end(&mut stream).await;
+        assert!(began.elapsed() >= HEAD_TIME_MAX && began.elapsed() < HEAD_TIME_MAX * 2, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn who_connects_too_often_waits_for_a_place() {
+    let server = serve(&Health::new(), Router::new()).await;
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        // Its first answer shows that it has a place.
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        idle.push(stream);
+    }
+    let mut next = TcpStream::connect(server.addr()).await.unwrap();
+    next.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), next.readable()).await;
+    assert!(early.is_err(), "nobody answers yet");
+    idle.pop();
+    assert!(to_the_end(&mut next).await.starts_with("HTTP/1.1 200"));
 }

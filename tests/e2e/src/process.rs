@@ -23,6 +23,8 @@ pub enum Program {
     BillingEvaluator,
     /// `dispatcher`.
     Dispatcher,
+    /// `console`.
+    Console,
     /// `regua`: `up`, or a command.
     Regua,
 }
@@ -34,6 +36,7 @@ impl Program {
             Self::Scheduler => "scheduler",
             Self::BillingEvaluator => "billing-evaluator",
             Self::Dispatcher => "dispatcher",
+            Self::Console => "console",
             Self::Regua => "regua",
         }
     }
@@ -102,7 +105,7 @@ impl Service {
     }
 
     /// Where it serves HTTP: it prints the port that it was given.
-    async fn address(&mut self) -> String {
+    pub async fn address(&mut self) -> String {
         if let Some(address) = &self.address {
             return address.clone();
         }
@@ -122,6 +125,14 @@ impl Service {
         let url = format!("http://{}{path}", self.address().await);
         let answer = self.http.get(url).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// Posts JSON to a path with a header; the status and the text of the answer.
+    pub async fn post(&mut self, path: &str, header: (&str, &str), body: &Value) -> (u16, String) {
+        let url = format!("http://{}{path}", self.address().await);
+        let request = self.http.post(url).header(header.0, header.1).json(body);
+        let answer = request.send().await.expect("it answers");
+        (answer.status().as_u16(), answer.text().await.expect("its answer is whole"))
     }
 
     /// What `/readyz` says.

@@ -1,6 +1,7 @@
 //! Commands that only look.
 
 use crate::check::{self, Part};
+use crate::commands::webhooks::receipt_list;
 use crate::commands::{Outcome, Session, notices};
 use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
 use chrono::{DateTime, Utc};
@@ -53,9 +54,9 @@ impl Session {
             remark!("there is no message {id}");
             return Ok(Outcome::DidNotHold);
         };
-        let text = self.ledger.message_text(message.id).await?;
+        let (text, receipts) = (self.ledger.message_text(message.id).await?, self.ledger.receipts(message.id).await?);
         if format == Format::Json {
-            output::line(json!({ "message": message, "attempts": attempts, "text": text }));
+            output::line(json!({ "message": message, "attempts": attempts, "receipts": receipts, "text": text }));
             return Ok(Outcome::Done);
         }
         output::list(
@@ -74,6 +75,7 @@ impl Session {
             say!("its header has media of its own");
         }
         output::list(format, &attempts, &ATTEMPT_HEADINGS, attempt_cells)?;
+        receipt_list(&receipts)?;
         Ok(Outcome::Done)
     }
 

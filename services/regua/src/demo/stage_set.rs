@@ -6,6 +6,7 @@ use crate::status_page::StatusPage;
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::America::Sao_Paulo;
+use regua_console::Console;
 use regua_domain::ids::MessageId;
 use regua_ledger::conservation::compare;
 use regua_pipeline::Pipeline;
@@ -95,7 +96,7 @@ impl Demo {
         let pipeline =
             regua_pipeline::open(&process).await.map_err(DemoError::from)?.context("the demo was ended while it began")?;
         page.show(pipeline.ledger.clone());
-        let services = tokio::spawn(embedded::run(pipeline.clone(), process.clone()));
+        let services = tokio::spawn(embedded::run(pipeline.clone(), process.clone(), Console::default()));
         Ok(Self { options, opa, ixc, pipeline, began, process, services, page: server, _logs: logs, _folder: folder })
     }
 

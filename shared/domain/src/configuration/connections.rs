@@ -109,6 +109,7 @@ impl Reading<'_, '_> {
         let default = section.flag("default");
         let release = section.choice("release", &Release::ALL);
         let enabled = section.flag("enabled");
+        let webhook_secret = self.webhook_secret(&mut section);
         let implied = section.implied("release", ());
         section.finish();
         let name = name?.value;
@@ -141,6 +142,7 @@ impl Reading<'_, '_> {
             default: false,
             release: release?.map_or_else(Release::default, |release| release.value),
             enabled: enabled?.is_none_or(|flag| flag.value),
+            webhook_secret: webhook_secret?,
         })
     }
 
@@ -248,6 +250,7 @@ impl Reading<'_, '_> {
             Err(reported) => Err(reported),
         };
         let max_age = self.duration(&mut section, "max_age", MAX_AGE_MAX_S);
+        let webhook_secret = self.webhook_secret(&mut section);
         let kind = match is_ixc {
             Ok(true) => self.ixc(&mut section, urls),
             Ok(false) => self.files(&mut section),
@@ -259,7 +262,12 @@ impl Reading<'_, '_> {
         section.finish();
         defined?;
         let max_age_default_s = if is_ixc? { 6 * HOUR_S } else { 26 * HOUR_S };
-        Ok(Source { name: name?.value, kind: kind?, max_age_s: max_age?.map_or(max_age_default_s, |age| age.value) })
+        Ok(Source {
+            name: name?.value,
+            kind: kind?,
+            max_age_s: max_age?.map_or(max_age_default_s, |age| age.value),
+            webhook_secret: webhook_secret?,
+        })
     }
 
     fn ixc(&self, section: &mut Section<'_, '_>, urls: &mut BTreeMap<String, usize>) -> Result<SourceKind, Reported> {
@@ -346,31 +354,50 @@ impl Reading<'_, '_> {
         }
     }
 
-    /// Where the token is. That it is not in this process's environment is only told: another process may be the one that uses it.
+    /// Where the token is.
     fn token(&self, section: &mut Section<'_, '_>) -> Result<SecretRef, Reported> {
-        let example = "token_env = \"NAME\", token_file = \"PATH\", or token_secret = \"NAME\"";
-        let (variable, file, secret) = (section.text("token_env"), section.text("token_file"), section.text("token_secret"));
-        let name = match (variable?, file?, secret?) {
+        let token = self.secret(section, ["token_env", "token_file", "token_secret"])?;
+        token.ok_or_else(|| {
+            section.missing("token_env", "token_env = \"NAME\", token_file = \"PATH\", or token_secret = \"NAME\"")
+        })
+    }
+
+    /// Where the secret of a webhook is, if it has one.
+    fn webhook_secret(&self, section: &mut Section<'_, '_>) -> Result<Option<SecretRef>, Reported> {
+        self.secret(section, ["webhook_secret_env", "webhook_secret_file", "webhook_secret"])
+    }
+
+    /// Where a secret is, by the keys of the kinds of references. That it is not in this process's environment is only told: another process
+    /// may be the one that uses it.
+    fn secret(&self, section: &mut Section<'_, '_>, keys: [&'static str; 3]) -> Result<Option<SecretRef>, Reported> {
+        let [env, file, _] = keys;
+        let [variable, path, secret] = keys.map(|key| section.text(key));
+        let name = match (variable?, path?, secret?) {
+            (None, None, None) => return Ok(None),
             (Some(name), None, None) => name,
-            (None, Some(file), None) => return Ok(SecretRef::File(file.value)),
-            (None, None, Some(name)) if is_secret_name(&name.value) => return Ok(SecretRef::Ledger(name.value)),
+            (None, Some(path), None) => return Ok(Some(SecretRef::File(path.value))),
+            (None, None, Some(name)) if is_secret_name(&name.value) => return Ok(Some(SecretRef::Ledger(name.value))),
             (None, None, Some(name)) => return Err(self.report.refuse(&name, Fault::NotASecretName)),
             (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
-                return Err(self.report.refuse(&other, Fault::Conflict { with: "token_env".into() }));
+                return Err(self.report.refuse(&other, Fault::Conflict { with: env.into() }));
             }
             (None, Some(_), Some(other)) => {
-                return Err(self.report.refuse(&other, Fault::Conflict { with: "token_file".into() }));
+                return Err(self.report.refuse(&other, Fault::Conflict { with: file.into() }));
             }
-            (None, None, None) => return Err(section.missing("token_env", example)),
         };
         if !is_variable_name(&name.value) {
             return Err(self.report.refuse(&name, Fault::NotAVariableName));
         }
         if (self.lookup_env)(&name.value).is_none_or(|value| value.trim().is_empty()) {
-            self.report.note(&name, format!("{} is not set here; the process that uses the token needs it", name.value));
+            self.report.note(&name, format!("{} is not set here; the process that uses the {} needs it", name.value, what(env)));
         }
-        Ok(SecretRef::Env(name.value))
+        Ok(Some(SecretRef::Env(name.value)))
     }
+}
+
+/// What a secret is, by its key.
+fn what(key: &str) -> &'static str {
+    if key.starts_with("token") { "token" } else { "secret" }
 }
 
 /// The keys that only a source with an address has.

@@ -46,10 +46,11 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             ("description", text(&integration.description)),
             ("gateway", text(integration.gateway.as_str())),
             ("url", text(integration.url.as_str())),
-            secret(&integration.token),
+            secret(TOKEN_KEYS, &integration.token),
             ("default", integration.default.to_string()),
             ("release", text(integration.release.as_str())),
             ("enabled", integration.enabled.to_string()),
+            webhook_secret(integration.webhook_secret.as_ref()),
         ];
         Entry { header: "[[integration]]", name: integration.name.clone(), fields: without_empty(fields) }
     }));
@@ -145,14 +146,14 @@ fn stage_entry(policy: &Policy, stage: &PolicyStage) -> Entry {
 fn source_entry(source: &Source) -> Entry {
     let mut fields = vec![("name", text(&source.name)), ("kind", text(source.kind.as_str()))];
     if let SourceKind::Ixc { url, token, days_back, days_ahead, last_look } = &source.kind {
-        fields.extend([("url", text(url.as_str())), secret(token)]);
+        fields.extend([("url", text(url.as_str())), secret(TOKEN_KEYS, token)]);
         fields.extend([("days_back", days_back.to_string()), ("days_ahead", days_ahead.to_string())]);
         if let Some(LastLook { max_age_s, unanswered }) = last_look {
             fields.extend([("last_look", text(&duration(*max_age_s))), ("last_look_unanswered", text(unanswered.as_str()))]);
         }
     }
-    fields.push(("max_age", text(&duration(source.max_age_s))));
-    Entry { header: "[[source]]", name: source.name.clone(), fields }
+    fields.extend([("max_age", text(&duration(source.max_age_s))), webhook_secret(source.webhook_secret.as_ref())]);
+    Entry { header: "[[source]]", name: source.name.clone(), fields: without_empty(fields) }
 }
 
 fn window_entries(window: &WindowSettings) -> Vec<Entry> {
@@ -227,12 +228,22 @@ fn identity(identity: &Identity) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn secret(token: &SecretRef) -> (&'static str, String) {
-    match token {
-        SecretRef::Env(name) => ("token_env", text(name)),
-        SecretRef::File(path) => ("token_file", text(path)),
-        SecretRef::Ledger(name) => ("token_secret", text(name)),
+/// The keys of a token, in the order of the kinds of references.
+const TOKEN_KEYS: [&str; 3] = ["token_env", "token_file", "token_secret"];
+
+/// A secret under one of its keys.
+fn secret([env, file, ledger]: [&'static str; 3], secret: &SecretRef) -> (&'static str, String) {
+    match secret {
+        SecretRef::Env(name) => (env, text(name)),
+        SecretRef::File(path) => (file, text(path)),
+        SecretRef::Ledger(name) => (ledger, text(name)),
     }
+}
+
+fn webhook_secret(reference: Option<&SecretRef>) -> (&'static str, String) {
+    reference.map_or(("", String::new()), |reference| {
+        secret(["webhook_secret_env", "webhook_secret_file", "webhook_secret"], reference)
+    })
 }
 
 /// In the largest unit that loses nothing: `6h`.

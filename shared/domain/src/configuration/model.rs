@@ -107,6 +107,9 @@ pub struct Integration {
     pub release: Release,
     /// Whether it is in use. No notice of a file belongs to one that isn't, so nothing is sent through it.
     pub enabled: bool,
+    /// What its webhook must say to be heard; nobody is heard without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretRef>,
 }
 
 /// The products that an integration can speak to.
@@ -314,6 +317,9 @@ pub struct Source {
     pub kind: SourceKind,
     /// Age of the mirror in seconds (of the last import, for files) beyond which nothing is sent from it.
     pub max_age_s: u32,
+    /// What its webhook must say to be heard; nobody is heard without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretRef>,
 }
 
 /// How a source is read.

@@ -127,11 +127,17 @@ fn secret() -> impl Strategy<Value = SecretRef> {
     ]
 }
 
+fn webhook_secret() -> impl Strategy<Value = Option<SecretRef>> {
+    proptest::option::of(secret())
+}
+
 fn integration(prefix: &'static str, default: bool) -> impl Strategy<Value = Integration> {
     let release = prop_oneof![Just(Release::OnTask), Just(Release::Immediate)];
-    (name(prefix), name(""), "[a-z]{1,9}", secret(), release).prop_map(move |(name, description, host, token, release)| {
+    let text = (name(prefix), name(""), "[a-z]{1,9}");
+    (text, secret(), release, webhook_secret()).prop_map(move |((name, description, host), token, release, webhook_secret)| {
         let url = format!("https://{prefix}{host}.example.com/api/v1").parse().expect("an address");
-        Integration { name, description, gateway: Gateway::OpaSuite, url, token, default, release, enabled: !default }
+        let enabled = !default;
+        Integration { name, description, gateway: Gateway::OpaSuite, url, token, default, release, enabled, webhook_secret }
     })
 }
 
@@ -194,13 +200,14 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
 }
 
 fn sources() -> impl Strategy<Value = Vec<Source>> {
-    (name("erp "), name("files "), secret(), 0u16..=1825, 40u16..=365, 60u32..=30 * 86_400, last_look()).prop_map(
-        |(erp, files, token, days_back, days_ahead, max_age_s, last_look)| {
+    let age = (60u32..=30 * 86_400, last_look());
+    (name("erp "), name("files "), secret(), webhook_secret(), 0u16..=1825, 40u16..=365, age).prop_map(
+        |(erp, files, token, webhook_secret, days_back, days_ahead, (max_age_s, last_look))| {
             let url = "https://ixc.example.com/webservice/v1".parse().expect("an address");
             let kind = SourceKind::Ixc { url, token, days_back, days_ahead, last_look };
             vec![
-                Source { name: erp, kind, max_age_s },
-                Source { name: files, kind: SourceKind::Files, max_age_s: max_age_s / 60 * 60 },
+                Source { name: erp, kind, max_age_s, webhook_secret: webhook_secret.clone() },
+                Source { name: files, kind: SourceKind::Files, max_age_s: max_age_s / 60 * 60, webhook_secret },
             ]
         },
     )

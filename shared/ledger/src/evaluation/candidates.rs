@@ -3,6 +3,7 @@
 use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
+use crate::mirror::told::with_what_was_told;
 use crate::people::{opted_out, phone_key_of};
 use crate::runs::Cursor;
 use crate::totals::TotalsOf;
@@ -69,7 +70,7 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until
+                    "SELECT i.record AS invoice, CASE WHEN i.told_at >= i.observed_at THEN i.told END AS told, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until
                      FROM invoices i LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
                      LEFT JOIN holds hi ON hi.source_id = i.source_id AND hi.kind = 'invoice' AND hi.subject = i.id AND hi.lifted_at IS NULL
                      LEFT JOIN holds hc ON hc.source_id = i.source_id AND hc.kind = 'customer' AND hc.subject = i.customer_id
@@ -106,7 +107,7 @@ impl Ledger {
         let rows = tx
             .fetch(
                 sql!(
-                    "SELECT s.id AS source_id, i.record AS invoice, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until,
+                    "SELECT s.id AS source_id, i.record AS invoice, CASE WHEN i.told_at >= i.observed_at THEN i.told END AS told, i.pix_code, i.pix_amount, i.pix_expires_on, i.pix_asked_at, c.record AS customer, hi.until_on AS invoice_held_until,
                             hc.until_on AS customer_held_until FROM sources s
                      JOIN invoices i ON i.source_id = s.id AND i.id = $1
                      LEFT JOIN customers c ON c.source_id = i.source_id AND c.id = i.customer_id
@@ -144,7 +145,7 @@ fn read_candidate(row: &Row, today: NaiveDate) -> Result<Candidate, LedgerError>
         crate::pix::add_code(row, &mut invoice, today)?;
     }
     Ok(Candidate {
-        invoice,
+        invoice: with_what_was_told(row, invoice)?,
         customer: row.opt_json("customer")?,
         known: Vec::new(),
         held_until: crate::holds::held_until(row)?,

@@ -3,6 +3,7 @@
 use crate::databases::Fixture;
 use crate::setup::Setup;
 use crate::world::World;
+use regua_domain::receipt::ReceiptStatus;
 use regua_domain::switches::HoldKind;
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0009_payments.sql"),
     include_str!("../../migrations/postgres/0012_secrets.sql"),
     include_str!("../../migrations/postgres/0013_retention.sql"),
+    include_str!("../../migrations/postgres/0015_receipts.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -25,6 +27,7 @@ const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0009_payments.sql"),
     include_str!("../../migrations/sqlite/0012_secrets.sql"),
     include_str!("../../migrations/sqlite/0013_retention.sql"),
+    include_str!("../../migrations/sqlite/0015_receipts.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
@@ -234,6 +237,22 @@ fn of_configuration() -> Vec<Violation> {
     ]
 }
 
+/// One receipt must be there.
+fn of_webhooks() -> Vec<Violation> {
+    const COLUMNS: [&str; 7] = ["id", "message_id", "integration_id", "status", "proved_by", "state_before", "received_at"];
+    vec![
+        check("the_statuses_of_a_receipt_are_closed", "UPDATE receipts SET status = 'seen'"),
+        check("the_proofs_of_a_receipt_are_closed", "UPDATE receipts SET proved_by = 'hope'"),
+        unique(
+            "one_receipt_per_attempt_and_status",
+            "index 'one_receipt_per_attempt_and_status'",
+            copy("receipts", &COLUMNS, &[ID]),
+        ),
+        check("what_is_told_of_a_title_is_closed", "UPDATE invoices SET told = 'lost', told_at = 1"),
+        check("what_was_told_says_when", "UPDATE invoices SET told = 'paid'"),
+    ]
+}
+
 /// The names after `CONSTRAINT` and `UNIQUE INDEX` in a migration.
 fn names(migration: &str) -> BTreeSet<&str> {
     let words: Vec<_> = migration.split_whitespace().collect();
@@ -244,7 +263,8 @@ fn names(migration: &str) -> BTreeSet<&str> {
 
 async fn every_named_constraint_refuses_what_its_name_says(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
-    w.released(1, 1, "overdue").await;
+    let id = w.released(1, 1, "overdue").await[0];
+    w.ledger.receive(vec![crate::receipts::receipt(&w, id, None, ReceiptStatus::Failed)]).await.unwrap();
     w.ledger.ask("{}".into()).await.unwrap();
     let stop = regua_ledger::stops::NewStop {
         scope: regua_domain::stop::StopScope::Stage,
@@ -255,7 +275,7 @@ async fn every_named_constraint_refuses_what_its_name_says(f: Fixture) {
     };
     w.ledger.raise_stop(stop).await.unwrap();
     crate::holds::hold(&w, HoldKind::Invoice, "i0001", "2026-03-09").await;
-    let violations: Vec<_> = [of_messages(), of_work(), of_configuration()].into_iter().flatten().collect();
+    let violations: Vec<_> = [of_messages(), of_work(), of_configuration(), of_webhooks()].into_iter().flatten().collect();
     for Violation { constraint, statement, columns } in &violations {
         let error = w.f.try_execute(statement.clone()).await.expect_err(constraint).to_string();
         let seen = if w.f.is_sqlite() { columns.unwrap_or(constraint) } else { constraint };

@@ -121,7 +121,7 @@ async fn evidence_settles_before_a_person_does(f: Fixture) {
     match report {
         FinishAnswer::Settled => assert!(person.is_err() && w.state(id).await.0 == State::Sent),
         FinishAnswer::Late => assert!(person.is_ok() && w.state(id).await.0 == State::Failed),
-        FinishAnswer::Repeated | FinishAnswer::Unknown => panic!("{report:?}"),
+        FinishAnswer::Confirmed | FinishAnswer::Repeated | FinishAnswer::Unknown => panic!("{report:?}"),
     }
 }
 

@@ -129,7 +129,7 @@ async fn a_result_that_comes_twice_changes_nothing_and_says_so(f: Fixture) {
     let (id, attempt) = sending(&w).await;
     assert_eq!(w.finish(id, attempt, sent("p")).await, FinishAnswer::Settled);
     assert_eq!(w.finish(id, attempt, sent("p")).await, FinishAnswer::Repeated);
-    assert_eq!(w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::TimedOut }).await, FinishAnswer::Late);
+    assert_eq!(w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::TimedOut }).await, FinishAnswer::Confirmed);
     let (message, attempts) = w.ledger.message(id).await.unwrap().unwrap();
     assert_eq!((message.state, attempts[0].outcome.as_deref()), (State::Sent, Some("sent")), "what is definite stays");
 }

@@ -15,12 +15,15 @@ mod world;
 
 use chrono::TimeDelta;
 use databases::Fixture;
+use regua_domain::ids::{AttemptId, InvoiceId, MessageId};
 use regua_domain::message::DeferReason;
-use regua_domain::mirror::{Customer, Invoice, InvoiceStatus};
+use regua_domain::mirror::{Customer, Invoice, InvoiceStatus, Told};
+use regua_domain::receipt::ReceiptStatus;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_domain::switches::HoldKind;
 use regua_ledger::holds::NewHold;
+use regua_ledger::receipts::{About, Consequence, NewReceipt};
 use regua_ledger::retention::Walks;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, new_id};
@@ -33,8 +36,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use world::{World, finished, invoice, sent, today};
 
 /// Tables that grow with the provider's age or size.
-const LARGE: [&str; 9] =
-    ["messages", "message_texts", "attempts", "recipients", "people", "invoices", "customers", "events", "holds"];
+const LARGE: [&str; 10] =
+    ["messages", "message_texts", "attempts", "recipients", "people", "invoices", "customers", "events", "holds", "receipts"];
 /// An index that holds only what is on its way: reading all of it is reading all that waits.
 const LIVE: &str = "live_messages_by_turn";
 /// In the statement that goes from turn to turn: of thousands that wait for another window or their release it must read none.
@@ -129,6 +132,7 @@ async fn a_day(w: &World) {
     ];
     w.ledger.finish(results.clone()).await.unwrap();
     w.ledger.finish(results).await.unwrap();
+    webhooks(w, ids[0], attempts[0]).await;
     w.ledger.pause_channel(w.channel, at, DeferReason::Throttled).await.unwrap();
     w.top_up(10).await;
     a_stop(&w.ledger).await;
@@ -142,6 +146,26 @@ async fn a_day(w: &World) {
     w.evaluate().await;
     events(w).await;
     sweeps(w).await;
+}
+
+/// The platform and the ERP tell something.
+async fn webhooks(w: &World, message: MessageId, attempt: AttemptId) {
+    let receipt = |about, status, consequence| NewReceipt {
+        integration_id: w.integration,
+        about,
+        status,
+        provider_id: Some("p".into()),
+        provider_code: None,
+        consequence,
+    };
+    let ours = About::Metadata { message, attempt: Some(attempt) };
+    let receipts = vec![
+        receipt(About::ProviderId("p".into()), ReceiptStatus::Delivered, None),
+        receipt(ours, ReceiptStatus::Failed, Some(Consequence::OptOut)),
+    ];
+    assert_eq!(w.ledger.receive(receipts).await.unwrap().opted_out, 1);
+    w.ledger.receipts(message).await.unwrap();
+    w.ledger.tell(w.source, [(InvoiceId("i0004".into()), Told::Paid)].into()).await.unwrap();
 }
 
 /// Something of each kind happens, is told, and is looked at again.
@@ -239,8 +263,15 @@ async fn fill_history(w: &World) {
     .await;
     w.f.execute(copy(
         "attempts",
-        "id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before, outcome, finished_at",
-        &format!("md5('a' || n)::uuid, md5('m' || n)::uuid, 1, '{channel}', 'd', 1, 1, '{{}}', 'sent', 1"),
+        "id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before, outcome, finished_at, provider_id",
+        &format!("md5('a' || n)::uuid, md5('m' || n)::uuid, 1, '{channel}', 'd', 1, 1, '{{}}', 'sent', 1, 'opa' || n"),
+    ))
+    .await;
+    let integration = w.integration;
+    w.f.execute(copy(
+        "receipts",
+        "id, message_id, attempt_id, integration_id, status, proved_by, state_before, received_at",
+        &format!("md5('r' || n)::uuid, md5('m' || n)::uuid, md5('a' || n)::uuid, '{integration}', 'read', 'metadata', 'sent', 1"),
     ))
     .await;
     let business = w.business;

@@ -138,7 +138,7 @@ async fn a_wrong_variable_is_refused_by_name() {
 async fn separate_programs_refuse_what_only_one_process_can_use_and_say_why() {
     let folder = tempfile::tempdir().unwrap();
     let base: BTreeMap<String, String> = [("REGUA_HTTP_ADDR".to_owned(), "127.0.0.1:0".to_owned())].into();
-    for program in [Program::Scheduler, Program::BillingEvaluator, Program::Dispatcher] {
+    for program in [Program::Scheduler, Program::BillingEvaluator, Program::Dispatcher, Program::Console] {
         let mut service = Service::spawn(program, &[], &base, folder.path());
         assert_eq!(service.end(END_MAX).await, Some(2));
         let log = service.log();

@@ -23,3 +23,4 @@ mod shutdown;
 mod simulate;
 mod sources;
 mod trouble;
+mod webhooks;

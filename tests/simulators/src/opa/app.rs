@@ -14,6 +14,7 @@ use super::conversations;
 use super::lists::{ListQuery, is_json, success};
 use super::order::{self, Order, Refusal, described_error, not_found};
 use super::rates::{PairRate, Throughput};
+use super::webhook::{Teller, Webhook};
 use super::{OpaOptions, OpaStats, Sent};
 use crate::exchange::{Answer, Request, admin_json};
 use crate::faults::{Fault, Faults, InvalidFault};
@@ -35,6 +36,7 @@ pub(crate) struct OpaApp {
     memory: Mutex<Memory>,
     faults: Arc<Faults>,
     tally: Tally,
+    teller: Teller,
 }
 
 /// What sends leave behind, apart from the log. Only `distinct` grows, by 16 bytes a message.
@@ -62,7 +64,8 @@ impl OpaApp {
     pub fn new(options: OpaOptions) -> io::Result<Self> {
         let faults = Arc::new(Faults::new(options.seed));
         let base = Base::new(options.own.as_ref());
-        Ok(Self { options, base, log: SpillLog::create()?, memory: Mutex::default(), faults, tally: Tally::default() })
+        let teller = Teller::new(options.seed);
+        Ok(Self { options, base, log: SpillLog::create()?, memory: Mutex::default(), faults, tally: Tally::default(), teller })
     }
 
     pub fn token(&self) -> &str {
@@ -94,7 +97,12 @@ impl OpaApp {
             rejected: memory.rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
             by_status: self.tally.by_status(),
             faults: self.faults.struck(),
+            webhooks: self.teller.told(),
         }
+    }
+
+    pub fn set_webhook(&self, webhook: Option<Webhook>) {
+        self.teller.set(webhook);
     }
 
     fn route(&self, request: &Request, path: &str) -> io::Result<Answer> {
@@ -196,6 +204,7 @@ impl OpaApp {
             return Err(Refusal::LogFailed);
         }
         memory.remember(&sent, message, &self.options);
+        self.teller.accepted(&sent);
         Ok(id)
     }
 
@@ -283,6 +292,18 @@ impl App for OpaApp {
     }
 
     fn admin(&self, request: &Request) -> Option<Answer> {
+        if request.method == Method::POST && request.path == "/_admin/webhook" {
+            let webhook =
+                admin_json(request).and_then(|value| serde_json::from_value::<Option<Webhook>>(value).map_err(Answer::refused));
+            return Some(webhook.map_or_else(
+                |answer| answer,
+                |webhook| {
+                    let tells = webhook.is_some();
+                    self.set_webhook(webhook);
+                    Answer::ok(&json!({ "tells": tells }))
+                },
+            ));
+        }
         if request.method != Method::POST || request.path != "/_admin/in-service" {
             return None;
         }

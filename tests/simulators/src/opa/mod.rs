@@ -7,6 +7,7 @@ mod lists;
 mod order;
 mod rates;
 mod variables;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,6 +26,7 @@ use crate::spill::LogReader;
 use app::OpaApp;
 
 pub use variables::{Takes, Variables};
+pub use webhook::Webhook;
 
 /// How the simulated Opa! Suite behaves.
 #[derive(Clone, Debug)]
@@ -117,6 +119,8 @@ pub struct OpaStats {
     pub by_status: BTreeMap<u16, u64>,
     /// Strikes by kind of fault.
     pub faults: BTreeMap<String, u64>,
+    /// Calls of the webhook by the status of their answer; `failed` for those without one.
+    pub webhooks: BTreeMap<String, u64>,
 }
 
 /// A running Opa! Suite simulator; dropping it stops it.
@@ -169,6 +173,11 @@ impl OpaSimulator {
     /// Says whether phones (`+55…`) are in service with an attendant, as `POST /_admin/in-service` does.
     pub fn set_in_service(&self, phones: impl IntoIterator<Item = String>, in_service: bool) {
         self.app.set_in_service(phones, in_service);
+    }
+
+    /// Says where to tell what becomes of messages that are accepted from now on, as `POST /_admin/webhook` does; `None`: nowhere.
+    pub fn set_webhook(&self, webhook: Option<Webhook>) {
+        self.app.set_webhook(webhook);
     }
 
     /// Every send accepted until now, oldest first.

@@ -1,18 +1,18 @@
 //! The ledger has gone back in time: nothing may be sent until a person says what was lost (invariant 3, F8).
 
-use crate::Dispatcher;
+use crate::{Pipeline, raise_stop};
 use regua_domain::stop::{BY_LEDGER, StopScope};
 use regua_ledger::stops::NewStop;
-use regua_pipeline::raise_stop;
 use regua_telemetry::logging::Chain;
+use regua_telemetry::shutdown::Shutdown;
 use std::time::Duration;
 
 /// How often a ledger that doesn't take the stop is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Stops everything because the ledger doesn't have `what`, which it once committed. Returns when the stop is in the ledger, or the shutdown
-/// has begun: then the next dispatcher meets the same sign.
-pub async fn ledger_went_back(dispatcher: &Dispatcher, what: &str) {
+/// has begun: then who comes next meets the same sign.
+pub async fn ledger_went_back(pipeline: &Pipeline, shutdown: &Shutdown, what: &str) {
     let stop = NewStop {
         scope: StopScope::Everything,
         target: String::new(),
@@ -20,8 +20,8 @@ pub async fn ledger_went_back(dispatcher: &Dispatcher, what: &str) {
         why: format!("the ledger doesn't have {what}: was a backup restored? see `regua restored`"),
         until_at: None,
     };
-    while !dispatcher.process.shutdown.has_begun() {
-        match raise_stop(&dispatcher.pipeline.ledger, stop.clone()).await {
+    while !shutdown.has_begun() {
+        match raise_stop(&pipeline.ledger, stop.clone()).await {
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(what, error = %Chain(&error), "stop.not_raised");

@@ -1,0 +1,90 @@
+//! What the console counts and says, one function per event.
+
+use crate::answer::Refusal;
+use crate::keys::Product;
+use regua_ledger::mirror::told::ToldAnswer;
+use regua_ledger::receipts::{ReceiptAnswer, Received};
+use regua_telemetry::metrics::Metrics;
+
+/// The console's counters. Clones count together.
+#[derive(Clone)]
+pub struct Counters(Metrics);
+
+impl Counters {
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(metrics.clone())
+    }
+
+    fn call(&self, product: Product, outcome: &'static str) {
+        let product = match product {
+            Product::Opa => "opa",
+            Product::Erp => "erp",
+        };
+        let labels = [("webhook", product), ("outcome", outcome)];
+        self.0.counter("regua_webhooks_total", "Calls of webhooks by outcome.", &labels).increment();
+    }
+
+    fn receipts(&self, outcome: &'static str, number: u64) {
+        let help = "What calls of Opa! Suite's webhook told of messages, by what came of it.";
+        self.0.counter("regua_receipts_total", help, &[("outcome", outcome)]).add(number);
+    }
+
+    pub fn taken(&self, product: Product) {
+        self.call(product, "taken");
+    }
+
+    pub fn refused(&self, product: Product, refusal: &Refusal) {
+        self.call(product, refusal.reason());
+        tracing::debug!(?product, reason = refusal.reason(), "webhook.refused");
+    }
+
+    pub fn foreign(&self) {
+        self.receipts("foreign", 1);
+    }
+
+    pub fn not_understood(&self) {
+        self.receipts("not_understood", 1);
+    }
+
+    pub fn received(&self, received: &Received) {
+        for answer in &received.answers {
+            let outcome = match answer {
+                ReceiptAnswer::Moved { .. } => "moved",
+                ReceiptAnswer::Noted => "noted",
+                ReceiptAnswer::Repeated => "repeated",
+                ReceiptAnswer::Unmatched => "unmatched",
+                ReceiptAnswer::Unknown => "unknown",
+            };
+            self.receipts(outcome, 1);
+            match answer {
+                ReceiptAnswer::Moved { message, from, to, contradicts: true } => {
+                    self.0
+                        .counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
+                        .increment();
+                    tracing::error!(%message, %from, %to, "receipt.contradicts: it counted as unsent and was sent; it won't be sent again");
+                }
+                ReceiptAnswer::Moved { message, from, to, contradicts: false } => {
+                    tracing::info!(%message, %from, %to, "receipt.moved");
+                }
+                ReceiptAnswer::Noted | ReceiptAnswer::Repeated | ReceiptAnswer::Unmatched | ReceiptAnswer::Unknown => {}
+            }
+        }
+        for stop in &received.stops {
+            tracing::error!(scope = %stop.scope, target = stop.target, why = stop.why, "stop.raised: lift it with `regua resume` when its cause is gone");
+        }
+        if received.opted_out > 0 {
+            tracing::info!(people = received.opted_out, "opt_out.by_webhook");
+        }
+    }
+
+    pub fn told(&self, answer: &ToldAnswer) {
+        let told = |outcome, number| {
+            let help = "Invoices of which an ERP's webhook told something, and messages that this skipped.";
+            self.0.counter("regua_told_total", help, &[("outcome", outcome)]).add(number);
+        };
+        told("noted", answer.noted);
+        told("unknown", answer.unknown.len() as u64);
+        told("skipped", answer.skipped);
+        tracing::info!(noted = answer.noted, skipped = answer.skipped, unknown = answer.unknown.len(), "invoices.told");
+    }
+}
