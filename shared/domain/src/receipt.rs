@@ -25,8 +25,6 @@ names! {
         Metadata = "metadata",
         /// The provider's id is the one that it gave for our attempt.
         ProviderId = "provider_id",
-        /// The provider's list of messages was searched: inferred from phone, text and time.
-        LookUp = "look_up",
     }
 }
 

@@ -39,13 +39,6 @@ pub enum About {
     },
     /// The id that the provider gave for an attempt.
     ProviderId(String),
-    /// A record of the provider's that can only be of this attempt. Settles doubt and nothing else.
-    LookedUp {
-        /// The message.
-        message: MessageId,
-        /// The attempt.
-        attempt: AttemptId,
-    },
 }
 
 /// What a failure means for more than its message.
@@ -193,7 +186,6 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
         .iter()
         .map(|receipt| match &receipt.about {
             About::Metadata { message, attempt } => Some((*message, *attempt)),
-            About::LookedUp { message, attempt } => Some((*message, Some(*attempt))),
             About::ProviderId(id) => of_provider.get(&(receipt.integration_id, id.as_str())).copied(),
         })
         .collect();
@@ -215,7 +207,7 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
             .lost
             .extend(attempt.filter(|attempt| attempts.get(attempt) != Some(id)).map(|attempt| format!("attempt {attempt}")));
         let from = message.state;
-        let to = if receipt.settles(from) { receipt.status.state_after(from) } else { from };
+        let to = receipt.status.state_after(from);
         message.state = to;
         message.provider_id = message.provider_id.take().or_else(|| receipt.provider_id.clone());
         rows.push((received.answers.len(), row(receipt, *id, *attempt, from)));
@@ -244,16 +236,10 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
 }
 
 impl NewReceipt {
-    /// Whether it may move a message that is in `state`: what was only looked up settles doubt and nothing else.
-    fn settles(&self, state: State) -> bool {
-        !matches!(self.about, About::LookedUp { .. }) || state == State::InDoubt
-    }
-
     const fn proof(&self) -> Proof {
         match self.about {
             About::Metadata { .. } => Proof::Metadata,
             About::ProviderId(_) => Proof::ProviderId,
-            About::LookedUp { .. } => Proof::LookUp,
         }
     }
 }
@@ -267,7 +253,7 @@ async fn attempts_by_provider_id<'a>(
         .iter()
         .filter_map(|receipt| match &receipt.about {
             About::ProviderId(id) => Some((id.as_str(), id.as_str())),
-            About::Metadata { .. } | About::LookedUp { .. } => None,
+            About::Metadata { .. } => None,
         })
         .collect();
     let mut found = HashMap::new();

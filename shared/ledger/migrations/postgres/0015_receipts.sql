@@ -11,7 +11,7 @@ CREATE TABLE receipts (
     attempt_id     UUID,             -- as the receipt names it; NULL where it names none
     integration_id UUID   NOT NULL REFERENCES integrations (id),
     status         TEXT   NOT NULL CONSTRAINT the_statuses_of_a_receipt_are_closed CHECK (status IN ('sent', 'delivered', 'read', 'failed')),
-    proved_by      TEXT   NOT NULL CONSTRAINT the_proofs_of_a_receipt_are_closed CHECK (proved_by IN ('metadata', 'provider_id', 'look_up')),
+    proved_by      TEXT   NOT NULL CONSTRAINT the_proofs_of_a_receipt_are_closed CHECK (proved_by IN ('metadata', 'provider_id')),
     state_before   TEXT   NOT NULL,
     provider_id    TEXT,
     provider_code  BIGINT,

@@ -261,24 +261,6 @@ async fn who_stopped_messages_at_whatsapp_is_opted_out_of_the_business(f: Fixtur
     );
 }
 
-/// What was only looked up is inferred: it settles doubt and nothing else.
-async fn what_was_looked_up_settles_doubt_alone(f: Fixture) {
-    let w = world(f).await;
-    let ids = w.queued(2).await;
-    let mut looked_up = Vec::new();
-    for id in &ids {
-        let attempt = w.started(*id).await.attempt_id;
-        let about = About::LookedUp { message: *id, attempt };
-        looked_up.push(NewReceipt { about, ..of_provider(&w, "", ReceiptStatus::Sent) });
-        let doubt = Settlement::Doubt { why: DoubtReason::TimedOut };
-        let settlement = if *id == ids[0] { doubt } else { Settlement::Fail { why: FailReason::Rejected } };
-        w.finish(*id, attempt, settlement).await;
-    }
-    receive(&w, &looked_up).await;
-    assert_eq!((w.state(ids[0]).await.0, w.state(ids[1]).await.0), (State::Sent, State::Failed));
-    assert_eq!(w.ledger.receipts(ids[0]).await.unwrap()[0].proved_by, Proof::LookUp);
-}
-
 async fn receipts_and_answers_at_once_settle_every_message_once(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(20).await;
@@ -325,7 +307,6 @@ conformance! {
     a_failure_of_a_message_that_was_taken_is_written_beside_it
     a_failure_stops_what_its_code_stops_and_only_once
     who_stopped_messages_at_whatsapp_is_opted_out_of_the_business
-    what_was_looked_up_settles_doubt_alone
     receipts_and_answers_at_once_settle_every_message_once
     a_batch_of_receipts_is_bounded
 }

@@ -8,3 +8,4 @@ mod ixc_days;
 mod opa;
 mod opa_payment;
 mod opa_send;
+mod opa_webhook;
