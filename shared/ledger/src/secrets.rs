@@ -179,8 +179,8 @@ async fn users(tx: &mut Tx) -> Result<BTreeMap<String, Vec<String>>, LedgerError
         };
         let user = format!("{} {:?}", row.text("kind")?, row.text("name")?);
         // One secret for both is used once.
-        let used: BTreeSet<String> = row.opt_text("token")?.into_iter().chain(webhook).collect();
-        for secret in used {
+        let secrets: BTreeSet<String> = row.opt_text("token")?.into_iter().chain(webhook).collect();
+        for secret in secrets {
             users.entry(secret).or_default().push(user.clone());
         }
     }

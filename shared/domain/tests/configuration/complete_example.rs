@@ -115,5 +115,5 @@ fn every_option_of_the_complete_example_is_right_beside_or_in_place_of_the_line_
         options += 1;
         start += take;
     }
-    assert_eq!(options, 19, "all were tried");
+    assert_eq!(options, 21, "all were tried");
 }
