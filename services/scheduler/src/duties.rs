@@ -21,7 +21,7 @@ pub async fn rescue(pipeline: &Pipeline) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Messages whose time has passed end, and so does doubt that nobody settled until long after it.
+/// Messages whose time has passed end, and so does doubt that nobody settled until long after it, and a run that nobody could do.
 pub async fn expire(pipeline: &Pipeline) -> Result<(), LedgerError> {
     let expired = pipeline.ledger.expire().await?;
     if expired > 0 {
@@ -30,6 +30,10 @@ pub async fn expire(pipeline: &Pipeline) -> Result<(), LedgerError> {
     let doubtful = pipeline.ledger.expire_doubt().await?;
     if doubtful > 0 {
         tracing::warn!(messages = doubtful, "message.doubt_expired: nobody settled it in time, and it is never sent again");
+    }
+    let runs = pipeline.ledger.end_overdue_runs().await?;
+    if runs > 0 {
+        tracing::error!(runs, "run.failed: nobody could do it within the catch-up time after its instant");
     }
     Ok(())
 }

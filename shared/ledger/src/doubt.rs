@@ -48,17 +48,17 @@ impl Resolution {
 /// The period that a restored backup knows nothing of: its stages may have been sent.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct LostPeriod {
-    /// The first day of it.
+    /// The first day of it, for the record: whatever is still due was due, or became so, in it.
     pub since_on: NaiveDate,
     /// The last: the day of the restoration.
     pub until_on: NaiveDate,
 }
 
 impl LostPeriod {
-    /// Whether a stage of that day may have been sent in the period.
+    /// Whether a message that is decided now, for a stage of that day, may have been sent in the period. What is due still, after the
+    /// restoration, was due in the lost time unless its day came later: closed days may put the end of a stage off for weeks.
     pub fn may_have_sent(self, stage_day: NaiveDate) -> bool {
-        let catch_up = chrono::Days::new(regua_domain::decide::CATCH_UP_DAYS);
-        stage_day <= self.until_on && stage_day.checked_add_days(catch_up).is_none_or(|last| last >= self.since_on)
+        stage_day <= self.until_on
     }
 }
 
@@ -166,8 +166,10 @@ async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now:
     Ok(())
 }
 
-/// Writes down what is lost, and holds everything while the messages are gone through.
+/// Writes down what is lost, and holds everything while the messages are gone through. Batches that are being committed come first, for they
+/// don't know of it: the messages that they write are gone through too.
 async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), LedgerError> {
+    tx.lock(sql!("SELECT id FROM sources ORDER BY id", for_update), vec![]).await?;
     let now = tx.now().await?;
     if lost_since > now {
         return Err(LedgerError::Refused(format!("--lost-since {lost_since} lies in the future: the ledger's clock says {now}")));

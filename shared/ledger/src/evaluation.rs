@@ -157,6 +157,8 @@ impl Ledger {
 }
 
 async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {
+    // That the lease has expired bars nobody as long as nobody took the run over, which the lock on its row settles: what was decided a while ago
+    // meets its siblings and the lost period as they are now, and is looked at once more by the top-up and by the start.
     let held = tx
         .fetch_optional(
             sql!("SELECT id FROM runs WHERE id = $1 AND lease_owner = $2 AND state = 'running'", for_update),

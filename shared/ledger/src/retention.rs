@@ -8,7 +8,7 @@
 //! another transaction holds are left for the next round.
 
 use crate::Ledger;
-use crate::database::{Row, Sql, Tx};
+use crate::database::{Row, Sql, Tx, Value};
 use crate::error::LedgerError;
 use crate::settings::{self, Settings};
 use crate::snapshot::json_ids;
@@ -155,14 +155,15 @@ impl Ledger {
     }
 
     async fn delete(&self, due: Vec<Uuid>, sql: Sql) -> Result<u64, LedgerError> {
-        if due.is_empty() {
-            return Ok(0);
-        }
-        let ids = json_ids(due.into_iter());
+        if due.is_empty() { Ok(0) } else { self.execute(sql, values![json_ids(due.into_iter())]).await }
+    }
+
+    /// One statement in its own transaction.
+    async fn execute(&self, sql: Sql, values: Vec<Value>) -> Result<u64, LedgerError> {
         self.db
             .write(move |tx| {
-                let ids = ids.clone();
-                Box::pin(async move { tx.execute(sql, values![ids]).await })
+                let values = values.clone();
+                Box::pin(async move { tx.execute(sql, values).await })
             })
             .await
     }
@@ -188,27 +189,15 @@ impl Ledger {
         let more = rows.len() == STEP_MAX as usize;
         walks.people = if more { rows[rows.len() - 1].text("phone_key")? } else { String::new() };
         if !due.is_empty() {
-            let due = json!(due).to_string();
-            swept.deleted += self
-                .db
-                .write(move |tx| {
-                    let due = due.clone();
-                    Box::pin(async move {
-                        // Only as it was read: whom a start counts for meanwhile has another version.
-                        tx.execute(
-                            sql!(
-                                "DELETE FROM people WHERE phone_key IN (SELECT p.phone_key FROM ",
-                                (rows 1 r phone_key: text, version: bigint),
-                                " JOIN people p ON p.phone_key = r.phone_key AND p.version = r.version ORDER BY p.phone_key",
-                                { postgres: " FOR UPDATE OF p SKIP LOCKED", sqlite: "" },
-                                ")"
-                            ),
-                            values![due],
-                        )
-                        .await
-                    })
-                })
-                .await?;
+            // Only as it was read: whom a start counts for meanwhile has another version.
+            let sql = sql!(
+                "DELETE FROM people WHERE phone_key IN (SELECT p.phone_key FROM ",
+                (rows 1 r phone_key: text, version: bigint),
+                " JOIN people p ON p.phone_key = r.phone_key AND p.version = r.version ORDER BY p.phone_key",
+                { postgres: " FOR UPDATE OF p SKIP LOCKED", sqlite: "" },
+                ")"
+            );
+            swept.deleted += self.execute(sql, values![json!(due).to_string()]).await?;
         }
         Ok(more)
     }
@@ -240,58 +229,32 @@ impl Ledger {
         let more = rows.len() == STEP_MAX as usize;
         walks.recipients = if more { key(&rows[rows.len() - 1])? } else { (Uuid::nil(), String::new()) };
         if !due.is_empty() {
-            let due = json!(due).to_string();
-            swept.deleted += self
-                .db
-                .write(move |tx| {
-                    let due = due.clone();
-                    Box::pin(async move {
-                        tx.execute(
-                            sql!(
-                                "DELETE FROM recipients WHERE ",
-                                uncounted,
-                                " AND (business_id, phone_key) IN (SELECT t.business_id, t.phone_key FROM ",
-                                (rows 2 r business_id: uuid, phone_key: text),
-                                " JOIN recipients t ON t.business_id = r.business_id AND t.phone_key = r.phone_key ORDER BY 1, 2",
-                                { postgres: " FOR UPDATE OF t SKIP LOCKED", sqlite: "" },
-                                ")"
-                            ),
-                            values![cutoffs.counted, due],
-                        )
-                        .await
-                    })
-                })
-                .await?;
+            let sql = sql!(
+                "DELETE FROM recipients WHERE ",
+                uncounted,
+                " AND (business_id, phone_key) IN (SELECT t.business_id, t.phone_key FROM ",
+                (rows 2 r business_id: uuid, phone_key: text),
+                " JOIN recipients t ON t.business_id = r.business_id AND t.phone_key = r.phone_key ORDER BY 1, 2",
+                { postgres: " FOR UPDATE OF t SKIP LOCKED", sqlite: "" },
+                ")"
+            );
+            swept.deleted += self.execute(sql, values![cutoffs.counted, json!(due).to_string()]).await?;
         }
         Ok(more)
     }
 
     /// Buckets of days past and commands that were answered: few, and found at once.
     async fn delete_small(&self, cutoffs: Cutoffs) -> Result<u64, LedgerError> {
-        self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let buckets = tx
-                        .execute(
-                            sql!(
-                                "DELETE FROM budget_buckets WHERE (business_id, bucket_at) IN (SELECT business_id, bucket_at FROM budget_buckets
-                                 WHERE bucket_at <= $1 ORDER BY business_id, bucket_at LIMIT $2",
-                                { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
-                                ")"
-                            ),
-                            values![cutoffs.counted, STEP_MAX],
-                        )
-                        .await?;
-                    let commands = tx
-                        .execute(
-                            sql!("DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE done_at <= $1 ORDER BY id LIMIT $2)"),
-                            values![cutoffs.now - COMMANDS_KEPT, STEP_MAX],
-                        )
-                        .await?;
-                    Ok(buckets + commands)
-                })
-            })
-            .await
+        let buckets = sql!(
+            "DELETE FROM budget_buckets WHERE (business_id, bucket_at) IN (SELECT business_id, bucket_at FROM budget_buckets
+             WHERE bucket_at <= $1 ORDER BY business_id, bucket_at LIMIT $2",
+            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
+            ")"
+        );
+        let commands =
+            sql!("DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE done_at <= $1 ORDER BY id LIMIT $2)");
+        let deleted = self.execute(buckets, values![cutoffs.counted, STEP_MAX]).await?;
+        Ok(deleted + self.execute(commands, values![cutoffs.now - COMMANDS_KEPT, STEP_MAX]).await?)
     }
 }
 

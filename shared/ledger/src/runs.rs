@@ -17,6 +17,8 @@ pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 pub const AGE_MAX: TimeDelta = CATCH_UP;
 /// How far in the ledger's future a run may be planned: the distance of two clocks, not more (F9).
 pub const PLANNED_AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
+/// What is said of a run that ends because its time is over.
+const TOO_LATE: &str = "nobody could do it within the catch-up time after its instant";
 
 /// One execution of a task.
 #[derive(Clone, Debug)]
@@ -158,6 +160,29 @@ impl Ledger {
             )
             .await?;
         rows.iter().map(|row| row.id("id").map(RunId)).collect()
+    }
+
+    /// Ends runs that nobody holds and whose time is over, whether or not an evaluator lives that could: of a task, a kind or a source
+    /// that is no more as well; how many.
+    pub async fn end_overdue_runs(&self) -> Result<u64, LedgerError> {
+        self.db
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tx.execute(
+                        sql!(
+                            "UPDATE runs SET state = 'failed', lease_owner = NULL, lease_expires_at = NULL, finished_at = $1, note = COALESCE(note, $2)
+                             WHERE id IN (SELECT id FROM runs WHERE state IN ('planned', 'running') AND planned_at + catch_up_s * 1000000 < $1
+                                          AND (state = 'planned' OR lease_expires_at <= $1) ORDER BY planned_at LIMIT $3",
+                            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
+                            ") AND state IN ('planned', 'running')"
+                        ),
+                        values![now, TOO_LATE, crate::sweeps::SWEEP_MAX],
+                    )
+                    .await
+                })
+            })
+            .await
     }
 
     /// Takes a run's lease. A run whose lease expired was dropped by a crash: that was a try; after the third it fails.
@@ -309,7 +334,7 @@ async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate)
     let over = if run.tries >= TRIES_MAX {
         Some("dropped three times without progress")
     } else if run.planned_at + run.catch_up < now {
-        Some("nobody could do it within the catch-up time after its instant")
+        Some(TOO_LATE)
     } else {
         None
     };

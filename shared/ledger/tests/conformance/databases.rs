@@ -128,13 +128,28 @@ impl Fixture {
         }
     }
 
-    /// Waits until something waits for a lock of `holder`, a transaction on PostgreSQL.
-    pub async fn blocked_by(&self, holder: &mut PgConnection) {
+    /// Waits until something waits for a lock of `holder`, a transaction on PostgreSQL; the holder's number.
+    pub async fn blocked_by(&self, holder: &mut PgConnection) -> i32 {
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(holder).await.unwrap();
         let blocked = format!("SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY(pg_blocking_pids(pid))");
         let deadline = tokio::time::Instant::now() + BLOCKED_WITHIN;
         while self.number(&blocked).await.unwrap() == 0 {
             assert!(tokio::time::Instant::now() < deadline, "nothing ever waited for the lock");
+            tokio::task::yield_now().await;
+        }
+        pid
+    }
+
+    /// Waits until something waits for what waits for that holder, or `is_over`.
+    #[allow(dead_code, reason = "the tests of plans share this file")]
+    pub async fn blocked_behind(&self, pid: i32, is_over: impl Fn() -> bool) {
+        let blocked = format!(
+            "SELECT count(*) FROM pg_stat_activity near JOIN pg_stat_activity far ON near.pid = ANY(pg_blocking_pids(far.pid))
+             WHERE {pid} = ANY(pg_blocking_pids(near.pid))"
+        );
+        let deadline = tokio::time::Instant::now() + BLOCKED_WITHIN;
+        while !is_over() && self.number(&blocked).await.unwrap() == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "nothing ever waited behind it");
             tokio::task::yield_now().await;
         }
     }

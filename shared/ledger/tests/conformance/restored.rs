@@ -4,7 +4,7 @@ use crate::databases::Fixture;
 use crate::setup::{Setup, stage};
 use crate::world::{World, customer, due_for, invoice, sent, today};
 use chrono::TimeDelta;
-use regua_domain::message::{DoubtReason, State};
+use regua_domain::message::{DeferReason, DoubtReason, FailReason, State};
 use regua_domain::mirror::Customer;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
@@ -114,6 +114,74 @@ async fn what_comes_back_for_the_lost_time_is_in_doubt_too(f: Fixture) {
     assert!(w.top_up(10).await.is_empty());
 }
 
+/// What the ledger knows of an attempt says nothing of those that followed it in the lost time: only that it was sent is proof.
+async fn no_proof_that_one_attempt_sent_nothing_settles_the_doubt_of_the_lost_time(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(5).await;
+    let mut attempts = Vec::new();
+    for id in &ids {
+        attempts.push(w.started(*id).await.attempt_id);
+    }
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    let at = w.now().await;
+    let proofs = [
+        Settlement::GiveBack,
+        Settlement::Retry { at },
+        Settlement::Defer { until: at, why: DeferReason::Throttled },
+        Settlement::Fail { why: FailReason::Rejected },
+    ];
+    for (number, proof) in proofs.into_iter().enumerate() {
+        assert_eq!(w.finish(ids[number], attempts[number], proof.clone()).await, FinishAnswer::Late, "{proof:?}");
+        assert_eq!(w.state(ids[number]).await, (State::InDoubt, Some(RESTORED.into())), "{proof:?}");
+    }
+    assert_eq!(w.finish(ids[4], attempts[4], sent("p")).await, FinishAnswer::Settled);
+}
+
+/// Nothing leaves but on Mondays: a stage of last Tuesday is due today, and was when the backup was made.
+async fn what_closed_days_put_off_may_have_been_sent_too(f: Fixture) {
+    let more = "[window]\nhours = [\"1 09:00-18:00\"]".into();
+    let w = World::new(f, &Setup { stages: stage("overdue", 3, "Aviso"), max_age: "30d", more, ..Setup::default() }).await;
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    w.customers(1, 1, due_for("overdue") - TimeDelta::days(6)).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+    assert_eq!(w.state(w.message_of(1).await.id).await, (State::InDoubt, Some(RESTORED.into())));
+}
+
+/// A batch that was begun before the restoration is told of, and commits after its messages were gone through.
+async fn what_is_being_written_while_a_restoration_is_told_is_in_doubt_too(f: Fixture) {
+    let w = world(f).await;
+    w.customers(1, 1, due_for("overdue")).await;
+    let batch = w.decide(&w.leased_run().await).await;
+    let since = w.now().await - TimeDelta::hours(2);
+    let Some(pool) = w.f.postgres() else {
+        let (written, told) = tokio::join!(w.ledger.commit_evaluation(batch), w.ledger.restored(since, "ana".into()));
+        assert_eq!((written.unwrap().held, told.is_ok()), (1, true));
+        assert_eq!(w.message_of(1).await.state, State::InDoubt);
+        return;
+    };
+    let mut other = pool.begin().await.unwrap();
+    let same_key = format!(
+        "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, policy_id, notice_id, channel_id, phone_key,
+                run_id, run_planned_at, expires_at, facts_version, created_at, updated_at)
+         SELECT '{}', '{}', 'i0001', 'overdue', 2, '2026-03-06', '2026-03-06', 'held', '{}', n.id, '{}', 'x', r.id, 1, 1, 'f', 1, 1
+         FROM notices n, runs r LIMIT 1",
+        regua_ledger::new_id(),
+        w.source,
+        w.policy,
+        w.channel
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(same_key)).execute(&mut *other).await.unwrap();
+    let (writer, teller) = (w.ledger.clone(), w.ledger.clone());
+    let writing = tokio::spawn(async move { writer.commit_evaluation(batch).await });
+    let pid = w.f.blocked_by(&mut other).await;
+    let telling = tokio::spawn(async move { teller.restored(since, "ana".into()).await });
+    w.f.blocked_behind(pid, || telling.is_finished()).await;
+    other.rollback().await.unwrap();
+    assert_eq!(writing.await.unwrap().unwrap().held, 1);
+    assert_eq!(telling.await.unwrap().unwrap(), 1);
+    assert_eq!(w.state(w.message_of(1).await.id).await, (State::InDoubt, Some(RESTORED.into())));
+}
+
 async fn a_restoration_lifts_the_stop_that_it_caused_and_no_other(f: Fixture) {
     let w = world(f).await;
     for who in ["ledger", "ana"] {
@@ -141,6 +209,9 @@ conformance! {
     what_may_have_been_sent_keeps_the_next_stage_away_from_the_restoration_on
     a_stage_after_the_lost_time_is_sent_as_ever
     what_comes_back_for_the_lost_time_is_in_doubt_too
+    no_proof_that_one_attempt_sent_nothing_settles_the_doubt_of_the_lost_time
+    what_closed_days_put_off_may_have_been_sent_too
+    what_is_being_written_while_a_restoration_is_told_is_in_doubt_too
     a_restoration_lifts_the_stop_that_it_caused_and_no_other
     nothing_is_lost_since_the_future
 }

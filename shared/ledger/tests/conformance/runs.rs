@@ -156,6 +156,56 @@ async fn a_run_whose_time_is_long_past_is_not_begun(f: Fixture) {
     w.ledger.finish_run(late, run.owner, None).await.unwrap();
 }
 
+/// Whether or not an evaluator comes to it: of a kind that is no more, none does.
+async fn a_run_that_nobody_holds_ends_when_its_time_is_over(f: Fixture) {
+    let w = world(f).await;
+    let (waits, dropped, held, done) = (planned(&w).await, planned(&w).await, planned(&w).await, planned(&w).await);
+    w.f.execute(format!("UPDATE runs SET kind = 'of_a_future_version' WHERE id = '{waits}'")).await;
+    let finished = leased(&w, done).await;
+    w.ledger.finish_run(done, finished.owner, None).await.unwrap();
+    leased(&w, dropped).await;
+    let run = leased(&w, held).await;
+    w.f.advance(AGE_MAX - TimeDelta::seconds(5)).await;
+    assert_eq!(w.ledger.end_overdue_runs().await.unwrap(), 0, "there is time yet");
+    w.ledger.heartbeat(held, run.owner).await.unwrap();
+    w.f.advance(TimeDelta::seconds(6)).await;
+    let swept = futures::future::join_all((0..3).map(|_| w.ledger.end_overdue_runs())).await;
+    assert_eq!(swept.into_iter().map(Result::unwrap).sum::<u64>(), 2);
+    let states = w.f.texts("SELECT state || COALESCE(': ' || note, '') FROM runs ORDER BY id").await;
+    let over = "failed: nobody could do it within the catch-up time after its instant";
+    assert_eq!(states.iter().map(|state| state.as_deref().unwrap()).collect::<Vec<_>>(), [over, over, "running", "done"]);
+    w.ledger.finish_run(held, run.owner, None).await.unwrap();
+}
+
+/// Suspended for longer than its lease: what it decided is checked again by whoever sends it.
+async fn an_evaluator_whose_lease_expired_goes_on_while_nobody_took_its_run(f: Fixture) {
+    let w = world(f).await;
+    w.customers(1, 1, due_for("overdue")).await;
+    let run = leased(&w, planned(&w).await).await;
+    let batch = w.decide(&run).await;
+    w.f.advance(LEASE + LEASE).await;
+    assert_eq!(w.ledger.commit_evaluation(batch.clone()).await.unwrap().held, 1);
+    assert!(matches!(lease(&w, run.run.id, new_id()).await, LeaseAnswer::Held), "progress prolongs the lease");
+    w.f.advance(LEASE).await;
+    leased(&w, run.run.id).await;
+    assert!(matches!(w.ledger.commit_evaluation(batch).await, Err(LedgerError::LeaseLost)));
+}
+
+async fn a_run_whose_source_was_removed_goes_on_with_the_others_and_ends(f: Fixture) {
+    let w = world(f).await;
+    let id = planned(&w).await;
+    let run = leased(&w, id).await;
+    w.ledger.commit_evaluation(w.decide(&run).await).await.unwrap();
+    let other = "kind = \"ixc\"\nurl = \"https://ixc.example.com/webservice/v1\"\ntoken_env = \"IXC_TOKEN\"";
+    let text = Setup::default().text().replace("name = \"ERP\"", "name = \"Novo\"").replace("kind = \"files\"", other);
+    w.ledger.apply_configuration(crate::setup::parse(&text)).await.unwrap();
+    assert!(w.ledger.sources().await.unwrap().iter().all(|source| source.id != w.source));
+    w.f.advance(LEASE).await;
+    let again = leased(&w, id).await;
+    assert_eq!(again.cursor.map(|cursor| cursor.source_id), Some(w.source));
+    w.ledger.finish_run(id, again.owner, None).await.unwrap();
+}
+
 /// A run that reads a slow source shows that it lives: nobody else takes the source meanwhile.
 async fn a_heartbeat_keeps_the_source_that_the_run_syncs(f: Fixture) {
     let w = world(f).await;
@@ -261,6 +311,9 @@ conformance! {
     a_source_that_is_down_or_a_shutdown_is_no_try
     a_fault_of_ours_is_a_try
     a_run_whose_time_is_long_past_is_not_begun
+    a_run_that_nobody_holds_ends_when_its_time_is_over
+    an_evaluator_whose_lease_expired_goes_on_while_nobody_took_its_run
+    a_run_whose_source_was_removed_goes_on_with_the_others_and_ends
     a_heartbeat_keeps_the_source_that_the_run_syncs
     a_run_that_nobody_holds_gets_its_tick_again
     a_heartbeat_keeps_a_lease_and_tells_who_lost_it

@@ -204,6 +204,7 @@ async fn sweeps(w: &World) {
     ledger.rescue().await.unwrap();
     ledger.expire().await.unwrap();
     ledger.expire_doubt().await.unwrap();
+    ledger.end_overdue_runs().await.unwrap();
     retention(w).await;
     ledger.queued().await.unwrap();
     ledger.unqueue(TimeDelta::zero()).await.unwrap();
