@@ -1,5 +1,6 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
+mod audit;
 mod config;
 mod hold;
 mod in_doubt;
@@ -106,6 +107,8 @@ enum Command {
     /// Customers and invoices that are left alone to the end of a date
     #[command(subcommand)]
     Hold(hold::HoldCommand),
+    /// Who changed what, when and why, the newest first
+    Audit(audit::AuditArgs),
     /// Tokens that the ledger keeps sealed; none is ever shown again
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -203,6 +206,9 @@ struct ImportArgs {
     /// The file has every open title: what it lacks isn't charged any more
     #[arg(long)]
     full: bool,
+    /// Why
+    #[arg(long)]
+    why: Option<String>,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -221,6 +227,9 @@ struct RunArgs {
     /// Don't wait for its end
     #[arg(long)]
     no_wait: bool,
+    /// Why
+    #[arg(long)]
+    why: Option<String>,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -359,13 +368,14 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
     match command {
         Command::Config(command) => config::run(session, command).await,
         Command::Import(args) => {
-            session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
+            let json = args.json.format();
+            session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.why, json).await
         }
         Command::Run(args) if args.dry_run && args.task == "update-collections" => {
             session.forecast(args.on, args.json.format()).await
         }
         Command::Run(args) if args.dry_run => Ok(Outcome::Misused("--dry-run is for update-collections only".into())),
-        Command::Run(args) => session.run(&args.task, args.on, !args.no_wait, args.json.format()).await,
+        Command::Run(args) => session.run(&args.task, args.on, args.why, !args.no_wait, args.json.format()).await,
         Command::Runs { command: None, json } => session.runs(json.format()).await,
         Command::Runs { command: Some(RunsCommand::Approve { id, why }), json } => {
             session.approve_run(id, why, json.format()).await
@@ -385,6 +395,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Restored { lost_since } => session.restored(lost_since).await,
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
+        Command::Audit(args) => audit::run(session, args).await,
         Command::Secrets(command) => secrets::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
             unreachable!("done without a ledger")

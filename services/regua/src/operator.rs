@@ -13,6 +13,7 @@ use regua_domain::ids::{InvoiceId, MessageId, RunId};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::StopScope;
 use regua_ledger::approval::ApprovalAnswer;
+use regua_ledger::audit::By;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, LedgerError};
@@ -43,6 +44,12 @@ pub enum Request {
         /// Only say what would come of it.
         #[serde(default)]
         dry_run: bool,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `import`.
     Import {
@@ -54,6 +61,12 @@ pub enum Request {
         all_or_nothing: bool,
         /// The file has every open title.
         full: bool,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `run`.
     Run {
@@ -61,6 +74,12 @@ pub enum Request {
         kind: String,
         /// The date to evaluate.
         on: Option<NaiveDate>,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `runs approve`.
     ApproveRun {
@@ -88,6 +107,9 @@ pub enum Request {
         scope: StopScope,
         /// Which, by name.
         name: String,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
         /// Who.
         by: String,
     },
@@ -159,6 +181,12 @@ pub enum Request {
         phone: String,
         /// `all`, or a business's name; every one if there is none.
         scope: Option<String>,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `hold customer|invoice`.
     Hold(holds::HoldRequest),
@@ -170,6 +198,11 @@ pub enum Request {
     RemoveSecret(secrets::RemoveRequest),
     /// `secrets rotate`.
     RotateSecrets(secrets::RotateRequest),
+}
+
+/// Who gave a command that was left by a command line which didn't say.
+fn somebody() -> String {
+    "operator".into()
 }
 
 /// What became of a request.
@@ -223,14 +256,16 @@ pub async fn execute(office: &Office<'_>, request: Request) -> Answer {
 async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, LedgerError> {
     let ledger = office.ledger;
     match request {
-        Request::ApplyConfiguration { configuration, dry_run } => notices::apply(office, *configuration, dry_run).await,
+        Request::ApplyConfiguration { configuration, dry_run, why, by } => {
+            notices::apply(office, *configuration, dry_run, By { who: by, why }).await
+        }
         Request::AcceptTemplate { notice, why, by } => notices::accept(ledger, notice, why, by).await,
         Request::TestSend { notice, phone, invoice, by } => notices::test(office, &notice, &phone, invoice.as_ref(), by).await,
-        Request::Import { invoices, path, all_or_nothing, full } => {
+        Request::Import { invoices, path, all_or_nothing, full, why, by } => {
             let kind = if invoices { ImportKind::Invoices } else { ImportKind::Customers };
-            Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full }).await)
+            Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full, by: By { who: by, why } }).await)
         }
-        Request::Run { kind, on } => plan_run(ledger, &kind, on).await,
+        Request::Run { kind, on, why, by } => plan_run(ledger, &kind, on, By { who: by, why }).await,
         Request::ApproveRun { run, why, by } => Ok(match ledger.approve_run(run, by, why).await? {
             ApprovalAnswer::Approved { messages } => {
                 let text = format!("run {run} is approved: {messages} messages may go when they are released");
@@ -240,7 +275,7 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
             ApprovalAnswer::Unknown => Answer::refused(format!("there is no run {run}: see `regua runs`")),
         }),
         Request::Pause { scope, name, why, by } => pause(ledger, scope, &name, why, by).await,
-        Request::Resume { scope, name, by } => resume(ledger, scope, &name, by).await,
+        Request::Resume { scope, name, why, by } => resume(ledger, scope, &name, By { who: by, why }).await,
         Request::ResolveDoubt { message, how, why, by } => {
             ledger.resolve_doubt(message, how, by, why).await?;
             Ok(Answer::done(format!("message {message}: {}", how.as_str()), json!({ "message": message, "how": how })))
@@ -253,7 +288,9 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
         Request::OptOutImport { path, why, scope, all_or_nothing, by } => {
             opt_outs::import(ledger, &path, &why, &scope, all_or_nothing, by).await
         }
-        Request::OptOutRemove { phone, scope } => opt_outs::remove(ledger, &phone, scope.as_deref()).await,
+        Request::OptOutRemove { phone, scope, why, by } => {
+            opt_outs::remove(ledger, &phone, scope.as_deref(), By { who: by, why }).await
+        }
         Request::Hold(request) => holds::hold(ledger, request).await,
         Request::LiftHold(request) => holds::lift(ledger, request).await,
         Request::SetSecret(request) => secrets::set(ledger, request).await,
@@ -291,7 +328,7 @@ async fn run_import(ledger: &Ledger, request: &Import) -> Answer {
 }
 
 /// Plans a run for now, under the task's own name: the scheduler ticks it.
-async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<Answer, LedgerError> {
+async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>, by: By) -> Result<Answer, LedgerError> {
     let Some(kind) = TaskKind::parse(kind).filter(|kind| *kind != TaskKind::Reserved) else {
         return Ok(Answer::refused(format!("{kind} is no task: update-collections or send-queued-messages")));
     };
@@ -301,7 +338,7 @@ async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<
     let tasks = ledger.tasks().await?;
     let name = tasks.into_iter().find(|task| task.kind == kind).map_or_else(|| kind.as_str().to_owned(), |task| task.name);
     let now = ledger.now().await?;
-    let (run, _) = ledger.plan_run(name, kind, now, on).await?;
+    let run = ledger.plan_run_by(name, kind, now, on, by).await?;
     Ok(Answer::done(format!("run {run} is planned"), json!({ "run": run })))
 }
 
@@ -312,7 +349,7 @@ async fn pause(ledger: &Ledger, scope: StopScope, name: &str, why: String, by: S
     Ok(Answer::done(text, json!({ "paused": true, "new": raised })))
 }
 
-async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Result<Answer, LedgerError> {
+async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: By) -> Result<Answer, LedgerError> {
     let Some(target) = ledger.stop_target(scope, name).await? else { return Ok(unknown(scope, name)) };
     let restored =
         ledger.stops().await?.into_iter().any(|stop| stop.scope == scope && stop.target == target && stop.raised_by == "ledger");
@@ -321,7 +358,7 @@ async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Re
             "the ledger has gone back in time: say so with `regua restored --lost-since T`, or messages may be sent twice",
         ));
     }
-    let lifted = ledger.lift_stops(scope, target, by).await?;
+    let lifted = ledger.resume(scope, target, by).await?;
     Ok(Answer::done(format!("{lifted} stops lifted"), json!({ "lifted": lifted })))
 }
 

@@ -7,6 +7,7 @@
 use crate::audit::{self, Entry};
 use crate::database::Tx;
 use crate::error::LedgerError;
+use crate::stops::{self, NewStop};
 use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::audit::Action;
@@ -17,6 +18,9 @@ use serde_json::json;
 
 /// How long after its lease an attempt may still report: before that nobody may send the message again (F1).
 pub const DOUBT_GRACE: TimeDelta = TimeDelta::minutes(10);
+
+/// Who raises the stop of a ledger that went back in time.
+const RAISED_BY: &str = "ledger";
 
 /// What a person knows or decides about a doubtful message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +86,13 @@ impl Ledger {
     ///
     /// How many messages are in doubt now because of it.
     pub async fn restored(&self, lost_since: DateTime<Utc>, by: String) -> Result<u64, LedgerError> {
-        self.db.write(move |tx| Box::pin(async move { note_lost_period(tx, lost_since).await })).await?;
+        let who = by.clone();
+        self.db
+            .write(move |tx| {
+                let by = who.clone();
+                Box::pin(async move { note_lost_period(tx, lost_since, &by).await })
+            })
+            .await?;
         let mut doubtful = 0;
         loop {
             let swept = self.db.write(|tx| Box::pin(doubt_live_messages(tx))).await?;
@@ -163,7 +173,7 @@ async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now:
 }
 
 /// Writes down what is lost, and holds everything while the messages are gone through.
-async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), LedgerError> {
+async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>, by: &str) -> Result<(), LedgerError> {
     let now = tx.now().await?;
     if lost_since > now {
         return Err(LedgerError::Refused(format!("--lost-since {lost_since} lies in the future: the ledger's clock says {now}")));
@@ -179,15 +189,16 @@ async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), 
         values![text],
     )
     .await?;
-    tx.execute(
-        sql!(
-            "INSERT INTO stops (id, scope, target, raised_by, why, since_at) VALUES ($1, 'everything', '', 'ledger', 'a backup was restored', $2)
-             ON CONFLICT DO NOTHING"
-        ),
-        values![new_id(), now],
-    )
-    .await?;
-    Ok(())
+    let stop = NewStop {
+        scope: StopScope::Everything,
+        target: String::new(),
+        raised_by: RAISED_BY.into(),
+        why: "a backup was restored".into(),
+        until_at: None,
+    };
+    stops::raise(tx, &stop, now).await?;
+    let became = Some(json!({ "lost_since": lost_since, "first_day": since_on, "last_day": until_on }));
+    audit::note(tx, Entry { by, action: Action::Restored, target: "", why: None, was: None, became }, now).await
 }
 
 /// Puts some of the live messages in doubt; how many.
@@ -211,10 +222,6 @@ async fn doubt_live_messages(tx: &mut Tx) -> Result<u64, LedgerError> {
 /// Lifts the ledger's own stop; a person's stays.
 async fn lift(tx: &mut Tx, by: String) -> Result<(), LedgerError> {
     let now = tx.now().await?;
-    tx.execute(
-        sql!("UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE lifted_at IS NULL AND scope = $3 AND raised_by = 'ledger'"),
-        values![now, by, StopScope::Everything.as_str()],
-    )
-    .await?;
+    stops::lift(tx, StopScope::Everything, "", Some(RAISED_BY), &by, now).await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `regua config`.
 
+use crate::commands::changes::who;
 use crate::commands::{Outcome, Session};
 use crate::lock::sqlite_path;
 use crate::operator::Request;
@@ -69,7 +70,7 @@ async fn missing_secrets(config: &ServiceConfig, configuration: &Configuration) 
 }
 
 impl Session {
-    pub async fn config_apply(&self, file: &Path, dry_run: bool) -> anyhow::Result<Outcome> {
+    pub async fn config_apply(&self, file: &Path, why: Option<String>, dry_run: bool) -> anyhow::Result<Outcome> {
         let configuration = match read(file, &self.config, &self.environment) {
             Ok(configuration) => configuration,
             Err(outcome) => return Ok(outcome),
@@ -83,7 +84,7 @@ impl Session {
         if let Some(pilot) = configuration.pilot.told() {
             remark!("PILOT: {pilot}");
         }
-        let request = Request::ApplyConfiguration { configuration: Box::new(configuration), dry_run };
+        let request = Request::ApplyConfiguration { configuration: Box::new(configuration), dry_run, why, by: who() };
         self.submit_and_tell(request, Format::Human).await
     }
 
