@@ -326,7 +326,7 @@ pub fn main() -> ExitCode {
             json: args.json,
         }),
         Command::Phone { numbers } => report(commands::phone(&numbers)),
-        Command::Config(config::ConfigCommand::Check { file }) => report(commands::config_check(&file)),
+        Command::Config(config::ConfigCommand::Check { file }) => report(Ok(commands::config_check(&file))),
         Command::Secrets(secrets::SecretsCommand::NewKey) => {
             commands::new_key();
             ExitCode::SUCCESS

@@ -414,3 +414,37 @@ async fn take_one(office: &Office<'_>) -> Result<(), LedgerError> {
     let text = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
     ledger.answer(command.id, text).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_an_older_command_line_left_are_understood() {
+        let (by, why) = ("ana".to_owned(), Some("x".to_owned()));
+        let requests = [
+            Request::Import {
+                invoices: true,
+                path: "/x".into(),
+                all_or_nothing: false,
+                full: false,
+                why: why.clone(),
+                by: by.clone(),
+            },
+            Request::Run { kind: "update-collections".into(), on: None, why: why.clone(), by: by.clone() },
+            Request::OptOutRemove { phone: "1".into(), scope: None, why: why.clone(), by: by.clone() },
+            Request::Resume { scope: StopScope::Everything, name: String::new(), why, by },
+        ];
+        for request in requests {
+            let mut older = serde_json::to_value(&request).expect("a request is JSON");
+            for (name, fields) in older.as_object_mut().expect("of one name") {
+                let fields = fields.as_object_mut().expect("it has fields");
+                fields.remove("why").expect("it has a reason");
+                if name != "Resume" {
+                    fields.remove("by").expect("it says who");
+                }
+            }
+            serde_json::from_value::<Request>(older).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        }
+    }
+}

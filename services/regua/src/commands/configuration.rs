@@ -31,23 +31,23 @@ fn read(file: &Path, config: &ServiceConfig, environment: &Environment) -> Resul
 }
 
 /// `regua config check`.
-pub fn config_check(file: &Path) -> anyhow::Result<Outcome> {
+pub fn config_check(file: &Path) -> Outcome {
     let environment = Environment::process();
     let config = match ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment) {
         Ok(config) => config,
-        Err(problems) => return Ok(Outcome::Misused(problems.to_string())),
+        Err(problems) => return Outcome::Misused(problems.to_string()),
     };
     let configuration = match read(file, &config, &environment) {
         Ok(configuration) => configuration,
-        Err(outcome) => return Ok(outcome),
+        Err(outcome) => return outcome,
     };
     let missing = if SecretUse::of(&configuration).is_empty() { Vec::new() } else { missing_secrets(&config, &configuration) };
     if missing.is_empty() {
         say!("{} is in order", file.display());
-        return Ok(Outcome::Done);
+        return Outcome::Done;
     }
     let told: Vec<String> = missing.iter().map(|used| format!("{}: {}", file.display(), used.missing())).collect();
-    Ok(Outcome::Misused(told.join("\n")))
+    Outcome::Misused(told.join("\n"))
 }
 
 /// The secrets that a configuration names and the ledger doesn't have. A ledger that isn't there yet, or can't be asked, misses none.
