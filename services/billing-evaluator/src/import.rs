@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use regua_domain::ids::CustomerId;
 use regua_domain::mirror::{Customer, Invoice};
 use regua_ixc::files::{FileError, FileOptions, FileRecord, LineProblem, Note, Parsed, parse_customers, parse_invoices};
+use regua_ledger::audit::By;
 use regua_ledger::mirror::{BATCH_MAX, Source, Sync};
 use regua_ledger::{Ledger, LedgerError, new_id};
 use std::fs::File;
@@ -33,6 +34,8 @@ pub struct Import {
     pub all_or_nothing: bool,
     /// The file has every open title: what it lacks may not be charged any more.
     pub full: bool,
+    /// Who imports it, and why.
+    pub by: By,
 }
 
 /// What an import did.
@@ -114,8 +117,23 @@ async fn run<T: Mirrored>(
     let sync = ledger.begin_sync(source.id, new_id()).await?.ok_or_else(|| ImportError::Busy(source.name.clone()))?;
     let written = write(ledger, sync, &mut rows, import, tell).await;
     // Customers alone don't make the mirror young: what is owed is in the invoices.
-    ledger.end_sync(sync, written.is_ok() && import.kind == ImportKind::Invoices).await?;
+    let complete = import.kind == ImportKind::Invoices;
+    match written {
+        Ok(imported) => ledger.end_import(sync, complete, told(import, &imported), import.by.clone()).await?,
+        Err(_) => ledger.end_sync(sync, false).await?,
+    }
     written
+}
+
+/// What the audit log says of an import.
+fn told(import: &Import, imported: &Imported) -> serde_json::Value {
+    let kind = match import.kind {
+        ImportKind::Customers => "customers",
+        ImportKind::Invoices => "invoices",
+    };
+    let file = import.path.file_name().map(|name| name.to_string_lossy());
+    let Imported { good, bad, withdrawn, kept: _ } = imported;
+    serde_json::json!({ "kind": kind, "file": file, "full": import.full, "good": good, "bad": bad, "withdrawn": withdrawn })
 }
 
 async fn files_source(ledger: &Ledger) -> Result<Source, ImportError> {

@@ -1,5 +1,6 @@
 //! The command line, as interface.md names it. Exit status: 0 done; 1 it did not hold or something failed; 2 usage or configuration.
 
+mod audit;
 mod config;
 mod failures;
 mod hold;
@@ -111,6 +112,8 @@ enum Command {
     /// Customers and invoices that are left alone to the end of a date
     #[command(subcommand)]
     Hold(hold::HoldCommand),
+    /// Who changed what, when and why, the newest first
+    Audit(audit::AuditArgs),
     /// Tokens that the ledger keeps sealed; none is ever shown again
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -211,6 +214,9 @@ struct ImportArgs {
     /// The file has every open title: what it lacks isn't charged any more
     #[arg(long)]
     full: bool,
+    /// Why
+    #[arg(long)]
+    why: Option<String>,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -229,6 +235,9 @@ struct RunArgs {
     /// Don't wait for its end
     #[arg(long)]
     no_wait: bool,
+    /// Why
+    #[arg(long)]
+    why: Option<String>,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -325,7 +334,7 @@ pub fn main() -> ExitCode {
             json: args.json,
         }),
         Command::Phone { numbers } => report(commands::phone(&numbers)),
-        Command::Config(config::ConfigCommand::Check { file }) => report(commands::config_check(&file)),
+        Command::Config(config::ConfigCommand::Check { file }) => report(Ok(commands::config_check(&file))),
         Command::Secrets(secrets::SecretsCommand::NewKey) => {
             commands::new_key();
             ExitCode::SUCCESS
@@ -367,13 +376,14 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
     match command {
         Command::Config(command) => config::run(session, command).await,
         Command::Import(args) => {
-            session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.json.format()).await
+            let json = args.json.format();
+            session.import(args.kind == "invoices", &args.file, args.all_or_nothing, args.full, args.why, json).await
         }
         Command::Run(args) if args.dry_run && args.task == "update-collections" => {
             session.forecast(args.on, args.json.format()).await
         }
         Command::Run(args) if args.dry_run => Ok(Outcome::Misused("--dry-run is for update-collections only".into())),
-        Command::Run(args) => session.run(&args.task, args.on, !args.no_wait, args.json.format()).await,
+        Command::Run(args) => session.run(&args.task, args.on, args.why, !args.no_wait, args.json.format()).await,
         Command::Runs { command: None, json } => session.runs(json.format()).await,
         Command::Runs { command: Some(RunsCommand::Approve { id, why }), json } => {
             session.approve_run(id, why, json.format()).await
@@ -394,6 +404,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Restored { lost_since } => session.restored(lost_since).await,
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
+        Command::Audit(args) => audit::run(session, args).await,
         Command::Secrets(command) => secrets::run(session, command).await,
         Command::Webhooks(command) => webhooks::run(session, command).await,
         Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {

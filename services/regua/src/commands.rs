@@ -1,5 +1,6 @@
 //! What each command of the operator does.
 
+mod audit;
 mod changes;
 mod configuration;
 mod explain;

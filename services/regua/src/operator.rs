@@ -14,6 +14,7 @@ use regua_domain::ids::{InvoiceId, MessageId, RunId};
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::{BY_LEDGER, StopScope};
 use regua_ledger::approval::ApprovalAnswer;
+use regua_ledger::audit::By;
 use regua_ledger::doubt::Resolution;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, LedgerError};
@@ -44,6 +45,12 @@ pub enum Request {
         /// Only say what would come of it.
         #[serde(default)]
         dry_run: bool,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `import`.
     Import {
@@ -55,6 +62,12 @@ pub enum Request {
         all_or_nothing: bool,
         /// The file has every open title.
         full: bool,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `run`.
     Run {
@@ -62,6 +75,12 @@ pub enum Request {
         kind: String,
         /// The date to evaluate.
         on: Option<NaiveDate>,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `runs approve`.
     ApproveRun {
@@ -92,6 +111,9 @@ pub enum Request {
         scope: StopScope,
         /// Which, by name.
         name: String,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
         /// Who.
         by: String,
     },
@@ -163,6 +185,12 @@ pub enum Request {
         phone: String,
         /// `all`, or a business's name; every one if there is none.
         scope: Option<String>,
+        /// Why.
+        #[serde(default)]
+        why: Option<String>,
+        /// Who.
+        #[serde(default = "somebody")]
+        by: String,
     },
     /// `failures replay|discard`.
     Failures(failures::FailuresRequest),
@@ -176,6 +204,11 @@ pub enum Request {
     RemoveSecret(secrets::RemoveRequest),
     /// `secrets rotate`.
     RotateSecrets(secrets::RotateRequest),
+}
+
+/// Who gave a command that was left by a command line which didn't say.
+fn somebody() -> String {
+    "operator".into()
 }
 
 /// What became of a request.
@@ -229,14 +262,16 @@ pub async fn execute(office: &Office<'_>, request: Request) -> Answer {
 async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, LedgerError> {
     let ledger = office.ledger;
     match request {
-        Request::ApplyConfiguration { configuration, dry_run } => notices::apply(office, *configuration, dry_run).await,
+        Request::ApplyConfiguration { configuration, dry_run, why, by } => {
+            notices::apply(office, *configuration, dry_run, By { who: by, why }).await
+        }
         Request::AcceptTemplate { notice, why, by } => notices::accept(ledger, notice, why, by).await,
         Request::TestSend { notice, phone, invoice, by } => notices::test(office, &notice, &phone, invoice.as_ref(), by).await,
-        Request::Import { invoices, path, all_or_nothing, full } => {
+        Request::Import { invoices, path, all_or_nothing, full, why, by } => {
             let kind = if invoices { ImportKind::Invoices } else { ImportKind::Customers };
-            Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full }).await)
+            Ok(run_import(ledger, &Import { kind, path, all_or_nothing, full, by: By { who: by, why } }).await)
         }
-        Request::Run { kind, on } => plan_run(ledger, &kind, on).await,
+        Request::Run { kind, on, why, by } => plan_run(ledger, &kind, on, By { who: by, why }).await,
         Request::ApproveRun { run, why, by } => Ok(match ledger.approve_run(run, by, why).await? {
             ApprovalAnswer::Approved { messages } => {
                 let text = format!("run {run} is approved: {messages} messages may go when they are released");
@@ -246,7 +281,7 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
             ApprovalAnswer::Unknown => Answer::refused(format!("there is no run {run}: see `regua runs`")),
         }),
         Request::Pause { scope, name, until, why, by } => pause(ledger, scope, &name, until, (why, by)).await,
-        Request::Resume { scope, name, by } => resume(ledger, scope, &name, by).await,
+        Request::Resume { scope, name, why, by } => resume(ledger, scope, &name, By { who: by, why }).await,
         Request::ResolveDoubt { message, how, why, by } => {
             ledger.resolve_doubt(message, how, by, why).await?;
             Ok(Answer::done(format!("message {message}: {}", how.as_str()), json!({ "message": message, "how": how })))
@@ -259,7 +294,9 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
         Request::OptOutImport { path, why, scope, all_or_nothing, by } => {
             opt_outs::import(ledger, &path, &why, &scope, all_or_nothing, by).await
         }
-        Request::OptOutRemove { phone, scope } => opt_outs::remove(ledger, &phone, scope.as_deref()).await,
+        Request::OptOutRemove { phone, scope, why, by } => {
+            opt_outs::remove(ledger, &phone, scope.as_deref(), By { who: by, why }).await
+        }
         Request::Failures(request) => failures::execute(ledger, request).await,
         Request::Hold(request) => holds::hold(ledger, request).await,
         Request::LiftHold(request) => holds::lift(ledger, request).await,
@@ -298,7 +335,7 @@ async fn run_import(ledger: &Ledger, request: &Import) -> Answer {
 }
 
 /// Plans a run for now, under the task's own name: the scheduler ticks it.
-async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<Answer, LedgerError> {
+async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>, by: By) -> Result<Answer, LedgerError> {
     let Some(kind) = TaskKind::parse(kind).filter(|kind| *kind != TaskKind::Reserved) else {
         return Ok(Answer::refused(format!("{kind} is no task: update-collections or send-queued-messages")));
     };
@@ -308,7 +345,7 @@ async fn plan_run(ledger: &Ledger, kind: &str, on: Option<NaiveDate>) -> Result<
     let tasks = ledger.tasks().await?;
     let name = tasks.into_iter().find(|task| task.kind == kind).map_or_else(|| kind.as_str().to_owned(), |task| task.name);
     let now = ledger.now().await?;
-    let (run, _) = ledger.plan_run(name, kind, now, on).await?;
+    let run = ledger.plan_run_by(name, kind, now, on, by).await?;
     Ok(Answer::done(format!("run {run} is planned"), json!({ "run": run })))
 }
 
@@ -334,7 +371,7 @@ async fn pause(
     Ok(Answer::done(text, json!({ "paused": true, "new": raised })))
 }
 
-async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Result<Answer, LedgerError> {
+async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: By) -> Result<Answer, LedgerError> {
     let Some(target) = ledger.stop_target(scope, name).await? else { return Ok(unknown(scope, name)) };
     let restored =
         ledger.stops().await?.into_iter().any(|stop| stop.scope == scope && stop.target == target && stop.raised_by == BY_LEDGER);
@@ -343,9 +380,10 @@ async fn resume(ledger: &Ledger, scope: StopScope, name: &str, by: String) -> Re
             "the ledger has gone back in time: say so with `regua restored --lost-since T`, or messages may be sent twice",
         ));
     }
-    let lifted = ledger.lift_stops(scope, target, by.clone()).await?;
+    let who = by.who.clone();
+    let lifted = ledger.resume(scope, target, by).await?;
     if lifted > 0 {
-        regua_pipeline::stop_lifted(scope, name, &by, "a person's decision");
+        regua_pipeline::stop_lifted(scope, name, &who, "a person's decision");
     }
     Ok(Answer::done(format!("{lifted} stops lifted"), json!({ "lifted": lifted })))
 }
@@ -401,4 +439,38 @@ async fn take_one(office: &Office<'_>) -> Result<(), LedgerError> {
     tracing::info!(command = %command.id, done = answer.done, "operator.command");
     let text = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
     ledger.answer(command.id, text).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_an_older_command_line_left_are_understood() {
+        let (by, why) = ("ana".to_owned(), Some("x".to_owned()));
+        let requests = [
+            Request::Import {
+                invoices: true,
+                path: "/x".into(),
+                all_or_nothing: false,
+                full: false,
+                why: why.clone(),
+                by: by.clone(),
+            },
+            Request::Run { kind: "update-collections".into(), on: None, why: why.clone(), by: by.clone() },
+            Request::OptOutRemove { phone: "1".into(), scope: None, why: why.clone(), by: by.clone() },
+            Request::Resume { scope: StopScope::Everything, name: String::new(), why, by },
+        ];
+        for request in requests {
+            let mut older = serde_json::to_value(&request).expect("a request is JSON");
+            for (name, fields) in older.as_object_mut().expect("of one name") {
+                let fields = fields.as_object_mut().expect("it has fields");
+                fields.remove("why").expect("it has a reason");
+                if name != "Resume" {
+                    fields.remove("by").expect("it says who");
+                }
+            }
+            serde_json::from_value::<Request>(older).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use crate::operator::{Answer, REMARKS_MAX};
 use crate::opt_out_file::{self, FILE_BYTES_MAX, Line};
 use regua_domain::consent::{OptOutScope, OptOutSource};
+use regua_ledger::audit::By;
 use regua_ledger::people::{NewOptOut, OptOutCounts, OptOutOrigin};
 use regua_ledger::{Ledger, LedgerError};
 use serde_json::json;
@@ -69,7 +70,7 @@ pub async fn import(
 }
 
 /// Removes a person's opt-outs, of one scope or of all.
-pub async fn remove(ledger: &Ledger, phone: &str, scope: Option<&str>) -> Result<Answer, LedgerError> {
+pub async fn remove(ledger: &Ledger, phone: &str, scope: Option<&str>, by: By) -> Result<Answer, LedgerError> {
     let scope = match scope {
         None => None,
         Some(name) => match scope_named(ledger, name).await? {
@@ -79,7 +80,7 @@ pub async fn remove(ledger: &Ledger, phone: &str, scope: Option<&str>) -> Result
     };
     match opt_out_file::listed_phone_key(phone) {
         Ok(key) => {
-            let removed = ledger.remove_opt_out(key, scope).await?;
+            let removed = ledger.remove_opt_out(key, scope, by).await?;
             let text = if removed > 0 {
                 "removed: what was skipped for it comes back when it is evaluated again"
             } else {

@@ -1,9 +1,12 @@
 //! Runs that hold more than may go without a person's consent: a wrong offset or a wrong filter must not reach every customer at once.
 
+use crate::audit::{self, Entry};
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::{Ledger, settings};
+use regua_domain::audit::Action;
 use regua_domain::ids::RunId;
+use serde_json::json;
 
 /// How many of the newest runs tell what is usual.
 const USUAL_RUNS: i64 = 10;
@@ -73,11 +76,16 @@ impl Ledger {
                                 "UPDATE runs SET approval = 'approved', approved_at = $2, approved_by = $3, approval_why = $4
                                  WHERE id = $1 AND approval = 'waiting' RETURNING held + revived AS to_send"
                             ),
-                            values![id, now, by, why],
+                            values![id, now, &by, &why],
                         )
                         .await?;
                     if let Some(row) = approved {
-                        return Ok(ApprovalAnswer::Approved { messages: row.count("to_send")? });
+                        let messages = row.count("to_send")?;
+                        let (target, became) = (id.to_string(), Some(json!({ "messages": messages })));
+                        let (by, why) = (by.as_str(), Some(why.as_str()));
+                        let entry = Entry { by, action: Action::RunApproved, target: &target, why, was: None, became };
+                        audit::note(tx, entry, now).await?;
+                        return Ok(ApprovalAnswer::Approved { messages });
                     }
                     let exists = tx.fetch_optional(sql!("SELECT id FROM runs WHERE id = $1"), values![id]).await?;
                     Ok(if exists.is_some() { ApprovalAnswer::NotWaiting } else { ApprovalAnswer::Unknown })

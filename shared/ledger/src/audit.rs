@@ -12,6 +12,15 @@ use uuid::Uuid;
 /// Records that one page of the log has at most.
 pub const PAGE_MAX: u32 = 1000;
 
+/// Who intervenes, and why.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// A person's name, or a process's or a check's.
+    pub who: String,
+    /// Why, in that person's words.
+    pub why: Option<String>,
+}
+
 /// One intervention, about to be written.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<'a> {
@@ -63,6 +72,14 @@ pub struct Filter {
     pub target: Option<String>,
     /// Those that are older than a record.
     pub before: Option<Uuid>,
+    /// How many at most; [`PAGE_MAX`] if it is none, or more.
+    pub limit: Option<u32>,
+}
+
+/// A phone's key as the log may show it: its last four digits.
+pub(crate) fn masked(phone_key: &str) -> String {
+    let shown: String = phone_key.chars().skip(phone_key.chars().count().saturating_sub(4)).collect();
+    format!("…{shown}")
 }
 
 /// Writes an intervention down, in the transaction that makes it.
@@ -94,8 +111,12 @@ impl Ledger {
             .fetch(
                 sql!(
                     "SELECT id, at, by_whom, action, target, why, was, became FROM audit_log
-                     WHERE ($1 IS NULL OR at >= $1) AND ($2 IS NULL OR by_whom = $2) AND ($3 IS NULL OR action = $3)
-                        AND ($4 IS NULL OR target = $4) AND ($5 IS NULL OR id < $5) ORDER BY id DESC LIMIT $6"
+                     WHERE at >= COALESCE(CAST($1 AS BIGINT), at) AND by_whom = COALESCE(CAST($2 AS TEXT), by_whom)
+                        AND action = COALESCE(CAST($3 AS TEXT), action) AND target = COALESCE(CAST($4 AS TEXT), target) AND (",
+                    (id 5),
+                    " IS NULL OR id < ",
+                    (id 5),
+                    ") ORDER BY id DESC LIMIT $6"
                 ),
                 values![
                     filter.since,
@@ -103,7 +124,7 @@ impl Ledger {
                     filter.action.map(|action| action.as_str().to_owned()),
                     filter.target.clone(),
                     filter.before,
-                    PAGE_MAX,
+                    filter.limit.map_or(PAGE_MAX, |limit| limit.min(PAGE_MAX)),
                 ],
             )
             .await?;

@@ -4,6 +4,9 @@
 //! tasks and sources are switched off, the rest stays unused. What is read back leaves out notices of integrations that are off, and the
 //! stages that speak through them: no file may name either.
 
+mod changes;
+
+use crate::audit::{self, By};
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::notices::{read_media, read_payment};
@@ -28,12 +31,17 @@ use uuid::Uuid;
 type Ids = HashMap<String, Uuid>;
 
 impl Ledger {
-    /// Applies a whole configuration in one transaction: all of it or nothing.
+    /// As [`Ledger::apply_configuration_by`], by a process of its own accord.
     pub async fn apply_configuration(&self, configuration: Configuration) -> Result<(), LedgerError> {
+        self.apply_configuration_by(configuration, By { who: "regua".into(), why: None }).await
+    }
+
+    /// Applies a whole configuration in one transaction: all of it or nothing. The audit log says who did, and what changed.
+    pub async fn apply_configuration_by(&self, configuration: Configuration, by: By) -> Result<(), LedgerError> {
         self.db
             .write(move |tx| {
-                let configuration = configuration.clone();
-                Box::pin(async move { apply(tx, &configuration).await })
+                let (configuration, by) = (configuration.clone(), by.clone());
+                Box::pin(async move { apply(tx, &configuration, &by).await })
             })
             .await
     }
@@ -59,7 +67,7 @@ impl Ledger {
                     if known == 0 {
                         return Ok(false);
                     }
-                    apply(tx, &configuration).await?;
+                    apply(tx, &configuration, &By { who: "REGUA_CONFIG".into(), why: None }).await?;
                     Ok(true)
                 })
             })
@@ -69,17 +77,27 @@ impl Ledger {
     /// The configuration in force; `None` while nothing was ever applied.
     pub async fn configuration(&self) -> Result<Option<Configuration>, LedgerError> {
         let mut tx = self.db.read().await?;
-        let applied = tx.fetch_one(sql!("SELECT count(*) AS n FROM settings WHERE name = 'provider'"), vec![]).await?;
-        if applied.count("n")? == 0 {
-            return Ok(None);
-        }
-        read(&mut tx).await.map(Some)
+        in_force(&mut tx).await
     }
 }
 
-async fn apply(tx: &mut Tx, configuration: &Configuration) -> Result<(), LedgerError> {
+async fn in_force(tx: &mut Tx) -> Result<Option<Configuration>, LedgerError> {
+    let applied = tx.fetch_one(sql!("SELECT count(*) AS n FROM settings WHERE name = 'provider'"), vec![]).await?;
+    if applied.count("n")? == 0 {
+        return Ok(None);
+    }
+    read(tx).await.map(Some)
+}
+
+async fn apply(tx: &mut Tx, configuration: &Configuration, by: &By) -> Result<(), LedgerError> {
     secrets::are_there(tx, configuration).await?;
+    let old = match in_force(tx).await {
+        // What another version wrote is replaced all the same.
+        Err(LedgerError::Unreadable { .. }) => None,
+        old => old?,
+    };
     let now = tx.now().await?;
+    audit::note(tx, changes::entry(old.as_ref(), configuration, by), now).await?;
     let settings = Settings {
         window: configuration.window.clone(),
         calendar: Calendar { municipal: configuration.holidays.clone() },

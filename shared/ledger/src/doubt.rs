@@ -7,11 +7,12 @@
 use crate::audit::{self, Entry};
 use crate::database::Tx;
 use crate::error::LedgerError;
+use crate::stops::{self, NewStop};
 use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use regua_domain::audit::Action;
 use regua_domain::ids::MessageId;
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_LEDGER, StopScope};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -86,7 +87,13 @@ impl Ledger {
     ///
     /// How many messages are in doubt now because of it.
     pub async fn restored(&self, lost_since: DateTime<Utc>, by: String) -> Result<u64, LedgerError> {
-        self.db.write(move |tx| Box::pin(async move { note_lost_period(tx, lost_since).await })).await?;
+        let who = by.clone();
+        self.db
+            .write(move |tx| {
+                let by = who.clone();
+                Box::pin(async move { note_lost_period(tx, lost_since, &by).await })
+            })
+            .await?;
         let mut doubtful = 0;
         loop {
             let swept = self.db.write(|tx| Box::pin(doubt_live_messages(tx))).await?;
@@ -168,7 +175,7 @@ async fn may_resend(tx: &mut Tx, row: &crate::database::Row, id: MessageId, now:
 
 /// Writes down what is lost, and holds everything while the messages are gone through. Batches that are being committed come first, for they
 /// don't know of it: the messages that they write are gone through too.
-async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), LedgerError> {
+async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>, by: &str) -> Result<(), LedgerError> {
     tx.lock(sql!("SELECT id FROM sources ORDER BY id", for_update), vec![]).await?;
     let now = tx.now().await?;
     if lost_since > now {
@@ -185,15 +192,16 @@ async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>) -> Result<(), 
         values![text],
     )
     .await?;
-    tx.execute(
-        sql!(
-            "INSERT INTO stops (id, scope, target, raised_by, why, since_at) VALUES ($1, 'everything', '', 'ledger', 'a backup was restored', $2)
-             ON CONFLICT DO NOTHING"
-        ),
-        values![new_id(), now],
-    )
-    .await?;
-    Ok(())
+    let stop = NewStop {
+        scope: StopScope::Everything,
+        target: String::new(),
+        raised_by: BY_LEDGER.into(),
+        why: "a backup was restored".into(),
+        until_at: None,
+    };
+    stops::raise(tx, &stop, now).await?;
+    let became = Some(json!({ "lost_since": lost_since, "first_day": since_on, "last_day": until_on }));
+    audit::note(tx, Entry { by, action: Action::Restored, target: "", why: None, was: None, became }, now).await
 }
 
 /// Puts some of the live messages in doubt; how many.
@@ -217,10 +225,6 @@ async fn doubt_live_messages(tx: &mut Tx) -> Result<u64, LedgerError> {
 /// Lifts the ledger's own stop; a person's stays.
 async fn lift(tx: &mut Tx, by: String) -> Result<(), LedgerError> {
     let now = tx.now().await?;
-    tx.execute(
-        sql!("UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE lifted_at IS NULL AND scope = $3 AND raised_by = 'ledger'"),
-        values![now, by, StopScope::Everything.as_str()],
-    )
-    .await?;
+    stops::lift(tx, StopScope::Everything, "", Some(BY_LEDGER), &by, now).await?;
     Ok(())
 }

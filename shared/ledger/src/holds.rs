@@ -3,12 +3,15 @@
 //! A hold is read where a message is decided, topped up and started; what it stops comes back when it is over. Lifted ones stay as a record.
 
 use crate::Ledger;
+use crate::audit::{self, Entry};
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::{new_id, settings};
 use chrono::{DateTime, NaiveDate, Utc};
+use regua_domain::audit::Action;
 use regua_domain::ids::{CustomerId, HoldId, InvoiceId, SourceId};
 use regua_domain::switches::HoldKind;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// A hold to be set.
@@ -118,7 +121,7 @@ impl Ledger {
                                 "SELECT h.id, h.until_on, s.name FROM holds h JOIN sources s ON s.id = h.source_id
                                  WHERE h.kind = $1 AND h.subject = $2 AND h.lifted_at IS NULL AND h.until_on >= $3 ORDER BY s.name"
                             ),
-                            values![kind.as_str(), subject, today],
+                            values![kind.as_str(), &subject, today],
                         )
                         .await?;
                     let mut found = Vec::new();
@@ -133,6 +136,10 @@ impl Ledger {
                     }
                     let Some((id, source, until_on)) = found.pop() else { return Ok(HoldAnswer::Unknown) };
                     lift(tx, id, now, &by, &why).await?;
+                    let (target, was) = (format!("{kind} {subject}"), Some(json!({ "until": until_on, "source": source })));
+                    let (by, why) = (by.as_str(), Some(why.as_str()));
+                    let entry = Entry { by, action: Action::HoldLifted, target: &target, why, was, became: None };
+                    audit::note(tx, entry, now).await?;
                     Ok(HoldAnswer::Done { source, before: Some(until_on) })
                 })
             })
@@ -238,7 +245,15 @@ async fn set(tx: &mut Tx, hold: &NewHold) -> Result<HoldAnswer, LedgerError> {
         )
         .await?;
     // Two people at once: the later one begins again and sees the other's.
-    if set == 1 { Ok(HoldAnswer::Done { source, before }) } else { Err(LedgerError::Overtaken) }
+    if set == 0 {
+        return Err(LedgerError::Overtaken);
+    }
+    let target = format!("{} {}", hold.kind, hold.subject);
+    let was = before.map(|until| json!({ "until": until, "source": source }));
+    let became = Some(json!({ "until": hold.until_on, "source": source }));
+    let (by, why) = (hold.set_by.as_str(), Some(hold.why.as_str()));
+    audit::note(tx, Entry { by, action: Action::HoldSet, target: &target, why, was, became }, now).await?;
+    Ok(HoldAnswer::Done { source, before })
 }
 
 /// The source that a hold is meant for, or why there is none.

@@ -4,9 +4,11 @@ pub(crate) mod rows;
 pub mod told;
 
 use crate::Ledger;
+use crate::audit::{self, By, Entry};
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::audit::Action;
 use regua_domain::configuration::{LastLook, SecretRef};
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::{Customer, Invoice};
@@ -137,21 +139,21 @@ impl Ledger {
 
     /// Ends a sync: complete, so that the mirror is as young as its beginning; or given up, so that another may begin.
     pub async fn end_sync(&self, sync: Sync, complete: bool) -> Result<(), LedgerError> {
+        self.db.write(move |tx| Box::pin(end_sync(tx, sync, complete))).await
+    }
+
+    /// Ends a sync that was an import by a person, and writes it down: `told` is what was read.
+    pub async fn end_import(&self, sync: Sync, complete: bool, told: serde_json::Value, by: By) -> Result<(), LedgerError> {
         self.db
             .write(move |tx| {
+                let (told, by) = (told.clone(), by.clone());
                 Box::pin(async move {
-                    let complete_at = complete.then_some(sync.began_at);
-                    crate::runs::guarded(
-                        tx.execute(
-                            sql!(
-                                "UPDATE sources SET lease_owner = NULL, lease_expires_at = NULL,
-                                        complete_at = COALESCE(CAST($3 AS BIGINT), complete_at)
-                                 WHERE id = $1 AND lease_owner = $2"
-                            ),
-                            values![sync.source_id, sync.owner, complete_at],
-                        )
-                        .await?,
-                    )
+                    end_sync(tx, sync, complete).await?;
+                    let row = tx.fetch_one(sql!("SELECT name FROM sources WHERE id = $1"), values![sync.source_id]).await?;
+                    let (target, why, now) = (row.text("name")?, by.why.as_deref(), tx.now().await?);
+                    let became = Some(told);
+                    let entry = Entry { by: &by.who, action: Action::Imported, target: &target, why, was: None, became };
+                    audit::note(tx, entry, now).await
                 })
             })
             .await
@@ -322,4 +324,18 @@ async fn fence(tx: &mut Tx, sync: Sync) -> Result<(), LedgerError> {
         )
         .await?,
     )
+}
+
+async fn end_sync(tx: &mut Tx, sync: Sync, complete: bool) -> Result<(), LedgerError> {
+    let complete_at = complete.then_some(sync.began_at);
+    let ended = tx
+        .execute(
+            sql!(
+                "UPDATE sources SET lease_owner = NULL, lease_expires_at = NULL, complete_at = COALESCE(CAST($3 AS BIGINT), complete_at)
+                 WHERE id = $1 AND lease_owner = $2"
+            ),
+            values![sync.source_id, sync.owner, complete_at],
+        )
+        .await?;
+    crate::runs::guarded(ended)
 }

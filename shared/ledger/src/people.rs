@@ -1,9 +1,11 @@
 //! Opt-outs: who asked not to be written to, since when, how that became known, and by whom.
 
 use crate::Ledger;
+use crate::audit::{self, By, Entry, masked};
 use crate::database::{Row, Tx, micros};
 use crate::error::LedgerError;
 use chrono::{DateTime, Utc};
+use regua_domain::audit::Action;
 use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{BusinessId, ChannelId};
 use regua_domain::phone::{PhoneKey, choose};
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Opt-outs that one transaction writes.
 pub const OPT_OUT_BATCH: usize = 1000;
+/// People of one call that the audit log names, if there are no more.
+const NAMED_MAX: usize = 20;
 /// The scope of an opt-out that holds for every business, as it is stored.
 const ALL: &str = "all";
 
@@ -67,37 +71,39 @@ pub struct OptOutCounts {
 
 impl Ledger {
     /// Adds opt-outs: the same again changes nothing, and of two the earlier one is kept. They hold from the next start on. Many are written
-    /// in batches of [`OPT_OUT_BATCH`]; a call that failed half-way may be repeated.
+    /// in batches of [`OPT_OUT_BATCH`], the last one with the audit log's entry for all; a call that failed half-way may be repeated.
     pub async fn add_opt_outs(&self, opt_outs: Vec<NewOptOut>, origin: OptOutOrigin) -> Result<OptOutCounts, LedgerError> {
-        let mut counts = OptOutCounts::default();
+        let (mut counts, mut rest) = (OptOutCounts::default(), opt_outs.len());
         for batch in opt_outs.chunks(OPT_OUT_BATCH) {
-            let (batch, origin) = (batch.to_vec(), origin.clone());
-            let added = self
+            rest -= batch.len();
+            let (batch, origin, before, given) = (batch.to_vec(), origin.clone(), counts, opt_outs.len());
+            let is_last = rest == 0;
+            counts = self
                 .db
                 .write(move |tx| {
                     let (batch, origin) = (batch.clone(), origin.clone());
-                    Box::pin(async move { add(tx, &batch, &origin).await })
+                    Box::pin(async move {
+                        let added = add(tx, &batch, &origin).await?;
+                        let counts = OptOutCounts { new: before.new + added.new, earlier: before.earlier + added.earlier };
+                        if is_last {
+                            note_added(tx, &batch, &origin, given, counts).await?;
+                        }
+                        Ok(counts)
+                    })
                 })
                 .await?;
-            counts.new += added.new;
-            counts.earlier += added.earlier;
         }
         Ok(counts)
     }
 
     /// Removes a person's opt-outs, of one scope or of all; how many there were. What was skipped for them comes back only when it is
     /// evaluated again.
-    pub async fn remove_opt_out(&self, phone: PhoneKey, scope: Option<OptOutScope>) -> Result<u64, LedgerError> {
+    pub async fn remove_opt_out(&self, phone: PhoneKey, scope: Option<OptOutScope>, by: By) -> Result<u64, LedgerError> {
         self.db
             .write(move |tx| {
                 let (phone, scope) = (phone.as_str().to_owned(), scope.map_or_else(String::new, stored));
-                Box::pin(async move {
-                    tx.execute(
-                        sql!("DELETE FROM opt_outs WHERE phone_key = $1 AND ($2 = '' OR scope = $2)"),
-                        values![phone, scope],
-                    )
-                    .await
-                })
+                let by = by.clone();
+                Box::pin(async move { remove(tx, &phone, &scope, &by).await })
             })
             .await
     }
@@ -134,6 +140,46 @@ impl Ledger {
             .await?;
         row.map(|row| row.id("id").map(BusinessId)).transpose()
     }
+}
+
+/// One entry of the audit log for one call: who they are only where they are few, and then by their last digits.
+async fn note_added(
+    tx: &mut Tx,
+    last: &[NewOptOut],
+    origin: &OptOutOrigin,
+    given: usize,
+    counts: OptOutCounts,
+) -> Result<(), LedgerError> {
+    let now = tx.now().await?;
+    let is_short = given <= NAMED_MAX && origin.source != OptOutSource::File;
+    let phones: BTreeSet<String> = last.iter().filter(|_| is_short).map(|opt_out| masked(opt_out.phone.as_str())).collect();
+    let target = phones.into_iter().collect::<Vec<_>>().join(", ");
+    let became = Some(json!({
+        "given": given, "new": counts.new, "earlier": counts.earlier, "scope": stored(origin.scope), "source": origin.source,
+    }));
+    let why = last.first().filter(|_| is_short).map(|opt_out| opt_out.why.as_str());
+    let entry = Entry { by: &origin.added_by, action: Action::OptOutAdded, target: &target, why, was: None, became };
+    audit::note(tx, entry, now).await
+}
+
+async fn remove(tx: &mut Tx, phone: &str, scope: &str, by: &By) -> Result<u64, LedgerError> {
+    let removed = tx
+        .fetch(
+            sql!("DELETE FROM opt_outs WHERE phone_key = $1 AND ($2 = '' OR scope = $2) RETURNING scope, since_at"),
+            values![phone, scope],
+        )
+        .await?;
+    if !removed.is_empty() {
+        let was = removed
+            .iter()
+            .map(|row| Ok::<_, LedgerError>(json!({ "scope": row.text("scope")?, "since": row.instant("since_at")? })));
+        let was = Some(json!(was.collect::<Result<Vec<_>, _>>()?));
+        let (now, target) = (tx.now().await?, masked(phone));
+        let (who, why) = (by.who.as_str(), by.why.as_deref());
+        let entry = Entry { by: who, action: Action::OptOutRemoved, target: &target, why, was, became: None };
+        audit::note(tx, entry, now).await?;
+    }
+    Ok(removed.len() as u64)
 }
 
 pub(crate) async fn add(tx: &mut Tx, batch: &[NewOptOut], origin: &OptOutOrigin) -> Result<OptOutCounts, LedgerError> {

@@ -13,7 +13,7 @@ use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::State;
 use regua_domain::receipt::{Proof, ReceiptStatus};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_ANSWER, StopScope};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,8 +22,6 @@ use uuid::Uuid;
 
 /// Receipts that one transaction takes.
 pub const BATCH_MAX: usize = 256;
-/// Who raises the stop that a failure asks for: the same as for an answer, so that both are one stop.
-const RAISED_BY: &str = "answer";
 /// Who notes the opt-out that a failure tells.
 const NOTED_BY: &str = "webhook";
 
@@ -417,7 +415,7 @@ async fn follow(
                 StopScope::Everything | StopScope::Policy | StopScope::Stage => String::new(),
             };
             let scope = if target.is_empty() { StopScope::Everything } else { scope };
-            let stop = NewStop { scope, target, raised_by: RAISED_BY.into(), why: why.into(), until_at: None };
+            let stop = NewStop { scope, target, raised_by: BY_ANSWER.into(), why: why.into(), until_at: None };
             if stops::raise(tx, &stop, now).await? {
                 received.stops.push(stop);
             }
@@ -429,7 +427,7 @@ async fn follow(
             let opt_out = NewOptOut { phone, since_at: Some(now), why: format!("WhatsApp says so, receipt {receipt}") };
             let scope = OptOutScope::Business(message.business);
             let origin = OptOutOrigin { scope, source: OptOutSource::Webhook, added_by: NOTED_BY.into() };
-            let target = opt_out.phone.as_str().to_owned();
+            let target = audit::masked(opt_out.phone.as_str());
             let why = opt_out.why.clone();
             if people::add(tx, &[opt_out], &origin).await?.new > 0 {
                 let became = Some(json!({ "business": message.business }));

@@ -1,12 +1,15 @@
 //! Runs: planned by the scheduler, leased by one evaluator at a time, ended once.
 
 use crate::Ledger;
+use crate::audit::{self, By, Entry};
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::new_id;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use regua_domain::audit::Action;
 use regua_domain::ids::{RunId, SourceId};
 use regua_domain::schedule::{CATCH_UP, TaskKind};
+use serde_json::json;
 use uuid::Uuid;
 
 /// Tries of a run without progress before it fails.
@@ -141,6 +144,35 @@ impl Ledger {
             .write(move |tx| {
                 let run = NewRun { id, task_name: task_name.clone(), kind, planned_at, evaluates_on, catch_up: AGE_MAX };
                 Box::pin(async move { insert_run(tx, &run).await })
+            })
+            .await
+    }
+
+    /// Plans a run by hand, for `planned_at` under its task's name, and writes down who did. The one that exists, if somebody was faster.
+    ///
+    /// # Errors
+    /// As [`Ledger::plan_run`].
+    pub async fn plan_run_by(
+        &self,
+        task_name: String,
+        kind: TaskKind,
+        planned_at: DateTime<Utc>,
+        evaluates_on: Option<NaiveDate>,
+        by: By,
+    ) -> Result<RunId, LedgerError> {
+        let id = new_id();
+        self.db
+            .write(move |tx| {
+                let run = NewRun { id, task_name: task_name.clone(), kind, planned_at, evaluates_on, catch_up: AGE_MAX };
+                let by = by.clone();
+                Box::pin(async move {
+                    let (planned, _) = insert_run(tx, &run).await?;
+                    let became = Some(json!({ "run": planned, "evaluates_on": run.evaluates_on }));
+                    let (target, why, now) = (run.task_name.as_str(), by.why.as_deref(), tx.now().await?);
+                    let entry = Entry { by: &by.who, action: Action::RunPlanned, target, why, was: None, became };
+                    audit::note(tx, entry, now).await?;
+                    Ok(planned)
+                })
             })
             .await
     }

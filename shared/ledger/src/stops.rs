@@ -1,13 +1,16 @@
 //! Stops: raised by people and by answers, read by top-up and start.
 
 use crate::Ledger;
+use crate::audit::{self, By, Entry};
 use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::new_id;
 use chrono::{DateTime, Utc};
+use regua_domain::audit::Action;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId, PolicyId, StopId};
 use regua_domain::stage::Stage;
 use regua_domain::stop::StopScope;
+use serde_json::json;
 use std::collections::HashSet;
 
 /// A stop to be raised.
@@ -145,10 +148,31 @@ pub(crate) async fn raise(tx: &mut Tx, stop: &NewStop, now: DateTime<Utc>) -> Re
             values![new_id(), stop.scope.as_str(), &stop.target, &stop.raised_by, &stop.why, now, stop.until_at],
         )
         .await?;
+    if raised == 1 {
+        let target = named(tx, stop.scope, &stop.target).await?;
+        let became = Some(json!({ "scope": stop.scope, "target": stop.target, "until": stop.until_at }));
+        let (by, why) = (stop.raised_by.as_str(), Some(stop.why.as_str()));
+        audit::note(tx, Entry { by, action: Action::StopRaised, target: &target, why, was: None, became }, now).await?;
+    }
     Ok(raised == 1)
 }
 
-/// Lifts the stops of a scope and target, of one author or of all; how many there were.
+/// What a stop holds back, as the audit log names it: its scope, and the name that the configuration has for its target.
+async fn named(tx: &mut Tx, scope: StopScope, target: &str) -> Result<String, LedgerError> {
+    let sql = match scope {
+        StopScope::Everything | StopScope::Template | StopScope::Stage => {
+            return Ok(format!("{scope} {target}").trim_end().into());
+        }
+        StopScope::Business => sql!("SELECT name FROM businesses WHERE CAST(id AS TEXT) = $1"),
+        StopScope::Integration => sql!("SELECT name FROM integrations WHERE CAST(id AS TEXT) = $1"),
+        StopScope::Channel => sql!("SELECT name FROM channels WHERE CAST(id AS TEXT) = $1"),
+        StopScope::Policy => sql!("SELECT name FROM policies WHERE CAST(id AS TEXT) = $1"),
+    };
+    let name = tx.fetch_optional(sql, values![target]).await?.map(|row| row.text("name")).transpose()?;
+    Ok(format!("{scope} {}", name.as_deref().unwrap_or(target).trim_start()))
+}
+
+/// As [`lift_by`], without a reason.
 pub(crate) async fn lift(
     tx: &mut Tx,
     scope: StopScope,
@@ -157,14 +181,39 @@ pub(crate) async fn lift(
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<u64, LedgerError> {
-    tx.execute(
-        sql!(
-            "UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE scope = $3 AND target = $4 AND lifted_at IS NULL
-                AND raised_by = COALESCE(CAST($5 AS TEXT), raised_by)"
-        ),
-        values![now, by, scope.as_str(), target, raised_by],
-    )
-    .await
+    lift_by(tx, scope, target, raised_by, &By { who: by.to_owned(), why: None }, now).await
+}
+
+/// Lifts the stops of a scope and target, of one author or of all; how many there were.
+async fn lift_by(
+    tx: &mut Tx,
+    scope: StopScope,
+    target: &str,
+    raised_by: Option<&str>,
+    by: &By,
+    now: DateTime<Utc>,
+) -> Result<u64, LedgerError> {
+    let lifted = tx
+        .fetch(
+            sql!(
+                "UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE scope = $3 AND target = $4 AND lifted_at IS NULL
+                    AND raised_by = COALESCE(CAST($5 AS TEXT), raised_by) RETURNING raised_by, why, since_at"
+            ),
+            values![now, &by.who, scope.as_str(), target, raised_by],
+        )
+        .await?;
+    let was = lifted.iter().map(|row| {
+        Ok::<_, LedgerError>(
+            json!({ "raised_by": row.text("raised_by")?, "why": row.text("why")?, "since": row.instant("since_at")? }),
+        )
+    });
+    let was = was.collect::<Result<Vec<_>, _>>()?;
+    if !was.is_empty() {
+        let (name, was) = (named(tx, scope, target).await?, Some(json!(was)));
+        let entry = Entry { by: &by.who, action: Action::StopLifted, target: &name, why: by.why.as_deref(), was, became: None };
+        audit::note(tx, entry, now).await?;
+    }
+    Ok(lifted.len() as u64)
 }
 
 impl Ledger {
@@ -181,14 +230,19 @@ impl Ledger {
             .await
     }
 
-    /// Lifts every stop of a scope and target; how many there were.
+    /// As [`Ledger::resume`], without a reason.
     pub async fn lift_stops(&self, scope: StopScope, target: String, by: String) -> Result<u64, LedgerError> {
+        self.resume(scope, target, By { who: by, why: None }).await
+    }
+
+    /// Lifts every stop of a scope and target; how many there were.
+    pub async fn resume(&self, scope: StopScope, target: String, by: By) -> Result<u64, LedgerError> {
         self.db
             .write(move |tx| {
                 let (target, by) = (target.clone(), by.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    lift(tx, scope, &target, None, &by, now).await
+                    lift_by(tx, scope, &target, None, &by, now).await
                 })
             })
             .await

@@ -4,13 +4,16 @@
 //! messages of that template, and of no other, until a person accepts it or it is as before again.
 
 use crate::Ledger;
+use crate::audit::{self, Entry};
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::notices::read_filling;
 use crate::stops::{self, NewStop};
 use chrono::{DateTime, Utc};
+use regua_domain::audit::Action;
 use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_domain::template::{TemplateFault, TemplateText, fits};
+use serde_json::json;
 use std::sync::Arc;
 
 /// A template as Opa! Suite has it now.
@@ -201,7 +204,7 @@ async fn accept(tx: &mut Tx, notice: &str, by: &str, why: &str) -> Result<Accept
     let (integration, template_id) = (found.id("integration_id")?, found.text("template_id")?);
     let row = tx
         .fetch_optional(
-            sql!("SELECT name, seen_text FROM templates WHERE integration_id = $1 AND template_id = $2", for_update),
+            sql!("SELECT name, text, seen_text FROM templates WHERE integration_id = $1 AND template_id = $2", for_update),
             values![integration, &template_id],
         )
         .await?;
@@ -220,6 +223,10 @@ async fn accept(tx: &mut Tx, notice: &str, by: &str, why: &str) -> Result<Accept
         values![integration, &template_id, at, by, why],
     )
     .await?;
+    let was = Some(json!({ "template": template_id, "text": row.opt_text("text")? }));
+    let became = Some(json!({ "template": template_id, "text": row.opt_text("seen_text")? }));
+    let entry = Entry { by, action: Action::TemplateAccepted, target: notice, why: Some(why), was, became };
+    audit::note(tx, entry, at).await?;
     let lifted = stops::lift(tx, StopScope::Template, &template_id, Some(BY_TEMPLATE), by, at).await?;
     Ok(Accepted::Accepted { resumed: lifted > 0 })
 }

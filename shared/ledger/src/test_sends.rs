@@ -1,5 +1,6 @@
 //! Notices sent to try them: one HTTP request each, counted apart, never among the messages.
 
+use crate::audit::{self, Entry, masked};
 use crate::budgets::{self, BucketChanges};
 use crate::database::Tx;
 use crate::error::LedgerError;
@@ -10,9 +11,11 @@ use crate::stops::Stops;
 use crate::{Ledger, new_id};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::{BUDGET_PERIOD, HORIZON, PHONE_SPACING, Recipient};
+use regua_domain::audit::Action;
 use regua_domain::gate::Gate;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId};
 use regua_domain::phone::PhoneKey;
+use serde_json::json;
 use uuid::Uuid;
 
 /// A test to be begun.
@@ -167,6 +170,9 @@ async fn begin(tx: &mut Tx, test: &NewTest) -> Result<TestStart, LedgerError> {
         values![id, found.id("id")?, channel_id, &test.by, slot_at],
     )
     .await?;
+    let became = Some(json!({ "test": id, "phone": masked(test.phone.as_str()) }));
+    let entry = Entry { by: &test.by, action: Action::TestSent, target: &test.notice, why: None, was: None, became };
+    audit::note(tx, entry, now).await?;
     Ok(TestStart::Started { id, wait: slot_at - now, channel_id })
 }
 

@@ -13,6 +13,9 @@ pub(super) enum ConfigCommand {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
+        /// Why
+        #[arg(long)]
+        why: Option<String>,
     },
     /// Say what is wrong with a file, line by line
     Check {
@@ -25,7 +28,7 @@ pub(super) enum ConfigCommand {
 
 pub(super) async fn run(session: &Session, command: ConfigCommand) -> anyhow::Result<Outcome> {
     match command {
-        ConfigCommand::Apply { file, dry_run } => session.config_apply(&file, dry_run).await,
+        ConfigCommand::Apply { file, dry_run, why } => session.config_apply(&file, why, dry_run).await,
         ConfigCommand::Check { .. } => unreachable!("done without a ledger"),
         ConfigCommand::Export => session.config_export().await,
     }

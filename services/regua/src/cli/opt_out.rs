@@ -27,6 +27,9 @@ pub(super) enum OptOutCommand {
         /// Only this opt-out: `all`, or a business's name; every one if left out
         #[arg(long)]
         scope: Option<String>,
+        /// Why
+        #[arg(long)]
+        why: Option<String>,
         #[command(flatten)]
         json: JsonArg,
     },
@@ -62,7 +65,7 @@ pub(super) async fn run(session: &Session, command: OptOutCommand) -> anyhow::Re
         OptOutCommand::Import { file, why, scope, all_or_nothing, json } => {
             session.opt_out_import(&file, why, scope.scope, all_or_nothing, json.format()).await
         }
-        OptOutCommand::Remove { number, scope, json } => session.opt_out_remove(number, scope, json.format()).await,
+        OptOutCommand::Remove { number, scope, why, json } => session.opt_out_remove(number, scope, why, json.format()).await,
         OptOutCommand::List(json) => session.opt_out_list(json.format()).await,
     }
 }

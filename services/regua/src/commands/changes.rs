@@ -28,14 +28,22 @@ impl Session {
         file: &Path,
         all_or_nothing: bool,
         full: bool,
+        why: Option<String>,
         format: Format,
     ) -> anyhow::Result<Outcome> {
         let path = std::path::absolute(file)?;
-        self.submit_and_tell(Request::Import { invoices, path, all_or_nothing, full }, format).await
+        self.submit_and_tell(Request::Import { invoices, path, all_or_nothing, full, why, by: who() }, format).await
     }
 
-    pub async fn run(&self, task: &str, on: Option<NaiveDate>, wait: bool, format: Format) -> anyhow::Result<Outcome> {
-        let answer = self.submit(Request::Run { kind: task.to_owned(), on }).await?;
+    pub async fn run(
+        &self,
+        task: &str,
+        on: Option<NaiveDate>,
+        why: Option<String>,
+        wait: bool,
+        format: Format,
+    ) -> anyhow::Result<Outcome> {
+        let answer = self.submit(Request::Run { kind: task.to_owned(), on, why, by: who() }).await?;
         let Some(run) = answer.data["run"].as_str().and_then(|id| id.parse::<RunId>().ok()) else {
             tell(&answer, format);
             return Ok(Outcome::DidNotHold);
@@ -122,8 +130,7 @@ impl Session {
     }
 
     pub async fn resume(&self, scope: StopScope, name: String, why: Option<String>) -> anyhow::Result<Outcome> {
-        let by = why.map_or_else(who, |why| format!("{}: {why}", who()));
-        self.submit_and_tell(Request::Resume { scope, name, by }, Format::Human).await
+        self.submit_and_tell(Request::Resume { scope, name, why, by: who() }, Format::Human).await
     }
 
     pub async fn restored(&self, lost_since: DateTime<Utc>) -> anyhow::Result<Outcome> {
@@ -146,8 +153,14 @@ impl Session {
         self.submit_and_tell(Request::OptOutImport { path, why, scope, all_or_nothing, by: who() }, format).await
     }
 
-    pub async fn opt_out_remove(&self, phone: String, scope: Option<String>, format: Format) -> anyhow::Result<Outcome> {
-        self.submit_and_tell(Request::OptOutRemove { phone, scope }, format).await
+    pub async fn opt_out_remove(
+        &self,
+        phone: String,
+        scope: Option<String>,
+        why: Option<String>,
+        format: Format,
+    ) -> anyhow::Result<Outcome> {
+        self.submit_and_tell(Request::OptOutRemove { phone, scope, why, by: who() }, format).await
     }
 }
 

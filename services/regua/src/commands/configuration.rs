@@ -1,5 +1,6 @@
 //! `regua config`.
 
+use crate::commands::changes::who;
 use crate::commands::{Outcome, Session};
 use crate::lock::sqlite_path;
 use crate::operator::Request;
@@ -30,23 +31,23 @@ fn read(file: &Path, config: &ServiceConfig, environment: &Environment) -> Resul
 }
 
 /// `regua config check`.
-pub fn config_check(file: &Path) -> anyhow::Result<Outcome> {
+pub fn config_check(file: &Path) -> Outcome {
     let environment = Environment::process();
     let config = match ServiceConfig::load(Service::Regua, Hosting::Embedded, &environment) {
         Ok(config) => config,
-        Err(problems) => return Ok(Outcome::Misused(problems.to_string())),
+        Err(problems) => return Outcome::Misused(problems.to_string()),
     };
     let configuration = match read(file, &config, &environment) {
         Ok(configuration) => configuration,
-        Err(outcome) => return Ok(outcome),
+        Err(outcome) => return outcome,
     };
     let missing = if SecretUse::of(&configuration).is_empty() { Vec::new() } else { missing_secrets(&config, &configuration) };
     if missing.is_empty() {
         say!("{} is in order", file.display());
-        return Ok(Outcome::Done);
+        return Outcome::Done;
     }
     let told: Vec<String> = missing.iter().map(|used| format!("{}: {}", file.display(), used.missing())).collect();
-    Ok(Outcome::Misused(told.join("\n")))
+    Outcome::Misused(told.join("\n"))
 }
 
 /// The secrets that a configuration names and the ledger doesn't have. A ledger that isn't there yet, or can't be asked, misses none.
@@ -69,7 +70,7 @@ async fn missing_secrets(config: &ServiceConfig, configuration: &Configuration) 
 }
 
 impl Session {
-    pub async fn config_apply(&self, file: &Path, dry_run: bool) -> anyhow::Result<Outcome> {
+    pub async fn config_apply(&self, file: &Path, why: Option<String>, dry_run: bool) -> anyhow::Result<Outcome> {
         let configuration = match read(file, &self.config, &self.environment) {
             Ok(configuration) => configuration,
             Err(outcome) => return Ok(outcome),
@@ -83,7 +84,7 @@ impl Session {
         if let Some(pilot) = configuration.pilot.told() {
             remark!("PILOT: {pilot}");
         }
-        let request = Request::ApplyConfiguration { configuration: Box::new(configuration), dry_run };
+        let request = Request::ApplyConfiguration { configuration: Box::new(configuration), dry_run, why, by: who() };
         self.submit_and_tell(request, Format::Human).await
     }
 

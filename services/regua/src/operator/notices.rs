@@ -9,6 +9,7 @@ use regua_domain::phone;
 use regua_domain::sample::{Sample, sample};
 use regua_domain::template::{TemplateFault, fits};
 use regua_domain::variables::{Circumstances, Facts};
+use regua_ledger::audit::By;
 use regua_ledger::secrets::SecretUse;
 use regua_ledger::templates::Accepted;
 use regua_ledger::test_sends::{NewTest, TestEnd, TestStart};
@@ -29,7 +30,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Applies a configuration, unless Opa! Suite says that one of its notices can't be sent. What doesn't answer is told and looked at later.
 /// A `dry_run` asks the same and applies nothing.
-pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry_run: bool) -> Result<Answer, LedgerError> {
+pub(super) async fn apply(
+    office: &Office<'_>,
+    configuration: Configuration,
+    dry_run: bool,
+    by: By,
+) -> Result<Answer, LedgerError> {
     let missing = office.ledger.missing_secrets(&configuration).await?;
     if !missing.is_empty() {
         let told: Vec<String> = missing.iter().map(SecretUse::missing).collect();
@@ -47,7 +53,7 @@ pub(super) async fn apply(office: &Office<'_>, configuration: Configuration, dry
     let (said, stopped) = if dry_run {
         ("dry run: it could be applied, and nothing was", Vec::new())
     } else {
-        office.ledger.apply_configuration(configuration).await?;
+        office.ledger.apply_configuration_by(configuration, by).await?;
         ("the configuration is applied", office.ledger.note_templates(seen).await?)
     };
     let told = unseen.iter().map(|unseen| {

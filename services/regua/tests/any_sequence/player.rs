@@ -14,6 +14,7 @@ use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{AttemptId, ChannelId, MessageId, RunId};
 use regua_domain::message::State;
 use regua_domain::switches::HoldKind;
+use regua_ledger::audit::By;
 use regua_ledger::holds::NewHold;
 use regua_ledger::mirror::Source;
 use regua_ledger::people::{NewOptOut, OptOutOrigin};
@@ -292,7 +293,7 @@ impl Player {
                 facts.opted_out.insert(key);
             });
         } else {
-            self.ledger.remove_opt_out(key.parse().unwrap(), None).await.unwrap();
+            self.ledger.remove_opt_out(key.parse().unwrap(), None, By { who: "ana".into(), why: None }).await.unwrap();
             self.learn(|facts| {
                 facts.opted_out.remove(key);
             });

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{World, begin, due_for, phone_key, skipped};
+use crate::world::{World, begin, by, due_for, phone_key, skipped};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::message::{SkipReason, State};
@@ -35,8 +35,8 @@ async fn an_opt_out_holds_once_and_until_it_is_removed(f: Fixture) {
     assert!(page[0].since_at <= w.now().await);
     let rest = w.ledger.opt_outs(page.last(), 2).await.unwrap();
     assert_eq!(rest.iter().map(|out| out.phone_key.clone()).collect::<Vec<_>>(), [phone_key(3)]);
-    assert_eq!(w.ledger.remove_opt_out(key(1), None).await.unwrap(), 1);
-    assert_eq!(w.ledger.remove_opt_out(key(1), None).await.unwrap(), 0);
+    assert_eq!(w.ledger.remove_opt_out(key(1), None, by("ana")).await.unwrap(), 1);
+    assert_eq!(w.ledger.remove_opt_out(key(1), None, by("ana")).await.unwrap(), 0);
     assert_eq!(w.ledger.opt_outs(None, 10).await.unwrap().len(), 2);
 }
 
@@ -93,7 +93,7 @@ async fn who_opted_out_is_skipped_when_decided_and_comes_back_when_evaluated_aga
     assert_eq!((w.message_of(1).await.state, w.message_of(1).await.reason.as_deref()), (State::Skipped, Some("opted_out")));
     let (_, counts) = w.evaluate().await;
     assert_eq!((counts.revived, counts.skipped), (0, 0), "it stays as it is");
-    w.ledger.remove_opt_out(key(1), None).await.unwrap();
+    w.ledger.remove_opt_out(key(1), None, by("ana")).await.unwrap();
     w.release().await;
     assert_eq!(w.top_up(10).await.len(), 1, "the other one");
     assert_eq!(w.message_of(1).await.state, State::Skipped);
@@ -127,9 +127,9 @@ async fn an_opt_out_of_one_business_ends_that_businesss_messages_only(f: Fixture
     assert!(matches!(w.start_one(ids[2]).await, StartAnswer::Started(_)));
     let shown: Vec<_> = w.ledger.opt_outs(None, 10).await.unwrap().into_iter().map(|out| out.business).collect();
     assert_eq!(shown.iter().filter(|name| name.as_deref() == Some("Vendas")).count(), 2);
-    assert_eq!(w.ledger.remove_opt_out(key(2), Some(OptOutScope::All)).await.unwrap(), 0);
-    assert_eq!(w.ledger.remove_opt_out(key(2), Some(OptOutScope::Business(alone))).await.unwrap(), 1);
-    assert_eq!(w.ledger.remove_opt_out(key(2), None).await.unwrap(), 1, "the other business's");
+    assert_eq!(w.ledger.remove_opt_out(key(2), Some(OptOutScope::All), by("ana")).await.unwrap(), 0);
+    assert_eq!(w.ledger.remove_opt_out(key(2), Some(OptOutScope::Business(alone)), by("ana")).await.unwrap(), 1);
+    assert_eq!(w.ledger.remove_opt_out(key(2), None, by("ana")).await.unwrap(), 1, "the other business's");
 }
 
 conformance! {

@@ -13,7 +13,7 @@ use regua_ledger::finish::FinishAnswer;
 use regua_ledger::{LedgerError, new_id};
 
 /// A message in doubt whose attempt can't report any more.
-async fn doubtful(f: Fixture) -> (World, MessageId, AttemptId) {
+pub async fn doubtful(f: Fixture) -> (World, MessageId, AttemptId) {
     let w = World::new(f, &Setup { open_windows: 10, max_age: "30d", ..Setup::default() }).await;
     let id = w.queued(1).await[0];
     let attempt = w.started(id).await.attempt_id;

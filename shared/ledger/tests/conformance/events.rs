@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{Setup, stage};
-use crate::world::{World, begin, customer, date, due_for, invoice, phone_key, sent, skipped, today};
+use crate::world::{World, begin, by, customer, date, due_for, invoice, phone_key, sent, skipped, today};
 use chrono::{NaiveDate, TimeDelta};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use regua_domain::events::{EventOutcome, still_holds};
@@ -329,7 +329,7 @@ async fn caps_and_opt_outs_hold_for_events_too(f: Fixture) {
     assert_eq!(w.top_up(10).await, []);
     assert_eq!(w.state(id).await, skipped(SkipReason::OptedOut));
     assert_eq!(w.evaluate().await.1, EvaluationCounts::default(), "it stays so, and counts as nothing to send");
-    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None).await.unwrap();
+    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None, by("ana")).await.unwrap();
     assert_eq!(w.evaluate().await.1.revived, 1);
 }
 

@@ -24,6 +24,7 @@ macro_rules! conformance {
 }
 
 mod at_random;
+mod audit;
 mod clock;
 mod configuration;
 mod consent;

@@ -11,7 +11,7 @@ use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason, St
 use regua_domain::receipt::{Proof, ReceiptStatus};
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
-use regua_ledger::audit::Filter;
+use regua_ledger::audit::{By, Filter};
 use regua_ledger::finish::FinishAnswer;
 use regua_ledger::receipts::{About, BATCH_MAX, Consequence, NewReceipt, ReceiptAnswer, Received};
 use regua_ledger::start::StartAnswer;
@@ -126,7 +126,7 @@ async fn a_receipt_beats_a_contrary_answer_and_says_so(f: Fixture) {
         let moved = ReceiptAnswer::Moved { message: *id, from, to: State::Delivered, contradicts: true };
         assert_eq!((received.answers.as_slice(), received.lost.len()), (&[moved][..], 0));
     }
-    w.ledger.remove_opt_out(phone_key(4).parse().unwrap(), None).await.unwrap();
+    w.ledger.remove_opt_out(phone_key(4).parse().unwrap(), None, By { who: "ana".into(), why: None }).await.unwrap();
     w.f.advance(TimeDelta::minutes(31)).await;
     for id in ids {
         is_never_sent_again(&w, id).await;

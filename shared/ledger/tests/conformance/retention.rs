@@ -10,6 +10,7 @@ use regua_domain::message::{DoubtReason, FailReason, SkipReason, State};
 use regua_domain::mirror::Customer;
 use regua_domain::settlement::Settlement;
 use regua_domain::switches::HoldKind;
+use regua_ledger::audit::By;
 use regua_ledger::conservation::compare;
 use regua_ledger::doubt::DOUBT_EXPIRES_AFTER;
 use regua_ledger::failures::Intervention;
@@ -119,7 +120,7 @@ async fn a_skip_that_comes_back_gets_its_phone_and_text_anew(f: Fixture) {
     assert_eq!(w.state(ids[0]).await.1.as_deref(), Some(SkipReason::OptedOut.as_str()));
     w.f.execute("UPDATE messages SET updated_at = 1, created_at = 1").await;
     assert_eq!(retain(&w).await.anonymised, 1);
-    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None).await.unwrap();
+    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None, By { who: "ana".into(), why: None }).await.unwrap();
     assert_eq!(w.evaluate().await.1.revived, 1);
     assert_eq!((w.message(ids[0]).await.state, anonymised_at(&w, ids[0]).await), (State::Held, None));
     w.release().await;

@@ -15,6 +15,7 @@ use regua_domain::policy::{needs_totals, policy_for};
 use regua_domain::schedule::TaskKind;
 use regua_domain::settlement::Settlement;
 use regua_domain::{decide, events};
+use regua_ledger::audit::By;
 use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
 use regua_ledger::events::{EventCursor, decide_page};
 use regua_ledger::finish::{FinishAnswer, Finished};
@@ -33,6 +34,11 @@ pub const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// Monday, 9 March 2026, 10:00 in São Paulo: the window is open.
 pub fn begin() -> DateTime<Utc> {
     "2026-03-09T13:00:00Z".parse().unwrap()
+}
+
+/// Who intervenes, without a reason.
+pub fn by(who: &str) -> By {
+    By { who: who.into(), why: None }
 }
 
 /// The local date of [`begin`].

@@ -31,6 +31,19 @@ async fn check(house: &House, part: &str, replace: &[(&str, &str)]) -> Done {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_of_the_environment_is_taken() {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let mut house = House::build(1, &[]).await;
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        house.cli = house.cli.clone().with(name, &format!("http://{}", proxy.local_addr().unwrap()));
+    }
+    check(&house, "opa", &[]).await.good();
+    check(&house, "ixc", &[]).await.good();
+    assert!(proxy.accept().is_err(), "nobody came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_opa_tells_each_problem_with_its_mend_and_what_the_api_cannot_say() {
     let house = House::build(1, &[]).await;
     let good = check(&house, "opa", &[]).await.good();
