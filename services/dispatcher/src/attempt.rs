@@ -151,6 +151,9 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     if let Some(effect) = &decision.effect {
         apply(&dispatcher, &order, effect).await;
     }
+    if let Some(why) = dispatcher.rejections.note(&order.started.text.template_id, &answer) {
+        stop(&dispatcher, &order, StopScope::Template, &why).await;
+    }
     let result = Finished {
         message_id: order.message,
         attempt_id: order.started.attempt_id,
@@ -242,7 +245,7 @@ async fn pause(dispatcher: &Dispatcher, order: &Order, until: DateTime<Utc>, why
     }
 }
 
-async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &'static str) {
+async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &str) {
     let route = &order.way.route;
     let target = match scope {
         StopScope::Integration => route.integration_id.to_string(),

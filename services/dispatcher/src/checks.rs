@@ -87,12 +87,16 @@ async fn lift(dispatcher: &Dispatcher, due: DueCheck) -> Result<bool, NotLifted>
 }
 
 async fn takes_the_token(dispatcher: &Dispatcher, integration: &str) -> Result<bool, ListError> {
-    let Some(way) = dispatcher.routes.find(|way| way.route.integration_id.to_string() == integration) else { return Ok(false) };
+    let Some(way) = dispatcher.routes.all().into_iter().find(|way| way.route.integration_id.to_string() == integration) else {
+        return Ok(false);
+    };
     way.client.channels().await.map(|_| true)
 }
 
 async fn has_the_channel(dispatcher: &Dispatcher, channel: &str) -> Result<bool, ListError> {
-    let Some(way) = dispatcher.routes.find(|way| way.route.channel_id.to_string() == channel) else { return Ok(false) };
+    let Some(way) = dispatcher.routes.all().into_iter().find(|way| way.route.channel_id.to_string() == channel) else {
+        return Ok(false);
+    };
     let listed = way.client.channels().await?;
     Ok(listed.iter().any(|listed| listed.id == way.route.provider_channel_id && listed.is_active && listed.is_whatsapp()))
 }

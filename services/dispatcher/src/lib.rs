@@ -3,6 +3,7 @@
 //! A hint waits unacked in the lane of its channel, so no channel blocks another. An attempt exists in the ledger before anything is on
 //! the wire, and its hint is acked after its result is in the ledger. No transaction is open across HTTP.
 
+mod allowances;
 mod attempt;
 mod checks;
 mod clock;
@@ -12,6 +13,7 @@ mod finisher;
 mod intake;
 mod lane;
 mod pulse;
+mod rejections;
 mod routes;
 
 use clock::LedgerClock;
@@ -28,6 +30,7 @@ struct Dispatcher {
     clock: LedgerClock,
     routes: routes::Routes,
     events: attempt::Events,
+    rejections: rejections::Rejections,
 }
 
 /// Runs the dispatcher until the shutdown begins: then it starts nothing more, gives back what was not begun, lets what is on the wire end,
@@ -41,17 +44,21 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
         clock: LedgerClock::new(),
         routes: routes::Routes::default(),
         events: attempt::Events::new(&process.metrics),
+        rejections: rejections::Rejections::default(),
         pipeline,
         process,
     });
     let hints = dispatcher.pipeline.broker.hints(config::PREFETCH);
     let (finisher, finishing) = finisher::start(Arc::clone(&dispatcher), hints.acker());
-    let upkeep = tokio::spawn(routes::keep_fresh(Arc::clone(&dispatcher)));
-    let sampling = tokio::spawn(clock::keep_sampling(Arc::clone(&dispatcher)));
-    let checking = tokio::spawn(checks::keep_checking(Arc::clone(&dispatcher)));
+    let upkeep = [
+        tokio::spawn(routes::keep_fresh(Arc::clone(&dispatcher))),
+        tokio::spawn(clock::keep_sampling(Arc::clone(&dispatcher))),
+        tokio::spawn(checks::keep_checking(Arc::clone(&dispatcher))),
+        tokio::spawn(allowances::keep_asking(Arc::clone(&dispatcher))),
+    ];
     intake::run(&dispatcher, hints, finisher, finishing).await;
-    upkeep.abort();
-    sampling.abort();
-    checking.abort();
+    for task in upkeep {
+        task.abort();
+    }
     Ok(())
 }

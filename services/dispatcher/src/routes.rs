@@ -38,9 +38,9 @@ impl Routes {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&channel).cloned()
     }
 
-    /// One of the ways that are so.
-    pub fn find(&self, is_it: impl Fn(&Way) -> bool) -> Option<Way> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().find(|way| is_it(way)).cloned()
+    /// All ways.
+    pub fn all(&self) -> Vec<Way> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 

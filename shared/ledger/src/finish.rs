@@ -5,6 +5,7 @@ use crate::budgets::BucketChanges;
 use crate::database::{Tx, from_micros, micros};
 use crate::error::LedgerError;
 use crate::frequency::People;
+use crate::gates;
 use crate::snapshot::json_ids;
 use crate::start::RecipientBefore;
 use chrono::{DateTime, Utc};
@@ -70,21 +71,7 @@ impl Ledger {
 
     /// Pauses a channel for every dispatcher at once, never shortening a pause; its own transaction, before *finish*.
     pub async fn pause_channel(&self, channel: ChannelId, until: DateTime<Utc>, why: DeferReason) -> Result<(), LedgerError> {
-        self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    tx.execute(
-                        sql!(
-                            "UPDATE gates SET paused_until = $2, pause_reason = $3
-                             WHERE channel_id = $1 AND (paused_until IS NULL OR paused_until < $2)"
-                        ),
-                        values![channel, until, why.as_str()],
-                    )
-                    .await?;
-                    Ok(())
-                })
-            })
-            .await
+        self.db.write(move |tx| Box::pin(async move { gates::pause(tx, channel, until, why.as_str()).await })).await
     }
 }
 

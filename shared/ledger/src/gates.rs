@@ -29,7 +29,7 @@ impl Ledger {
             .write(move |tx| {
                 Box::pin(async move {
                     let Some(gate) = lock(tx, channel, None).await?.filter(|gate| gate.trips == 0) else { return Ok(None) };
-                    rest_again(tx, channel, &gate, gate.paused_until, jitter).await.map(Some)
+                    rest_again(tx, channel, &gate, jitter).await.map(Some)
                 })
             })
             .await
@@ -92,37 +92,35 @@ async fn end_probe(
                 "UPDATE gates SET probe_attempt_id = NULL, trips = CASE WHEN $3 = 1 THEN 0 ELSE trips END,
                         paused_until = CASE WHEN pause_reason = $4 THEN NULL ELSE paused_until END,
                         pause_reason = CASE WHEN pause_reason = $4 THEN NULL ELSE pause_reason END
-                 WHERE channel_id = $1 AND probe_attempt_id = $2 RETURNING paused_until"
+                 WHERE channel_id = $1 AND probe_attempt_id = $2 RETURNING trips"
             ),
             values![channel, attempt, is_answered, Closing::Probe.as_str()],
         )
         .await?;
     match (ended, end) {
-        (Some(left), ProbeEnd::Failed { jitter }) => {
-            rest_again(tx, channel, &gate, left.opt_instant("paused_until")?, jitter).await.map(Some)
-        }
+        (Some(_), ProbeEnd::Failed { jitter }) => rest_again(tx, channel, &gate, jitter).await.map(Some),
         (Some(_), ProbeEnd::Answered | ProbeEnd::NotMade) | (None, _) => Ok(None),
     }
 }
 
 /// Opens the breaker once more in a row; a longer pause of another cause stays.
-async fn rest_again(
-    tx: &mut Tx,
-    channel: ChannelId,
-    gate: &Gate,
-    paused_until: Option<DateTime<Utc>>,
-    jitter: f64,
-) -> Result<DateTime<Utc>, LedgerError> {
+async fn rest_again(tx: &mut Tx, channel: ChannelId, gate: &Gate, jitter: f64) -> Result<DateTime<Utc>, LedgerError> {
     let trips = gate.trips.saturating_add(1);
     let until = tx.now().await? + rest(trips, jitter);
     tx.execute(sql!("UPDATE gates SET trips = $2 WHERE channel_id = $1"), values![channel, trips]).await?;
-    if paused_until.is_none_or(|before| before < until) {
-        let why = DeferReason::Gate.as_str();
-        tx.execute(
-            sql!("UPDATE gates SET paused_until = $2, pause_reason = $3 WHERE channel_id = $1"),
-            values![channel, until, why],
-        )
-        .await?;
-    }
+    pause(tx, channel, until, DeferReason::Gate.as_str()).await?;
     Ok(until)
+}
+
+/// Pauses a channel; a longer pause stays, with its reason.
+pub(crate) async fn pause(tx: &mut Tx, channel: ChannelId, until: DateTime<Utc>, why: &str) -> Result<(), LedgerError> {
+    tx.execute(
+        sql!(
+            "UPDATE gates SET paused_until = $2, pause_reason = $3
+             WHERE channel_id = $1 AND (paused_until IS NULL OR paused_until < $2)"
+        ),
+        values![channel, until, why],
+    )
+    .await?;
+    Ok(())
 }

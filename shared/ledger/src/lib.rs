@@ -7,6 +7,7 @@
 #[macro_use]
 pub mod database;
 
+pub mod allowances;
 pub mod approval;
 pub mod audit;
 mod budgets;

@@ -5,7 +5,6 @@ use crate::{
     outcome::{Outcome, StopReason, ThrottleReason},
     retry_after::retry_after,
 };
-use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use regua_domain::message::{DoubtReason, FailReason};
 
@@ -18,8 +17,6 @@ pub struct HttpAnswer {
     pub headers: HeaderMap,
     /// The answer's body.
     pub body: Body,
-    /// By this host's clock; only for a `Retry-After` date in an answer without a `Date`.
-    pub received_at: DateTime<Utc>,
 }
 
 /// The body of an answer, at most as long as the caller allows.
@@ -144,7 +141,7 @@ fn refusal(status: u16, content: &Content, answer: &HttpAnswer) -> Outcome {
         return Outcome::ContactInService;
     }
     match content.code() {
-        Some(code) => code.outcome(retry_after(&answer.headers, answer.received_at)),
+        Some(code) => code.outcome(retry_after(&answer.headers)),
         None => by_status(status, Some(content), answer),
     }
 }
@@ -155,7 +152,7 @@ const fn needs_its_body(status: u16) -> bool {
 }
 
 fn by_status(status: u16, content: Option<&Content>, answer: &HttpAnswer) -> Outcome {
-    let throttled = |why| Outcome::Throttled { why, retry_after: retry_after(&answer.headers, answer.received_at) };
+    let throttled = |why| Outcome::Throttled { why, retry_after: retry_after(&answer.headers) };
     let stop = |why| Outcome::Stop { why };
     match status {
         503 => throttled(ThrottleReason::Unavailable),

@@ -6,7 +6,6 @@ use crate::{
     outcome::{NotSentReason, Outcome},
     template_send::SendTemplate,
 };
-use chrono::Utc;
 use http::{HeaderMap, HeaderValue, Method, header};
 use regua_domain::message::DoubtReason;
 use secrecy::{ExposeSecret, SecretString};
@@ -194,11 +193,10 @@ impl OpaClient {
         body_bytes_max: usize,
     ) -> Result<HttpAnswer, reqwest::Error> {
         let mut response = self.0.http.request(method, url).body(body).send().await?;
-        let received_at = Utc::now();
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let body = read_body(&mut response, body_bytes_max).await;
-        Ok(HttpAnswer { status, headers, body, received_at })
+        Ok(HttpAnswer { status, headers, body })
     }
 }
 

@@ -17,6 +17,9 @@ pub const LIST_PAGE_ROWS: usize = 1000;
 /// Pages read of one list: more than 20,000 channels or templates are no real installation.
 pub const LIST_PAGES_MAX: usize = 20;
 
+/// No channel sends more in a day: a greater allowance is no number of messages.
+const ALLOWANCE_MAX: i64 = 1_000_000_000;
+
 /// A list of Opa! Suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
@@ -93,6 +96,17 @@ pub struct DailyAllowance {
     pub limit: u64,
     /// `availableAmount`; 0 if more was sent than allowed.
     pub available: u64,
+}
+
+impl DailyAllowance {
+    /// The allowance of three numbers that agree; `None` for what can't be: less than nothing, more available than allowed, or less than nothing
+    /// available although not more was sent than allowed.
+    fn of(sent: i64, limit: i64, available: i64) -> Option<Self> {
+        if sent < 0 || limit < 0 || available > limit || limit > ALLOWANCE_MAX || (available < 0 && sent <= limit) {
+            return None;
+        }
+        Some(Self { sent: sent.unsigned_abs(), limit: limit.unsigned_abs(), available: available.max(0).unsigned_abs() })
+    }
 }
 
 /// Why a list can't be had. No text of the provider is repeated.
@@ -224,15 +238,14 @@ impl OpaClient {
         if fields.is_empty() {
             return Ok(None);
         }
-        let count = |field: &str, what| {
-            let number = fields.get(field).and_then(whole_number).ok_or(ListError::Unparsable { list: LIST, what })?;
-            Ok(u64::try_from(number).unwrap_or(0))
-        };
-        Ok(Some(DailyAllowance {
-            sent: count("messagesSent", "messagesSent is not a number")?,
-            limit: count("dailyLimit", "dailyLimit is not a number")?,
-            available: count("availableAmount", "availableAmount is not a number")?,
-        }))
+        let count =
+            |field: &str, what| fields.get(field).and_then(whole_number).ok_or(ListError::Unparsable { list: LIST, what });
+        let sent = count("messagesSent", "messagesSent is not a number")?;
+        let limit = count("dailyLimit", "dailyLimit is not a number")?;
+        let available = count("availableAmount", "availableAmount is not a number")?;
+        DailyAllowance::of(sent, limit, available)
+            .map(Some)
+            .ok_or(ListError::Unparsable { list: LIST, what: "its numbers contradict each other" })
     }
 
     /// All pages of a list. A page shorter than asked for is the last, and so is one that brings nothing new: the server ignores `skip`.
@@ -270,7 +283,7 @@ impl OpaClient {
 }
 
 fn data_of(list: List, answer: &HttpAnswer, bytes_max: usize) -> Result<Value, ListError> {
-    let throttled = |status| ListError::Throttled { list, status, retry_after: retry_after(&answer.headers, answer.received_at) };
+    let throttled = |status| ListError::Throttled { list, status, retry_after: retry_after(&answer.headers) };
     let failed = |status| match status {
         300..=399 => ListError::Redirected { list, status },
         401 | 403 => ListError::Unauthorized { list, status },

@@ -23,6 +23,7 @@ macro_rules! conformance {
     };
 }
 
+mod allowances;
 mod at_random;
 mod audit;
 mod clock;

@@ -119,6 +119,18 @@ async fn an_empty_allowance_is_no_limit() {
     assert!(error.to_string().contains("messagesSent"), "{error}");
 }
 
+#[tokio::test]
+async fn an_allowance_whose_numbers_can_not_be_is_none() {
+    for (sent, limit, available) in
+        [(-1, 1000, 1000), (0, -1, -1), (0, 1000, 1001), (0, 1000, -5), (0, i64::MAX, i64::MAX), (0, 1000, i64::MIN)]
+    {
+        let data = json!({ "messagesSent": sent, "dailyLimit": limit, "availableAmount": available });
+        let server = Server::start(Behaviour::bytes(envelope(&data), Then::Wait)).await;
+        let error = server.client().daily_allowance(CHANNEL).await.expect_err("it can't be");
+        assert!(matches!(error, ListError::Unparsable { .. }) && error.to_string().contains("contradict"), "{data}: {error}");
+    }
+}
+
 /// The list's error for that answer, whose text names `names`.
 async fn check(answer: Vec<u8>, is_expected: fn(&ListError) -> bool, names: &str) {
     let shown = String::from_utf8_lossy(&answer).into_owned();

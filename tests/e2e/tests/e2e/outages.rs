@@ -1,8 +1,9 @@
 //! A provider that is away, slow or out of patience: what several dispatchers do about it together.
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use regua_e2e::{House, Service, World, WorldOptions, until};
 use regua_simulators::{Fault, FaultKind};
+use serde_json::json;
 
 /// A certain fault of what is sent.
 fn sending(kind: FaultKind) -> Fault {
@@ -114,4 +115,107 @@ async fn a_pause_holds_within_a_second_and_ends_when_it_was_said_to() {
     world.database.pass(TimeDelta::minutes(21)).await;
     world.settled().await;
     world.conserved().await;
+}
+
+/// Contracts §5, rule 8: a template that is wrong doesn't fail thousands of messages one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_opa_suite_keeps_rejecting_stops_and_its_messages_wait() {
+    let house = House::build(700, &[]).await;
+    let mut up = house.up().await;
+    house.run("update-collections").await;
+    let body = json!({ "status": "error", "code": 400, "data": { "message": "(#132000) Number of parameters does not match" } });
+    let rejected = FaultKind::Status { code: 400, body: Some(body), retry_after: None };
+    house.opa.faults(vec![sending(rejected)]).unwrap();
+    house.cli.run(&["run", "send-queued-messages"]).await.good();
+    let database = house.database();
+    let stopped = "stops WHERE lifted_at IS NULL AND scope = 'template' AND raised_by = 'answer'";
+    until("each of the three templates is stopped", async || (database.count(stopped).await == 3).then_some(())).await;
+    until("nothing is on the wire", async || (database.count("messages WHERE state = 'sending'").await == 0).then_some(())).await;
+    let failed = database.count("messages WHERE state = 'failed' AND reason = 'parameter_count'").await;
+    // Five of each, what had its slot already, and what started while the stop was written.
+    assert!((15..=3 * (5 + 2 * 32)).contains(&failed), "{failed} failed");
+    assert!(database.count("messages WHERE state IN ('held', 'scheduled', 'queued')").await > 100, "the others wait");
+    let told = until("/readyz tells", async || up.problem("stops").await).await;
+    assert!(told.contains("5 rejections in a row: parameter_count (132000)") && told.contains("no check does"), "{told}");
+    house.opa.clear_faults();
+    let targets = database.texts(&format!("SELECT target FROM {stopped}")).await;
+    for target in targets {
+        house.cli.run(&["resume", "--template", &target[0], "--why", "mended"]).await.good();
+    }
+    database.pass(TimeDelta::seconds(61)).await;
+    house.settled().await;
+    assert_eq!(database.count("messages WHERE state = 'failed'").await, failed, "those that failed stay for a person");
+    assert_eq!(database.count("messages WHERE state = 'in_doubt'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowance_of_nothing_closes_the_channel_and_touches_no_message() {
+    let house = House::build(150, &[]).await;
+    let allowance = json!({ "messagesSent": 1000, "dailyLimit": 1000, "availableAmount": 0 });
+    let body = Some(json!({ "status": "success", "code": 200, "data": allowance }));
+    let used_up = FaultKind::Status { code: 200, body, retry_after: None };
+    house.opa.faults(vec![Fault { path: Some("limites-diarios-envio".into()), ..Fault::always(used_up) }]).unwrap();
+    let _up = house.up().await;
+    let database = house.database();
+    let closed = "gates WHERE pause_reason = 'allowance'";
+    until("the channel is closed", async || (database.count(closed).await == 1).then_some(())).await;
+    house.run("update-collections").await;
+    house.run("send-queued-messages").await;
+    let held = database.count("messages WHERE state = 'held'").await;
+    assert!(held > 20, "{held}");
+    // It says so again five minutes later.
+    let asked = database.number("SELECT MAX(allowance_asked_at) FROM gates").await;
+    database.pass(TimeDelta::minutes(5)).await;
+    until("it is asked again", async || {
+        (database.number("SELECT MAX(allowance_asked_at) FROM gates").await > asked).then_some(())
+    })
+    .await;
+    assert_eq!(house.opa.stats().accepted, 0);
+    assert_eq!(database.count("messages WHERE state = 'held'").await, held, "nothing was touched");
+    house.opa.clear_faults();
+    database.pass(TimeDelta::minutes(5)).await;
+    until("no limit is reported: it opens", async || (database.count(closed).await == 0).then_some(())).await;
+    house.settled().await;
+    assert_eq!(database.count("messages WHERE state IN ('failed', 'in_doubt')").await, 0);
+}
+
+/// What `Retry-After` asks, in seconds, as a date and absurdly, holds for every dispatcher at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_after_of_any_form_pauses_the_channel_for_all_dispatchers() {
+    let world = World::set(WorldOptions::customers(1500)).await;
+    let _crew = world.crew(3).await;
+    world.run("update-collections").await;
+    world.run("send-queued-messages").await;
+    world.accepted(20).await;
+    let date = |seconds: i64| (Utc::now() + TimeDelta::seconds(seconds)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let mut pauses = Vec::new();
+    for (asked, least_s, most_s) in [
+        ("40".to_owned(), 38, 46),
+        (date(40), 35, 46),
+        ("99999999999999".to_owned(), 3595, 3606),
+        (date(99_999_999), 3595, 3606),
+        // What can't be understood is a wait of our own.
+        ("-5".to_owned(), 28, 36),
+    ] {
+        world.opa.faults(vec![Fault { count: Some(1), ..sending(status(429, Some(&asked))) }]).unwrap();
+        let until_us = until("the channel is paused", async || {
+            gate(&world, "CASE WHEN pause_reason = 'throttled' AND paused_until > (SELECT MAX(slot_at) FROM attempts) THEN paused_until END").await
+        })
+        .await;
+        let from_us = world.ledger.now().await.unwrap().timestamp_micros();
+        let seconds = (until_us - from_us) / 1_000_000;
+        assert!((least_s..=most_s).contains(&seconds), "{asked}: {seconds} s");
+        pauses.push((from_us, until_us));
+        until("nothing is on the wire", async || (world.in_state("sending").await == 0).then_some(())).await;
+        world.opa.clear_faults();
+        world.database.pass(TimeDelta::seconds(seconds + 1)).await;
+        let before = world.opa.stats().accepted;
+        world.accepted(before + 20).await;
+    }
+    for (from_us, until_us) in pauses {
+        // A slot lies at most 200 ms ahead.
+        let inside = format!("attempts WHERE slot_at > {from_us} + 200000 AND slot_at < {until_us}");
+        assert_eq!(world.database.count(&inside).await, 0, "no dispatcher sent anything meanwhile");
+    }
+    assert_eq!(world.in_state("failed").await + world.in_state("in_doubt").await, 0);
 }
