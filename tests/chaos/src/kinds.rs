@@ -57,6 +57,8 @@ kinds! {
     KillDispatcher = "kill-dispatcher", Sending;
     /// A scheduler sleeps.
     FreezeScheduler = "freeze-scheduler", Any;
+    /// Every dispatcher ends, and the hints that wait for them are purged.
+    QueuePurged = "queue-purged", Sending;
     /// The provider takes connections and says nothing.
     ProviderHangs = "provider-hangs", Sending;
     /// The provider resets connections after it has taken the message.
@@ -85,8 +87,6 @@ kinds! {
     Roll = "rolling-restart", Any;
     /// One host's clock is set wrong.
     ClockStepped = "clock-stepped", Any;
-    /// Every dispatcher ends, and the hints that wait for them are purged.
-    QueuePurged = "queue-purged", Sending;
     /// Every queue is deleted.
     QueuesDeleted = "queues-deleted", Any;
     /// The broker is stopped.

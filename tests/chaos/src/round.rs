@@ -6,16 +6,20 @@ use crate::operator;
 use crate::stage::{Goal, Stage};
 use crate::table::Table;
 use crate::verdict::{Finding, judge};
+use chrono::Timelike;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Titles issued in a round.
 const TITLES: usize = 75;
 /// Of those, how many are paid before anything is released.
 const PAID: usize = 3;
-/// Faults of one round, at most.
-const FAULTS_MAX: usize = 3;
+/// When in the hour at the latest: what was decided is released at half past.
+const PAID_BY_MINUTE: u32 = 25;
+/// Faults of one round, at least and at most.
+const FAULTS_MIN: usize = 2;
+const FAULTS_MAX: usize = 4;
 /// The provider takes at most so many of a round's messages before the first fault.
 const BEFORE_MAX: u64 = 25;
 /// How long a fault waits for its moment; then it strikes anyway.
@@ -43,7 +47,7 @@ impl Deck {
 
     /// The next round's, at most `limit` faults.
     pub fn draw(&mut self, limit: usize) -> Plan {
-        let number = self.generator.random_range(1..=FAULTS_MAX).min(limit);
+        let number = self.generator.random_range(FAULTS_MIN..=FAULTS_MAX).min(limit);
         let mut drawn: Vec<Drawn> = (0..number).map(|_| self.draw_one()).collect();
         // Those that hold somebody at a point in the database come first, those that take it away last.
         drawn.sort_by_key(|fault| (!fault.while_deciding, fault.kind));
@@ -70,6 +74,7 @@ impl Deck {
 
 /// Plays a round; `false` once something isn't as promised.
 pub async fn play(stage: &mut Stage, table: &mut Table, round: usize, plan: Plan) -> bool {
+    let began = Instant::now();
     let findings = match hour(stage, table, round, plan).await {
         Ok(()) => verdict(stage, table).await,
         Err(what) => {
@@ -78,6 +83,7 @@ pub async fn play(stage: &mut Stage, table: &mut Table, round: usize, plan: Plan
             vec![finding]
         }
     };
+    println!("round {round:>3}  {} s", began.elapsed().as_secs());
     for finding in &findings {
         println!("  NOT AS PROMISED: {finding}");
     }
@@ -92,8 +98,11 @@ async fn hour(stage: &mut Stage, table: &mut Table, round: usize, plan: Plan) ->
     stage.next_hour().await;
     suffer(stage, table, round, of(true).collect(), Goal::Decided(done + 1)).await?;
 
-    stage.load.pay(&stage.world.ixc, &titles[..PAID]);
-    task(stage, "update-collections").await?;
+    // Unless healing took so long that they may have been released.
+    if stage.now().await.minute() < PAID_BY_MINUTE {
+        stage.load.pay(&stage.world.ixc, &titles[..PAID]);
+        task(stage, "update-collections").await?;
+    }
     stage.half_past().await;
     suffer(stage, table, round, of(false).collect(), Goal::Quiet).await?;
 

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 /// How long healing may take, in real time: leases and rests pass by moving the ledger's clock.
 const RECOVERY_MAX: Duration = Duration::from_mins(3);
 /// When nothing has moved for this long, the ledger's clock is moved by [`NUDGE`] …
-const STILL: Duration = Duration::from_millis(1500);
-/// … which is more than a run's lease and half of an attempt's.
-const NUDGE: TimeDelta = TimeDelta::seconds(31);
+const STILL: Duration = Duration::from_secs(1);
+/// … which is more than any lease: an attempt that is on the wire then is rescued, and its result must settle that doubt.
+const NUDGE: TimeDelta = TimeDelta::seconds(61);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// São Paulo's clock, which has had no summer time since 2019.
 const ZONE: TimeDelta = TimeDelta::hours(-3);

@@ -130,3 +130,39 @@ fn median_and_most(seconds: &[i64]) -> String {
         _ => "-".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Doubts;
+
+    fn judged(finding: Finding, round: Option<usize>) -> Table {
+        let mut table = Table::default();
+        let wound = |kind, round| Wound { kind, round, from: 0, until: 1, doubts: Doubts::Nobodys };
+        table.judge(&[wound("a", 1), wound("b", 2)], &[0, 3], &[(finding, round)]);
+        table
+    }
+
+    #[test]
+    fn a_finding_of_any_kind_breaks_the_promise() {
+        assert!(Table::default().holds());
+        let invoice = || "7".to_owned();
+        let findings = [
+            Finding::Lost { invoice: invoice(), instead: invoice() },
+            Finding::Duplicated { invoice: invoice(), times: 2 },
+            Finding::UnexplainedDoubt { message: regua_domain::ids::MessageId(uuid::Uuid::nil()), process: 1 },
+            Finding::SentAfterPaid(invoice()),
+            Finding::NotRecovered(invoice()),
+        ];
+        for finding in findings {
+            assert!(!judged(finding.clone(), None).holds(), "{finding}");
+        }
+    }
+
+    #[test]
+    fn a_loss_counts_for_the_faults_of_its_round_and_doubts_for_what_explains_them() {
+        let mut table = judged(Finding::Lost { invoice: "7".into(), instead: "held".into() }, Some(2));
+        assert_eq!((table.row("a").lost, table.row("b").lost, table.lost), (0, 1, 1));
+        assert_eq!((table.row("a").in_doubt, table.row("b").in_doubt), (0, 3));
+    }
+}
