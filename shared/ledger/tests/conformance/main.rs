@@ -34,6 +34,7 @@ mod doubt;
 mod evaluation;
 mod evaluators_at_once;
 mod events;
+mod failure_schedules;
 mod finish;
 mod frequency;
 mod holds;
