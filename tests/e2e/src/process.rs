@@ -165,6 +165,16 @@ impl Service {
         signal("TERM", self.id());
     }
 
+    /// Suspends it (`STOP`), as a host does that has no time for it.
+    pub fn suspend(&self) {
+        signal("STOP", self.id());
+    }
+
+    /// Lets it go on (`CONT`).
+    pub fn wake(&self) {
+        signal("CONT", self.id());
+    }
+
     /// Waits until it has ended, for at most `limit`; its exit code.
     pub async fn end(&mut self, limit: Duration) -> Option<i32> {
         within(limit, "the service ends", async || self.ended()).await.code()

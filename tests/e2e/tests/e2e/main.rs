@@ -8,6 +8,7 @@ mod demo;
 mod dry_run;
 mod embedded;
 mod events;
+mod failure_schedules;
 mod hints;
 mod holds;
 mod import;
