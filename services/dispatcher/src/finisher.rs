@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_the_schema_refuses_is_given_up_alone_and_holds_up_no_other() {
+    fn f26a_a_result_that_the_schema_refuses_is_given_up_alone_and_holds_up_no_other() {
         let (mut written, mut refused, mut failures) = (Vec::new(), Vec::new(), 0);
         let mut batches = Batches { waiting: vec![(0..100).collect()], tries: 0 };
         while let Some(batch) = batches.waiting.pop() {

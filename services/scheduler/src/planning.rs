@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_was_changed_after_its_hour_waits_for_the_next_one() {
+    fn f20_a_task_that_was_changed_after_its_hour_waits_for_the_next_one() {
         let task = daily("8", "2026-11-23T18:00:00Z", None);
         check(&task, "2026-11-23T18:00:05Z", None);
         check(&task, "2026-11-24T11:00:01Z", Some(("2026-11-24T11:00:00Z", 0)));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_is_unconfirmed_and_publishing_never_waits() {
+    async fn f26g_what_does_not_fit_is_unconfirmed_and_publishing_never_waits() {
         let broker = MemoryBroker::new(LedgerId(Uuid::now_v7()));
         let batch = hints(READY_MAX + 3);
         let unconfirmed = broker.publish_hints(&batch).await.expect("tried");

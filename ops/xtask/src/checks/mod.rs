@@ -6,7 +6,7 @@ mod domain;
 mod duplicates;
 mod layout;
 mod licences;
-mod pains;
+mod named_tests;
 mod sources;
 mod tls;
 
@@ -41,7 +41,7 @@ pub fn run(workspace: &Workspace) -> Result<(), Error> {
         ("duplicate versions", duplicates::check(workspace)?),
         ("dependencies", dependencies::check(workspace, &metadata)?),
         ("top-level entries", layout::check(workspace)?),
-        ("tests that pages name", pains::check(workspace)?),
+        ("tests that pages name", named_tests::check(workspace)?),
     ];
     let mut count: usize = found.into_iter().map(|(name, findings)| tell(name, findings)).sum();
     match advisories::check(workspace)? {

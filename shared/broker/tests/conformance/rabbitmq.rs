@@ -123,7 +123,7 @@ async fn a_queue_deleted_under_its_consumer_is_declared_and_consumed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_no_queue_takes_is_unconfirmed_and_no_other() {
+async fn f14_a_message_that_no_queue_takes_is_unconfirmed_and_no_other() {
     let server = Namespace::shared();
     let broker = server.broker(ledger());
     connected(&broker).await;

@@ -171,7 +171,7 @@ fn a_start_charges_gate_recipient_person_and_budget() {
 }
 
 #[test]
-fn whatever_does_not_start_charges_nothing() {
+fn f6_whatever_does_not_start_charges_nothing() {
     let mut world = World::new();
     let (gate, recipient, person) = (world.gate.clone(), world.recipient.clone(), world.person.clone());
     for snapshot in [
@@ -354,7 +354,7 @@ fn no_slot_lies_behind_the_windows_end_or_the_messages_own() {
 }
 
 #[test]
-fn a_slot_is_at_least_the_lead_and_at_most_the_horizon_away() {
+fn f6_a_slot_is_at_least_the_lead_and_at_most_the_horizon_away() {
     for (free_in_ms, horizon_ms, expected_ms) in
         [(-500, 200, Some(20)), (20, 200, Some(20)), (199, 200, Some(199)), (200, 200, Some(200)), (201, 200, None)]
             .into_iter()

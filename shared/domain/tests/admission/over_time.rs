@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 proptest! {
     /// F6: whoever asks whenever, no half-open second holds more slots than the limit.
     #[test]
-    fn no_second_holds_more_slots_than_the_limit(limit in 1_u32..1000, waits in prop::collection::vec(0_i64..60_000, 150)) {
+    fn f6_no_second_holds_more_slots_than_the_limit(limit in 1_u32..1000, waits in prop::collection::vec(0_i64..60_000, 150)) {
         let mut world = World::new();
         world.gate.per_second = Some(limit);
         let (mut asked, mut slots) = (now(), Vec::new());
@@ -36,7 +36,7 @@ proptest! {
 
     /// … and while somebody asks often enough, the slots of ten seconds are at least 98% of it.
     #[test]
-    fn waiting_work_gets_98_percent_of_the_limit(limit in 20_u32..300, every_ms in 5_i64..150) {
+    fn f6_waiting_work_gets_98_percent_of_the_limit(limit in 20_u32..300, every_ms in 5_i64..150) {
         let mut world = World::new();
         world.gate.per_second = Some(limit);
         let (mut asked, mut started) = (now(), 0_u32);
@@ -56,7 +56,7 @@ proptest! {
 
     /// F18, F11: any mix of phones keeps spacing, cap and budget, and each message is put off for its phone at most once.
     #[test]
-    fn spacing_cap_and_budget_hold_for_any_mix_of_phones(
+    fn f18_spacing_cap_and_budget_hold_for_any_mix_of_phones(
         phones in prop::collection::vec(0_usize..5, 1..40),
         per_day in 1_u32..12,
         limit in 1_u32..6,

@@ -36,7 +36,7 @@ fn check(plan: &PolicyPlan, due_on: &str, today: &str, expected: Option<&str>) {
 
 /// 2026-03-14 is a Saturday.
 #[test]
-fn the_next_open_day_is_monday_for_a_saturday() {
+fn f19_the_next_open_day_is_monday_for_a_saturday() {
     let plan = one(Stage::Overdue, 4, ClosedDay::Next);
     check(&plan, "2026-03-10", "2026-03-13", None);
     for today in ["2026-03-14", "2026-03-15", "2026-03-16"] {
@@ -67,7 +67,7 @@ fn a_stage_that_skips_closed_days_is_left_out() {
 }
 
 #[test]
-fn the_due_days_text_is_said_on_its_day_or_not_at_all() {
+fn f19_the_due_days_text_is_said_on_its_day_or_not_at_all() {
     let skip = one(Stage::DueDay, 0, ClosedDay::Skip);
     check(&skip, "2026-03-14", "2026-03-14", None);
     check(&skip, "2026-03-13", "2026-03-13", Some("2026-03-13"));

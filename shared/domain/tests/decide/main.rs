@@ -329,7 +329,7 @@ fn ends(day: &str, open_windows: u16) -> DateTime<Utc> {
 
 /// F19: a message of a Sunday is sent on Monday, not expired by then.
 #[test]
-fn a_message_ends_with_the_windows_on_or_after_its_day() {
+fn f19_a_message_ends_with_the_windows_on_or_after_its_day() {
     let at = |text: &str| DateTime::parse_from_rfc3339(text).expect("an instant").to_utc();
     assert_eq!(ends("2026-03-11", 1), at("2026-03-11T21:00:00Z"), "a Wednesday");
     assert_eq!(ends("2026-03-15", 1), at("2026-03-16T21:00:00Z"), "a Sunday");
@@ -413,7 +413,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_ends_after_a_window_that_opens_on_or_after_its_day(offset in 0_u64..400, open_windows in 1_u16..30) {
+    fn f19_a_message_ends_after_a_window_that_opens_on_or_after_its_day(offset in 0_u64..400, open_windows in 1_u16..30) {
         let day = day("2026-01-01") + Days::new(offset);
         let end = expires_at(&times(&BUSINESS).of(None, None), at_ten(day), None, open_windows);
         let closes = end.with_timezone(&Sao_Paulo);

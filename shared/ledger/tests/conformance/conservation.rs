@@ -45,7 +45,7 @@ async fn a_good_day_has_no_violation_whatever_became_of_the_doubtful_one(f: Fixt
     assert_eq!((side.sent.len(), side.doubtful.len(), side.resent.len()), (2, 1, 0));
 }
 
-async fn runs_that_wrote_more_or_less_than_there_is_are_seen(f: Fixture) {
+async fn f21_runs_that_wrote_more_or_less_than_there_is_are_seen(f: Fixture) {
     let w = world(f).await;
     let ids = a_day(&w).await;
     w.f.execute("UPDATE runs SET evaluated = evaluated + 1, held = held + 1").await;
@@ -54,13 +54,13 @@ async fn runs_that_wrote_more_or_less_than_there_is_are_seen(f: Fixture) {
     assert_eq!(expected.to_string(), "the runs wrote 7 messages, the ledger has 6");
 }
 
-async fn a_sent_message_that_the_provider_never_took_is_seen(f: Fixture) {
+async fn f21_a_sent_message_that_the_provider_never_took_is_seen(f: Fixture) {
     let w = world(f).await;
     let ids = a_day(&w).await;
     assert_eq!(violations(&w, &ids[..1]).await, [Violation::SentButNotAtProvider(ids[1])]);
 }
 
-async fn a_message_at_the_provider_that_never_left_is_seen(f: Fixture) {
+async fn f21_a_message_at_the_provider_that_never_left_is_seen(f: Fixture) {
     let w = world(f).await;
     let ids = a_day(&w).await;
     for id in [ids[2], ids[5], MessageId(new_id())] {
@@ -72,7 +72,7 @@ async fn a_message_at_the_provider_that_never_left_is_seen(f: Fixture) {
     }
 }
 
-async fn a_duplicate_is_seen_once(f: Fixture) {
+async fn f21_a_duplicate_is_seen_once(f: Fixture) {
     let w = world(f).await;
     let ids = a_day(&w).await;
     assert_eq!(violations(&w, &[ids[0], ids[1], ids[0], ids[0]]).await, [Violation::Duplicate(ids[0])]);
@@ -141,10 +141,10 @@ async fn what_a_backup_lost_may_have_arrived(f: Fixture) {
 
 conformance! {
     a_good_day_has_no_violation_whatever_became_of_the_doubtful_one
-    runs_that_wrote_more_or_less_than_there_is_are_seen
-    a_sent_message_that_the_provider_never_took_is_seen
-    a_message_at_the_provider_that_never_left_is_seen
-    a_duplicate_is_seen_once
+    f21_runs_that_wrote_more_or_less_than_there_is_are_seen
+    f21_a_sent_message_that_the_provider_never_took_is_seen
+    f21_a_message_at_the_provider_that_never_left_is_seen
+    f21_a_duplicate_is_seen_once
     what_names_no_message_of_ours_is_seen
     a_recorded_resend_excuses_one_duplicate
     a_message_that_was_let_go_and_had_arrived_is_no_violation

@@ -85,7 +85,7 @@ async fn nothing_is_sent_again_after_its_time(f: Fixture) {
     resolve(&w, id, Resolution::Drop).await.unwrap();
 }
 
-async fn nothing_is_sent_again_that_a_later_stage_overtook(f: Fixture) {
+async fn f1_nothing_is_sent_again_that_a_later_stage_overtook(f: Fixture) {
     let (w, id, _) = doubtful(f).await;
     w.f.advance(TimeDelta::days(4)).await;
     assert_eq!(w.evaluate().await.1.held, 1);
@@ -115,7 +115,7 @@ async fn only_doubt_can_be_resolved(f: Fixture) {
     assert_eq!(w.state(id).await.0, State::Queued);
 }
 
-async fn evidence_settles_before_a_person_does(f: Fixture) {
+async fn f1_evidence_settles_before_a_person_does(f: Fixture) {
     let (w, id, attempt) = doubtful(f).await;
     let (report, person) = tokio::join!(w.finish(id, attempt, sent("p")), resolve(&w, id, Resolution::Drop));
     match report {
@@ -297,9 +297,9 @@ conformance! {
     a_person_may_have_it_sent_again
     nothing_is_sent_again_while_its_attempt_may_still_report
     nothing_is_sent_again_after_its_time
-    nothing_is_sent_again_that_a_later_stage_overtook
+    f1_nothing_is_sent_again_that_a_later_stage_overtook
     a_later_stage_that_was_never_sent_is_in_nobodys_way
     only_doubt_can_be_resolved
-    evidence_settles_before_a_person_does
+    f1_evidence_settles_before_a_person_does
     a_resend_and_the_next_stage_never_live_together
 }

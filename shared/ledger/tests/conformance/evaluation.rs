@@ -145,7 +145,7 @@ async fn an_empty_batch_moves_the_cursor(f: Fixture) {
     assert_eq!(again.cursor, batch.cursor);
 }
 
-async fn candidates_come_page_by_page_in_the_order_of_due_date_and_id(f: Fixture) {
+async fn f25_candidates_come_page_by_page_in_the_order_of_due_date_and_id(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
     let dues = ["2026-03-07", "2026-03-05", "2026-03-07", "2026-03-06", "2026-03-20"].map(date);
     let invoices: Vec<_> = (1..).zip(dues).map(|(n, due)| invoice(n, n, due)).collect();
@@ -212,7 +212,7 @@ async fn a_due_date_that_was_moved_back_is_told(f: Fixture) {
 }
 
 /// F11: an evaluator that read before the due date moved writes nothing for the old one after the new one was said.
-async fn what_was_read_before_the_due_date_moved_is_not_written(f: Fixture) {
+async fn f11_what_was_read_before_the_due_date_moved_is_not_written(f: Fixture) {
     let w = World::new(f, &patient()).await;
     w.customers(1, 1, due_for("overdue")).await;
     let slow = w.leased_run().await;
@@ -239,7 +239,7 @@ async fn an_earlier_stage_never_follows_one_that_may_have_arrived(f: Fixture) {
 }
 
 /// A message in somebody's hands can't be superseded: its invoice is left to the next run.
-async fn a_sending_sibling_blocks_its_invoice_for_this_run(f: Fixture) {
+async fn f11_a_sending_sibling_blocks_its_invoice_for_this_run(f: Fixture) {
     let w = World::new(f, &patient()).await;
     let ids = w.queued(2).await;
     let attempt = w.started(ids[0]).await.attempt_id;
@@ -256,7 +256,7 @@ async fn a_sending_sibling_blocks_its_invoice_for_this_run(f: Fixture) {
 }
 
 /// F4: no notice is lost because an earlier run skipped it.
-async fn a_skip_whose_reason_went_away_comes_back(f: Fixture) {
+async fn f4a_a_skip_whose_reason_went_away_comes_back(f: Fixture) {
     let w = World::new(f, &patient()).await;
     w.sync(&[without_phone(1)], &[invoice(1, 1, due_for("overdue"))]).await;
     let (first, _) = w.evaluate().await;
@@ -338,15 +338,15 @@ conformance! {
     a_second_run_of_a_day_writes_nothing_new
     runs_add_up_over_their_batches
     an_empty_batch_moves_the_cursor
-    candidates_come_page_by_page_in_the_order_of_due_date_and_id
+    f25_candidates_come_page_by_page_in_the_order_of_due_date_and_id
     a_candidate_tells_the_messages_that_exist_for_it
     the_next_stage_takes_the_place_of_what_still_waits
     a_newer_due_date_takes_the_place_of_what_still_waits
     a_due_date_that_was_moved_back_is_told
-    what_was_read_before_the_due_date_moved_is_not_written
+    f11_what_was_read_before_the_due_date_moved_is_not_written
     an_earlier_stage_never_follows_one_that_may_have_arrived
-    a_sending_sibling_blocks_its_invoice_for_this_run
-    a_skip_whose_reason_went_away_comes_back
+    f11_a_sending_sibling_blocks_its_invoice_for_this_run
+    f4a_a_skip_whose_reason_went_away_comes_back
     a_message_that_came_back_already_is_left_as_it_is
     a_failed_message_does_not_come_back
     a_stage_that_cannot_be_sent_leaves_the_earlier_one_waiting

@@ -28,7 +28,7 @@ async fn sums_hold(w: &World) {
     assert_eq!(live.await, 0, "one live message per invoice");
 }
 
-async fn two_runs_of_one_day_write_each_message_once(f: Fixture) {
+async fn f26b_two_runs_of_one_day_write_each_message_once(f: Fixture) {
     let w = world(f).await;
     w.customers(1, INVOICES, due_for("overdue")).await;
     let (one, other) = (w.leased_run().await, w.leased_run().await);
@@ -40,7 +40,7 @@ async fn two_runs_of_one_day_write_each_message_once(f: Fixture) {
     sums_hold(&w).await;
 }
 
-async fn of_two_stages_at_once_the_more_advanced_one_stays(f: Fixture) {
+async fn f11_of_two_stages_at_once_the_more_advanced_one_stays(f: Fixture) {
     let w = world(f).await;
     w.customers(1, INVOICES, due_for("overdue")).await;
     let yesterdays = w.leased_run().await;
@@ -96,8 +96,8 @@ async fn a_new_and_a_revived_message_of_one_invoice_never_live_together(f: Fixtu
 }
 
 conformance! {
-    two_runs_of_one_day_write_each_message_once
-    of_two_stages_at_once_the_more_advanced_one_stays
+    f26b_two_runs_of_one_day_write_each_message_once
+    f11_of_two_stages_at_once_the_more_advanced_one_stays
     a_revived_and_a_new_message_of_one_invoice_never_live_together
     a_new_and_a_revived_message_of_one_invoice_never_live_together
 }

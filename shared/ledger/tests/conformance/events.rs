@@ -161,7 +161,7 @@ async fn a_stage_may_tell_those_too_who_had_no_notice(f: Fixture) {
     assert_eq!(only[..3], [(Stage::Overdue, None), (Stage::Settled, Some(false)), (Stage::Cancelled, Some(true))]);
 }
 
-async fn a_first_sync_and_a_first_look_tell_nothing(f: Fixture) {
+async fn f7_a_first_sync_and_a_first_look_tell_nothing(f: Fixture) {
     let w = World::new(f, &telling()).await;
     w.sync(&[listed(1, false)], &[paid_on(1, today())]).await;
     w.sync(&[listed(2, false)], &[paid_on(2, today())]).await;
@@ -184,7 +184,7 @@ async fn what_is_older_than_two_days_sends_nothing(f: Fixture) {
     assert_eq!(outcomes(&w, 3).await, [Some(EventOutcome::TooOld)]);
 }
 
-async fn a_payment_after_a_reversal_is_another_one_unless_it_is_of_the_same_day(f: Fixture) {
+async fn f7_a_payment_after_a_reversal_is_another_one_unless_it_is_of_the_same_day(f: Fixture) {
     let w = noticed(f, 1).await;
     let mut expected = BTreeMap::new();
     w.f.advance(TimeDelta::minutes(1)).await;
@@ -259,7 +259,7 @@ async fn what_is_missing_may_come_within_two_days(f: Fixture) {
     assert_eq!(told(&w).await, BTreeMap::from([revived, missing("i0002", "88")]));
 }
 
-async fn a_listing_that_is_removed_is_told_once_for_each(f: Fixture) {
+async fn f7_a_listing_that_is_removed_is_told_once_for_each(f: Fixture) {
     let w = noticed(f, 1).await;
     for (customer, held) in [(listed(1, true), 0), (customer(1), 0), (listed(1, false), 1), (listed(1, false), 0)] {
         w.sync(&[customer], &[]).await;
@@ -350,7 +350,7 @@ async fn two_evaluators_at_once_write_one_message(f: Fixture) {
     assert_eq!(side.counts.evaluated, side.counts.total());
 }
 
-async fn a_batch_that_was_not_committed_leaves_its_events_to_the_next_run(f: Fixture) {
+async fn f7_a_batch_that_was_not_committed_leaves_its_events_to_the_next_run(f: Fixture) {
     let w = noticed(f, 1).await;
     w.sync(&[], &[paid_on(1, today())]).await;
     let dead = w.leased_run().await;
@@ -543,18 +543,18 @@ conformance! {
     nothing_is_told_twice_nothing_false_and_nothing_is_lost
     each_event_is_told_once_to_whom_a_notice_may_have_reached
     a_stage_may_tell_those_too_who_had_no_notice
-    a_first_sync_and_a_first_look_tell_nothing
+    f7_a_first_sync_and_a_first_look_tell_nothing
     what_is_older_than_two_days_sends_nothing
-    a_payment_after_a_reversal_is_another_one_unless_it_is_of_the_same_day
+    f7_a_payment_after_a_reversal_is_another_one_unless_it_is_of_the_same_day
     a_later_payment_takes_the_place_of_one_that_was_not_told_yet
     the_titles_of_one_renegotiation_have_one_message
     what_is_missing_may_come_within_two_days
-    a_listing_that_is_removed_is_told_once_for_each
+    f7_a_listing_that_is_removed_is_told_once_for_each
     what_was_undone_is_not_started_and_comes_back_when_it_is_done_again
     what_a_message_says_follows_what_the_mirror_learns
     caps_and_opt_outs_hold_for_events_too
     two_evaluators_at_once_write_one_message
-    a_batch_that_was_not_committed_leaves_its_events_to_the_next_run
+    f7_a_batch_that_was_not_committed_leaves_its_events_to_the_next_run
     an_event_whose_older_message_is_being_sent_waits_for_the_next_run
     a_doubtful_message_that_proves_unsent_gives_way_to_a_later_payments
     what_a_waiting_message_speaks_of_is_looked_at_again_by_id

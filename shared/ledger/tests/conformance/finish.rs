@@ -134,17 +134,7 @@ async fn a_result_that_comes_twice_changes_nothing_and_says_so(f: Fixture) {
     assert_eq!((message.state, attempts[0].outcome.as_deref()), (State::Sent, Some("sent")), "what is definite stays");
 }
 
-/// F1: the only one who knew is heard.
-async fn a_late_definite_answer_settles_doubt(f: Fixture) {
-    let w = world(f).await;
-    let (id, attempt) = rescued(&w).await;
-    assert_eq!(w.finish(id, attempt, sent("opa-7")).await, FinishAnswer::Settled);
-    let (message, attempts) = w.ledger.message(id).await.unwrap().unwrap();
-    assert_eq!((message.state, message.reason, message.provider_id.as_deref()), (State::Sent, None, Some("opa-7")));
-    assert_eq!(attempts[0].outcome.as_deref(), Some("sent"));
-}
-
-async fn a_late_refusal_settles_doubt_too(f: Fixture) {
+async fn f1_a_late_refusal_settles_doubt_too(f: Fixture) {
     let w = world(f).await;
     let (id, attempt) = sending(&w).await;
     w.finish(id, attempt, Settlement::Doubt { why: DoubtReason::TimedOut }).await;
@@ -170,7 +160,7 @@ async fn a_late_proof_that_nothing_was_taken_settles_doubt(f: Fixture) {
 }
 
 /// F1: what moves back into the queue asks first whether something took its place.
-async fn a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overtaken(f: Fixture) {
+async fn f1_a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overtaken(f: Fixture) {
     let w = World::new(f, &Setup { open_windows: 10, max_age: "30d", ..Setup::default() }).await;
     let (id, attempt) = rescued(&w).await;
     w.f.advance(TimeDelta::days(4)).await;
@@ -181,7 +171,7 @@ async fn a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overta
 }
 
 /// Evidence that comes after a person's word is kept on its attempt, whatever the message became.
-async fn a_late_answer_is_never_discarded(f: Fixture) {
+async fn f1_a_late_answer_is_never_discarded(f: Fixture) {
     let w = world(f).await;
     let (id, attempt) = rescued(&w).await;
     w.ledger.resolve_doubt(id, regua_ledger::doubt::Resolution::Drop, "ana".into(), "já pagou".into()).await.unwrap();
@@ -232,12 +222,11 @@ conformance! {
     a_recipients_counters_go_back_only_while_its_last_attempt_is_this_one
     only_an_attempts_own_result_settles_it
     a_result_that_comes_twice_changes_nothing_and_says_so
-    a_late_definite_answer_settles_doubt
-    a_late_refusal_settles_doubt_too
+    f1_a_late_refusal_settles_doubt_too
     what_proves_nothing_leaves_doubt_as_it_is
     a_late_proof_that_nothing_was_taken_settles_doubt
-    a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overtaken
-    a_late_answer_is_never_discarded
+    f1_a_late_proof_that_nothing_was_taken_brings_back_nothing_that_was_overtaken
+    f1_a_late_answer_is_never_discarded
     a_batch_settles_each_by_itself
     nothing_and_no_more_than_a_batch_may_be_reported
 }

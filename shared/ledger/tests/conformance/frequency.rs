@@ -145,7 +145,7 @@ async fn an_attempt_gives_its_place_back_only_once(f: Fixture) {
 }
 
 /// Two businesses that first write to one person at the same moment: one start is repeated and finds what the other counted.
-async fn two_businesses_that_first_write_to_one_person_at_once_keep_the_cap(f: Fixture) {
+async fn f11_two_businesses_that_first_write_to_one_person_at_once_keep_the_cap(f: Fixture) {
     let w = World::new(f, &two_businesses(Setup { per_second: 0, per_day: 1, ..Setup::default() })).await;
     let people = 1..=20_u32;
     let pair = |n: u32| [invoice(2 * n, n, due_for("pending_query")), invoice(2 * n + 1, n, due_for("overdue"))];
@@ -336,6 +336,6 @@ conformance! {
     a_message_that_ends_before_there_is_a_place_is_capped
     doubt_counts_and_a_proof_that_nothing_left_does_not
     an_attempt_gives_its_place_back_only_once
-    two_businesses_that_first_write_to_one_person_at_once_keep_the_cap
+    f11_two_businesses_that_first_write_to_one_person_at_once_keep_the_cap
     a_raised_cap_frees_places_at_once
 }

@@ -48,7 +48,7 @@ async fn slots_of_concurrent_starters(w: &World, ids: &[MessageId], dispatchers:
 }
 
 /// F6: over no second more than the limit, however many ask at once.
-async fn slots_keep_to_the_limit_over_any_second(f: Fixture) {
+async fn f6_slots_keep_to_the_limit_over_any_second(f: Fixture) {
     let (per_second, count) = (20_u32, 60_u32);
     let w = World::new(f, &Setup { per_second, ..Setup::default() }).await;
     let ids = w.queued(count).await;
@@ -76,7 +76,7 @@ fn slot_of(answer: &StartAnswer) -> DateTime<Utc> {
 }
 
 /// Two starts that write to one new person at once meet at its key: one of them is repeated and finds the other's start.
-async fn two_channels_that_first_write_to_one_person_at_once_keep_the_spacing(f: Fixture) {
+async fn f11_two_channels_that_first_write_to_one_person_at_once_keep_the_spacing(f: Fixture) {
     let w = World::new(f, &Setup { per_second: 0, ..Setup::default() }).await;
     let people = 1..=20;
     let invoices: Vec<_> =
@@ -107,7 +107,7 @@ async fn a_changed_limit_holds_from_the_next_start(f: Fixture) {
 }
 
 /// F18: each of many messages to one phone gets its own instant, so that each is deferred once.
-async fn messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once(f: Fixture) {
+async fn f18_messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once(f: Fixture) {
     let w = World::new(f, &Setup { per_day: 50, ..Setup::default() }).await;
     let ids = one_phone(&w, 8).await;
     let answers = w.start(&ids).await;
@@ -151,7 +151,7 @@ async fn another_phone_is_not_kept_waiting(f: Fixture) {
     );
 }
 
-async fn doubt_counts_for_the_spacing(f: Fixture) {
+async fn f11_doubt_counts_for_the_spacing(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
     let ids = one_phone(&w, 2).await;
     let attempt = w.started(ids[0]).await.attempt_id;
@@ -175,7 +175,7 @@ async fn a_person_over_the_days_cap_waits_for_the_next_days_window(f: Fixture) {
 }
 
 /// One jump, not a wait for the phone first: nothing is reserved for what will not go today.
-async fn a_person_over_the_cap_is_not_spaced_before(f: Fixture) {
+async fn f18_a_person_over_the_cap_is_not_spaced_before(f: Fixture) {
     let w = World::new(f, &Setup { per_day: 1, open_windows: 2, ..Setup::default() }).await;
     let ids = one_phone(&w, 2).await;
     w.send(ids[0]).await;
@@ -209,7 +209,7 @@ async fn gate_pause(w: &World) -> Option<String> {
 }
 
 /// F15: who is over the budget waits at the gate, not message by message.
-async fn an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free(f: Fixture) {
+async fn f15_an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free(f: Fixture) {
     let w = World::new(f, &budget("250")).await;
     let ids = w.released(1, 260, "overdue").await;
     let first_at = w.now().await;
@@ -253,7 +253,7 @@ async fn a_person_takes_one_place_of_the_budget_in_24_hours(f: Fixture) {
 
 /// Moving: a place is free 24 hours after the *last* message to a person, not after midnight.
 /// The budget is the business's, whichever channel and dispatcher takes a place.
-async fn two_channels_of_a_business_share_its_budget_even_at_once(f: Fixture) {
+async fn f15_two_channels_of_a_business_share_its_budget_even_at_once(f: Fixture) {
     let w = World::new(f, &Setup { per_second: 0, ..budget("5") }).await;
     let shared = |setup: Setup| {
         let mut configuration = setup.configuration();
@@ -358,7 +358,7 @@ async fn budget_buckets_are_locked_oldest_first(f: Fixture) {
     assert_eq!(free, Some(1), "the newer bucket is locked while the older one is waited for");
 }
 
-async fn a_place_is_kept_from_the_last_message_on(f: Fixture) {
+async fn f15_a_place_is_kept_from_the_last_message_on(f: Fixture) {
     let w = World::new(f, &budget("250")).await;
     let ids = one_phone(&w, 2).await;
     w.send(ids[0]).await;
@@ -371,7 +371,7 @@ async fn a_place_is_kept_from_the_last_message_on(f: Fixture) {
     assert_eq!(w.used_budget().await, 1);
 }
 
-async fn what_proves_unsent_gives_its_place_back_and_opens_the_gate(f: Fixture) {
+async fn f15_what_proves_unsent_gives_its_place_back_and_opens_the_gate(f: Fixture) {
     let w = World::new(f, &budget("250")).await;
     let ids = w.queued(3).await;
     w.fill_budget(249).await;
@@ -395,7 +395,7 @@ async fn a_raised_limit_opens_the_gate(f: Fixture) {
     assert_eq!(gate_pause(&w).await, None);
 }
 
-async fn what_may_have_arrived_keeps_its_place(f: Fixture) {
+async fn f15_what_may_have_arrived_keeps_its_place(f: Fixture) {
     let w = World::new(f, &budget("250")).await;
     let ids = w.queued(3).await;
     let settlements = [
@@ -451,26 +451,26 @@ impl World {
 }
 
 conformance! {
-    slots_keep_to_the_limit_over_any_second
+    f6_slots_keep_to_the_limit_over_any_second
     an_unlimited_channel_gives_every_slot_at_once
-    two_channels_that_first_write_to_one_person_at_once_keep_the_spacing
+    f11_two_channels_that_first_write_to_one_person_at_once_keep_the_spacing
     a_changed_limit_holds_from_the_next_start
-    messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once
+    f18_messages_to_one_phone_are_six_seconds_apart_and_each_is_deferred_once
     another_phone_is_not_kept_waiting
-    doubt_counts_for_the_spacing
+    f11_doubt_counts_for_the_spacing
     a_person_over_the_days_cap_waits_for_the_next_days_window
-    a_person_over_the_cap_is_not_spaced_before
+    f18_a_person_over_the_cap_is_not_spaced_before
     a_person_over_the_cap_to_the_end_of_the_message_is_not_written_to
     a_given_back_attempt_counts_for_no_cap
-    an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free
+    f15_an_exhausted_budget_closes_the_gate_until_its_oldest_place_is_free
     a_person_takes_one_place_of_the_budget_in_24_hours
-    two_channels_of_a_business_share_its_budget_even_at_once
+    f15_two_channels_of_a_business_share_its_budget_even_at_once
     limits_that_change_while_a_start_waits_for_its_locks_are_the_new_ones
     a_new_limit_waits_for_the_starts_that_are_under_way
     budget_buckets_are_locked_oldest_first
-    a_place_is_kept_from_the_last_message_on
-    what_proves_unsent_gives_its_place_back_and_opens_the_gate
+    f15_a_place_is_kept_from_the_last_message_on
+    f15_what_proves_unsent_gives_its_place_back_and_opens_the_gate
     a_raised_limit_opens_the_gate
-    what_may_have_arrived_keeps_its_place
+    f15_what_may_have_arrived_keeps_its_place
     a_refund_never_shortens_another_pause
 }

@@ -36,6 +36,7 @@ mod doubt;
 mod evaluation;
 mod evaluators_at_once;
 mod events;
+mod failure_schedules;
 mod failures;
 mod finish;
 mod frequency;

@@ -35,7 +35,7 @@ async fn mirrored(w: &World) -> (Invoice, Vec<String>) {
     (invoice, events.into_iter().flatten().collect())
 }
 
-async fn a_source_has_one_sync_at_a_time(f: Fixture) {
+async fn f10b_a_source_has_one_sync_at_a_time(f: Fixture) {
     let w = world(f).await;
     let syncs = futures::future::join_all((0..8).map(|_| w.ledger.begin_sync(w.source, new_id()))).await;
     let got: Vec<_> = syncs.into_iter().filter_map(Result::unwrap).collect();
@@ -92,7 +92,7 @@ async fn the_mirror_is_as_young_as_the_beginning_of_the_newest_complete_sync(f: 
 }
 
 /// F10: a page that was asked for before a payment was seen doesn't write "open" back.
-async fn rows_never_go_backwards(f: Fixture) {
+async fn f10b_rows_never_go_backwards(f: Fixture) {
     let w = world(f).await;
     let open = invoice(1, 1, due_for("overdue"));
     w.sync(&[customer(1)], std::slice::from_ref(&open)).await;
@@ -188,7 +188,7 @@ async fn an_empty_batch_writes_nothing_and_needs_no_lease(f: Fixture) {
 }
 
 /// Absence is never an event: what a list no longer has is re-read by id.
-async fn open_titles_that_a_list_no_longer_has_are_re_read_by_id(f: Fixture) {
+async fn f7_open_titles_that_a_list_no_longer_has_are_re_read_by_id(f: Fixture) {
     let w = world(f).await;
     let old = invoice(9, 9, date("2025-01-01"));
     let all: Vec<_> = (1..=5).map(|n| invoice(n, n, due_for("overdue"))).chain([paid(&invoice(6, 6, today())), old]).collect();
@@ -233,17 +233,17 @@ async fn invoices_are_found_by_id(f: Fixture) {
 
 conformance! {
     invoices_are_found_by_id
-    a_source_has_one_sync_at_a_time
+    f10b_a_source_has_one_sync_at_a_time
     a_silent_sync_loses_its_source_and_writes_nothing_more
     each_write_prolongs_a_syncs_lease
     the_mirror_is_as_young_as_the_beginning_of_the_newest_complete_sync
-    rows_never_go_backwards
+    f10b_rows_never_go_backwards
     a_baseline_makes_no_events_not_even_when_it_is_repeated
     an_event_is_a_change_between_two_looks
     a_first_look_is_no_event
     a_row_that_comes_twice_in_one_batch_is_written_once
     any_text_is_kept_to_the_letter
     an_empty_batch_writes_nothing_and_needs_no_lease
-    open_titles_that_a_list_no_longer_has_are_re_read_by_id
+    f7_open_titles_that_a_list_no_longer_has_are_re_read_by_id
     the_mirror_tells_which_customers_it_has
 }

@@ -14,7 +14,7 @@ async fn nothing_goes_until_the_task_ran(f: Fixture) {
     assert_eq!(w.top_up(10).await.len(), 2);
 }
 
-async fn a_release_before_the_insert_holds_for_it(f: Fixture) {
+async fn f13_a_release_before_the_insert_holds_for_it(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
     w.customers(1, 3, due_for("overdue")).await;
     let run = w.leased_run().await;
@@ -39,7 +39,7 @@ async fn a_later_run_waits_for_the_next_release(f: Fixture) {
     assert_eq!(w.top_up(10).await.len(), 1);
 }
 
-async fn releases_commute_and_never_go_backwards(f: Fixture) {
+async fn f13_releases_commute_and_never_go_backwards(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
     w.customers(1, 1, due_for("overdue")).await;
     w.evaluate().await;
@@ -63,8 +63,8 @@ async fn an_integration_may_release_at_once(f: Fixture) {
 
 conformance! {
     nothing_goes_until_the_task_ran
-    a_release_before_the_insert_holds_for_it
+    f13_a_release_before_the_insert_holds_for_it
     a_later_run_waits_for_the_next_release
-    releases_commute_and_never_go_backwards
+    f13_releases_commute_and_never_go_backwards
     an_integration_may_release_at_once
 }

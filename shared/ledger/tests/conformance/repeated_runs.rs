@@ -90,7 +90,7 @@ async fn what_should_have_gone_hours_ago_goes_with_the_next_look(f: Fixture) {
 }
 
 /// What the night decided leaves at the limit's pace when all windows open at nine.
-async fn a_window_that_opens_lets_out_a_second_of_the_limit_at_a_time(f: Fixture) {
+async fn f26d_a_window_that_opens_lets_out_a_second_of_the_limit_at_a_time(f: Fixture) {
     let w = World::new(f, &Setup { per_second: 4, open_windows: 10, max_age: "30d", ..Setup::default() }).await;
     let nine: DateTime<Utc> = "2026-03-10T12:00:00Z".parse().unwrap();
     w.f.advance(nine - TimeDelta::minutes(30) - w.now().await).await;
@@ -110,5 +110,5 @@ conformance! {
     a_run_that_hangs_keeps_no_later_run_waiting
     what_failed_or_is_in_doubt_keeps_its_invoice_from_no_later_stage
     what_should_have_gone_hours_ago_goes_with_the_next_look
-    a_window_that_opens_lets_out_a_second_of_the_limit_at_a_time
+    f26d_a_window_that_opens_lets_out_a_second_of_the_limit_at_a_time
 }

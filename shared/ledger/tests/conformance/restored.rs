@@ -19,7 +19,7 @@ async fn world(f: Fixture) -> World {
 
 const RESTORED: &str = "restored";
 
-async fn whatever_lived_is_in_doubt(f: Fixture) {
+async fn f8_whatever_lived_is_in_doubt(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(4).await;
     let held = w.released(11, 1, "overdue").await[0];
@@ -59,7 +59,7 @@ async fn a_repeated_result_settles_no_doubt_of_the_restoration(f: Fixture) {
     assert_eq!(w.finish(ids[2], attempts[2], sent("p")).await, FinishAnswer::Settled, "this one's own result is evidence");
 }
 
-async fn what_is_decided_later_for_the_lost_time_is_in_doubt(f: Fixture) {
+async fn f8_what_is_decided_later_for_the_lost_time_is_in_doubt(f: Fixture) {
     let w = world(f).await;
     w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
     w.customers(1, 2, due_for("overdue")).await;
@@ -203,9 +203,9 @@ async fn nothing_is_lost_since_the_future(f: Fixture) {
 }
 
 conformance! {
-    whatever_lived_is_in_doubt
+    f8_whatever_lived_is_in_doubt
     a_repeated_result_settles_no_doubt_of_the_restoration
-    what_is_decided_later_for_the_lost_time_is_in_doubt
+    f8_what_is_decided_later_for_the_lost_time_is_in_doubt
     what_may_have_been_sent_keeps_the_next_stage_away_from_the_restoration_on
     a_stage_after_the_lost_time_is_sent_as_ever
     what_comes_back_for_the_lost_time_is_in_doubt_too

@@ -50,7 +50,7 @@ async fn a_run_is_unique_by_task_and_instant(f: Fixture) {
     assert_eq!(w.f.count("runs").await, 4);
 }
 
-async fn a_run_is_never_planned_in_the_ledgers_future(f: Fixture) {
+async fn f9_a_run_is_never_planned_in_the_ledgers_future(f: Fixture) {
     let w = world(f).await;
     let at = w.now().await + TimeDelta::days(1);
     let error = w.ledger.plan_run("A".into(), KIND, at, None).await.unwrap_err();
@@ -58,6 +58,9 @@ async fn a_run_is_never_planned_in_the_ledgers_future(f: Fixture) {
     assert_eq!(w.f.count("runs").await, 0);
     let distance_of_two_clocks = w.now().await + TimeDelta::milliseconds(900);
     w.ledger.plan_run("A".into(), KIND, distance_of_two_clocks, None).await.unwrap();
+    w.f.advance(TimeDelta::days(1)).await;
+    let (_, is_new) = w.ledger.plan_run("A".into(), KIND, at, None).await.unwrap();
+    assert!(is_new, "tomorrow's own run is planned tomorrow");
 }
 
 async fn one_at_a_time_holds_a_run(f: Fixture) {
@@ -92,7 +95,7 @@ async fn an_ended_run_has_nothing_to_do(f: Fixture) {
     assert!(w.ledger.runs_to_tick(10).await.unwrap().is_empty());
 }
 
-async fn a_run_dropped_three_times_without_progress_fails(f: Fixture) {
+async fn f9_a_run_dropped_three_times_without_progress_fails(f: Fixture) {
     let w = world(f).await;
     let id = planned(&w).await;
     for tries in 1..=TRIES_MAX {
@@ -219,7 +222,7 @@ async fn a_heartbeat_keeps_the_source_that_the_run_syncs(f: Fixture) {
     w.ledger.end_sync(sync, true).await.unwrap();
 }
 
-async fn a_run_that_nobody_holds_gets_its_tick_again(f: Fixture) {
+async fn f9_a_run_that_nobody_holds_gets_its_tick_again(f: Fixture) {
     let w = world(f).await;
     let mut ids = Vec::new();
     for ago in [30, 20, 10] {
@@ -256,7 +259,7 @@ async fn a_heartbeat_keeps_a_lease_and_tells_who_lost_it(f: Fixture) {
     w.ledger.finish_run(id, second.owner, None).await.unwrap();
 }
 
-async fn the_date_is_pinned_at_the_first_start(f: Fixture) {
+async fn f9_the_date_is_pinned_at_the_first_start(f: Fixture) {
     let w = world(f).await;
     let id = planned(&w).await;
     assert_eq!(leased(&w, id).await.run.evaluates_on, Some(today()));
@@ -302,11 +305,11 @@ async fn the_newest_runs_are_listed_first(f: Fixture) {
 
 conformance! {
     a_run_is_unique_by_task_and_instant
-    a_run_is_never_planned_in_the_ledgers_future
+    f9_a_run_is_never_planned_in_the_ledgers_future
     one_at_a_time_holds_a_run
     a_run_that_nobody_planned_is_unknown
     an_ended_run_has_nothing_to_do
-    a_run_dropped_three_times_without_progress_fails
+    f9_a_run_dropped_three_times_without_progress_fails
     progress_gives_a_run_its_tries_back
     a_source_that_is_down_or_a_shutdown_is_no_try
     a_fault_of_ours_is_a_try
@@ -315,9 +318,9 @@ conformance! {
     an_evaluator_whose_lease_expired_goes_on_while_nobody_took_its_run
     a_run_whose_source_was_removed_goes_on_with_the_others_and_ends
     a_heartbeat_keeps_the_source_that_the_run_syncs
-    a_run_that_nobody_holds_gets_its_tick_again
+    f9_a_run_that_nobody_holds_gets_its_tick_again
     a_heartbeat_keeps_a_lease_and_tells_who_lost_it
-    the_date_is_pinned_at_the_first_start
+    f9_the_date_is_pinned_at_the_first_start
     a_try_goes_on_at_its_cursor_and_a_run_that_waited_begins_afresh
     the_newest_runs_are_listed_first
 }

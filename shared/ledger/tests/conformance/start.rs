@@ -150,7 +150,7 @@ async fn an_expired_message_ends_unsent(f: Fixture) {
     assert!(matches!(w.start_one(id).await, StartAnswer::Skipped { why: SkipReason::Expired }));
 }
 
-async fn a_stage_that_was_switched_off_ends_unsent(f: Fixture) {
+async fn f17_a_stage_that_was_switched_off_ends_unsent(f: Fixture) {
     let w = world(f).await;
     let id = w.queued(1).await[0];
     let mut off = Setup::default().configuration();
@@ -159,7 +159,7 @@ async fn a_stage_that_was_switched_off_ends_unsent(f: Fixture) {
     assert!(matches!(w.start_one(id).await, StartAnswer::Skipped { why: SkipReason::StageOff }));
 }
 
-async fn a_stop_of_any_scope_postpones(f: Fixture) {
+async fn f17_a_stop_of_any_scope_postpones(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(7).await;
     let targets = [
@@ -188,14 +188,14 @@ async fn a_closed_window_postpones_to_its_opening(f: Fixture) {
     assert_eq!(w.message(id).await.next_attempt_at, Some("2026-03-10T12:00:00Z".parse().unwrap()), "09:00 the next day");
 }
 
-async fn a_stale_source_postpones(f: Fixture) {
+async fn f10a_a_stale_source_postpones(f: Fixture) {
     let w = World::new(f, &Setup { max_age: "1h", ..Setup::default() }).await;
     let id = w.queued(1).await[0];
     w.f.advance(TimeDelta::minutes(61)).await;
     postponed(&w, id, DeferReason::StaleSource, RECHECK).await;
 }
 
-async fn a_paused_gate_postpones_to_its_end(f: Fixture) {
+async fn f6_a_paused_gate_postpones_to_its_end(f: Fixture) {
     let w = world(f).await;
     let id = w.queued(1).await[0];
     let until = w.now().await + TimeDelta::minutes(5);
@@ -205,7 +205,7 @@ async fn a_paused_gate_postpones_to_its_end(f: Fixture) {
 }
 
 /// F4: who paid a part between top-up and start is not told the old amount.
-async fn changed_facts_go_back_to_be_rendered_again(f: Fixture) {
+async fn f4b_changed_facts_go_back_to_be_rendered_again(f: Fixture) {
     let w = world(f).await;
     let id = w.queued(1).await[0];
     w.sync(&[], &[Invoice { open_amount: Centavos(4_000), ..invoice(1, 1, due_for("overdue")) }]).await;
@@ -274,12 +274,12 @@ conformance! {
     two_dispatchers_of_one_name_start_a_message_once
     a_message_that_is_not_called_for_any_more_ends_unsent
     an_expired_message_ends_unsent
-    a_stage_that_was_switched_off_ends_unsent
-    a_stop_of_any_scope_postpones
+    f17_a_stage_that_was_switched_off_ends_unsent
+    f17_a_stop_of_any_scope_postpones
     a_closed_window_postpones_to_its_opening
-    a_stale_source_postpones
-    a_paused_gate_postpones_to_its_end
-    changed_facts_go_back_to_be_rendered_again
+    f10a_a_stale_source_postpones
+    f6_a_paused_gate_postpones_to_its_end
+    f4b_changed_facts_go_back_to_be_rendered_again
     no_wait_outlasts_a_message
     a_window_that_opens_only_after_the_message_ends_it
     a_slot_too_far_away_writes_nothing

@@ -31,7 +31,7 @@ async fn an_expired_lease_becomes_doubt_and_never_goes_back(f: Fixture) {
 }
 
 /// F26 f: nobody else can be sending from a file that this process has just taken.
-async fn a_process_that_takes_its_file_leaves_no_orphan(f: Fixture) {
+async fn f26f_a_process_that_takes_its_file_leaves_no_orphan(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(3).await;
     w.start(&ids[..2]).await;
@@ -41,7 +41,7 @@ async fn a_process_that_takes_its_file_leaves_no_orphan(f: Fixture) {
 }
 
 /// F19: held ones of a task that never ran expire too.
-async fn every_waiting_state_expires_and_nothing_else(f: Fixture) {
+async fn f19_every_waiting_state_expires_and_nothing_else(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(5).await;
     let held = w.released(11, 1, "overdue").await[0];
@@ -64,7 +64,7 @@ async fn every_waiting_state_expires_and_nothing_else(f: Fixture) {
     assert_eq!(others, [State::Sent, State::InDoubt, State::Sending]);
 }
 
-async fn a_lost_hint_waits_again_and_is_topped_up(f: Fixture) {
+async fn f14_a_lost_hint_waits_again_and_is_topped_up(f: Fixture) {
     let w = world(f).await;
     let old = w.queued(2).await;
     w.f.advance(HINT_LOST_AFTER - TimeDelta::seconds(20)).await;
@@ -86,7 +86,7 @@ async fn every_hint_of_a_broker_without_a_memory_is_lost(f: Fixture) {
     assert_eq!(w.ledger.queued().await.unwrap(), 0);
 }
 
-async fn a_hint_that_could_not_be_published_waits_again(f: Fixture) {
+async fn f14_a_hint_that_could_not_be_published_waits_again(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(3).await;
     w.send(ids[0]).await;
@@ -128,7 +128,7 @@ async fn a_sweep_is_bounded(f: Fixture) {
     assert_eq!((w.ledger.expire().await.unwrap(), w.ledger.expire().await.unwrap()), (bound, 1));
 }
 
-async fn sweeps_of_several_schedulers_at_once_do_the_work_once(f: Fixture) {
+async fn f26j_sweeps_of_several_schedulers_at_once_do_the_work_once(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(60).await;
     w.start(&ids[..30]).await;
@@ -145,11 +145,11 @@ async fn sweeps_of_several_schedulers_at_once_do_the_work_once(f: Fixture) {
 
 conformance! {
     an_expired_lease_becomes_doubt_and_never_goes_back
-    a_process_that_takes_its_file_leaves_no_orphan
-    every_waiting_state_expires_and_nothing_else
-    a_lost_hint_waits_again_and_is_topped_up
+    f26f_a_process_that_takes_its_file_leaves_no_orphan
+    f19_every_waiting_state_expires_and_nothing_else
+    f14_a_lost_hint_waits_again_and_is_topped_up
     every_hint_of_a_broker_without_a_memory_is_lost
-    a_hint_that_could_not_be_published_waits_again
+    f14_a_hint_that_could_not_be_published_waits_again
     a_sweep_is_bounded
-    sweeps_of_several_schedulers_at_once_do_the_work_once
+    f26j_sweeps_of_several_schedulers_at_once_do_the_work_once
 }

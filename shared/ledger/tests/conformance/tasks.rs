@@ -83,7 +83,7 @@ async fn a_task_that_skips_counts_and_runs_nothing_late(f: Fixture) {
 }
 
 /// F20, also for how missed fires are treated: a task that is told to catch up doesn't do so for what it skipped before.
-async fn fires_before_the_tasks_last_change_are_neither_run_nor_counted(f: Fixture) {
+async fn f20_fires_before_the_tasks_last_change_are_neither_run_nor_counted(f: Fixture) {
     let w = world(f).await;
     wait_until(&w, "2026-03-12T12:00:00-03:00").await;
     change(&w, |configuration| configuration.tasks[0].minute = "30".into()).await;
@@ -205,7 +205,7 @@ async fn what_waits_and_what_comes_due_is_counted(f: Fixture) {
 conformance! {
     any_number_of_schedulers_settle_a_fire_once
     a_task_that_skips_counts_and_runs_nothing_late
-    fires_before_the_tasks_last_change_are_neither_run_nor_counted
+    f20_fires_before_the_tasks_last_change_are_neither_run_nor_counted
     a_decision_from_before_a_change_is_not_carried_out
     missed_fires_are_summed_by_kind_and_stay
     a_run_may_be_begun_within_its_tasks_catch_up_time

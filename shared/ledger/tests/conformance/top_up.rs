@@ -151,7 +151,7 @@ async fn a_stale_source_queues_nothing(f: Fixture) {
 }
 
 /// A title that the newest sync didn't look at is as old as its own look; it keeps no place from others.
-async fn a_row_that_no_sync_confirmed_waits_for_a_look(f: Fixture) {
+async fn f10a_a_row_that_no_sync_confirmed_waits_for_a_look(f: Fixture) {
     let w = World::new(f, &Setup { max_age: "1h", ..Setup::default() }).await;
     let ids = w.released(1, 2, "overdue").await;
     w.f.advance(TimeDelta::minutes(61)).await;
@@ -164,7 +164,7 @@ async fn a_row_that_no_sync_confirmed_waits_for_a_look(f: Fixture) {
     assert_eq!(w.top_up(2).await, ids[..1]);
 }
 
-async fn hints_that_nobody_takes_never_become_a_flood(f: Fixture) {
+async fn f5_hints_that_nobody_takes_never_become_a_flood(f: Fixture) {
     let w = World::new(f, &Setup { per_second: 4, ..Setup::default() }).await;
     w.released(1, 30, "overdue").await;
     for _ in 0..6 {
@@ -238,7 +238,7 @@ async fn what_is_not_called_for_any_more_is_skipped(f: Fixture) {
 }
 
 /// F17: an operator who switches a stage off means it.
-async fn a_stage_or_policy_that_was_switched_off_is_skipped(f: Fixture) {
+async fn f17_a_stage_or_policy_that_was_switched_off_is_skipped(f: Fixture) {
     let w = world(f).await;
     let id = w.released(1, 1, "overdue").await[0];
     let mut off = Setup::default().configuration();
@@ -264,7 +264,7 @@ async fn what_expired_is_skipped(f: Fixture) {
 }
 
 /// F4: the text says what is true now, in the same row.
-async fn a_changed_amount_or_phone_is_rendered_again_in_place(f: Fixture) {
+async fn f4b_a_changed_amount_or_phone_is_rendered_again_in_place(f: Fixture) {
     let w = world(f).await;
     let ids = w.released(1, 2, "overdue").await;
     let rest = Invoice { open_amount: Centavos(4_000), ..invoice(1, 1, due_for("overdue")) };
@@ -315,14 +315,14 @@ conformance! {
     a_closed_window_queues_nothing
     a_paused_gate_queues_nothing
     a_stale_source_queues_nothing
-    a_row_that_no_sync_confirmed_waits_for_a_look
-    hints_that_nobody_takes_never_become_a_flood
+    f10a_a_row_that_no_sync_confirmed_waits_for_a_look
+    f5_hints_that_nobody_takes_never_become_a_flood
     messages_leave_a_stopped_channel_with_their_notice
     a_stop_of_any_scope_queues_nothing
     what_is_not_called_for_any_more_is_skipped
-    a_stage_or_policy_that_was_switched_off_is_skipped
+    f17_a_stage_or_policy_that_was_switched_off_is_skipped
     what_expired_is_skipped
-    a_changed_amount_or_phone_is_rendered_again_in_place
+    f4b_a_changed_amount_or_phone_is_rendered_again_in_place
     a_notice_that_moved_to_another_channel_takes_its_messages_along
     two_top_ups_at_once_publish_no_hint_twice
 }

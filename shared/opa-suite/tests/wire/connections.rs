@@ -4,6 +4,7 @@ use crate::server::{Behaviour, Server, Then, accepted, config, message};
 use regua_opa_suite::{BaseUrl, BuildError, OpaClient, OpaClientConfig, Outcome};
 use secrecy::SecretString;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 #[track_caller]
 fn assert_taken(outcome: &Outcome) {
@@ -22,7 +23,7 @@ async fn a_busy_connection_is_used_again() {
 }
 
 #[tokio::test]
-async fn the_client_leaves_an_idle_connection_before_the_server_closes_it() {
+async fn f24_the_client_leaves_an_idle_connection_before_the_server_closes_it() {
     let server = Server::start(Behaviour::bytes(accepted(), Then::Wait)).await;
     let client =
         OpaClient::new(OpaClientConfig { pool_idle_timeout: Duration::from_millis(30), ..server.config() }).expect("a client");
@@ -32,6 +33,26 @@ async fn the_client_leaves_an_idle_connection_before_the_server_closes_it() {
     }
     let seen = server.seen();
     assert_eq!((seen.requests.len(), seen.connections), (5, 5), "each slow send makes its own connection and one request");
+}
+
+/// Node.js closes what is idle for 5 s. A slow channel's next request would meet that close on its way, and prove nothing.
+#[tokio::test]
+async fn f24_a_thousand_slow_sends_to_a_server_that_closes_idle_connections_leave_no_doubt() {
+    let (lanes, slow_rounds) = (250, 4);
+    let server = Server::start(Behaviour::ClosesIdle(Duration::from_secs(5))).await;
+    let client = server.client();
+    for _ in 0..=slow_rounds {
+        let mut sends: JoinSet<Outcome> = JoinSet::new();
+        for _ in 0..lanes {
+            let client = client.clone();
+            sends.spawn(async move { client.send_template(&message()).await.outcome });
+        }
+        while let Some(outcome) = sends.join_next().await {
+            assert_taken(&outcome.expect("a send ends"));
+        }
+        server.until("every connection is idle or left", |seen| seen.idle + seen.left == seen.connections).await;
+    }
+    assert_eq!(server.seen().requests.len(), lanes * (1 + slow_rounds));
 }
 
 #[tokio::test]

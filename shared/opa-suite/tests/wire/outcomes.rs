@@ -224,7 +224,7 @@ fn outcome_of_a_bare(status: u16) -> Outcome {
 }
 
 #[tokio::test]
-async fn every_status_has_its_row() {
+async fn f23_every_status_has_its_row() {
     let next = AtomicU16::new(200);
     let server = Server::start(Behaviour::by(move |_| http(next.fetch_add(1, Ordering::SeqCst), "", ""))).await;
     let client = server.client();
@@ -237,7 +237,7 @@ async fn every_status_has_its_row() {
 }
 
 #[tokio::test]
-async fn a_503_is_not_taken_or_by_the_integrations_choice_doubt() {
+async fn f23_a_503_is_not_taken_or_by_the_integrations_choice_doubt() {
     for (service_unavailable_is_doubt, expected) in [
         (false, Outcome::Throttled { why: ThrottleReason::Unavailable, retry_after: Some(Duration::from_secs(7)) }),
         (true, doubt(DoubtReason::ServerError)),

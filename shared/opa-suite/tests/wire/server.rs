@@ -49,6 +49,8 @@ pub struct Seen {
     /// Connections that the client closed or reset.
     pub left: usize,
     pub bytes_written: usize,
+    /// Connections that the server found idle for so long that it was closing them.
+    pub idle: usize,
 }
 
 /// What the server does after an answer.
@@ -72,6 +74,8 @@ pub enum Behaviour {
     ResetUnread,
     /// Never reads and never writes.
     HangUnread,
+    /// Takes every message. Whatever comes after a connection was idle for so long meets its close on the way: it is reset unread.
+    ClosesIdle(Duration),
     /// Reads a request, writes the head, then the filling again and again, until the client goes away.
     Endless { head: &'static str, filling: &'static str, every: Duration },
 }
@@ -211,6 +215,20 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, told: Arc<watch::Sen
             stream.set_zero_linger().expect("a socket option");
         }
         Behaviour::HangUnread => std::future::pending().await,
+        Behaviour::ClosesIdle(after) => {
+            while let Some(request) = read_request(&mut stream).await {
+                told.send_modify(|seen| seen.requests.push(request));
+                stream.write_all(&accepted()).await.expect("the client waits for it");
+                if timeout(after, stream.peek(&mut [0])).await.is_err() {
+                    told.send_modify(|seen| seen.idle += 1);
+                    if stream.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0) {
+                        stream.set_zero_linger().expect("a socket option");
+                    }
+                    return;
+                }
+            }
+            told.send_modify(|seen| seen.left += 1);
+        }
         Behaviour::Endless { head, filling, every } => {
             let request = read_request(&mut stream).await.expect("a request");
             told.send_modify(|seen| seen.requests.push(request));

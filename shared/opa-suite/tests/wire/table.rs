@@ -308,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_may_have_been_sent_is_tried_again(status in (100..200u16).prop_union(500..1000u16), body in any_json()) {
+    fn f23_nothing_that_may_have_been_sent_is_tried_again(status in (100..200u16).prop_union(500..1000u16), body in any_json()) {
         prop_assume!(status != 503);
         let found = classified(status, body.to_string()).outcome;
         let is_doubt = matches!(found, Outcome::Doubt { .. });

@@ -72,7 +72,7 @@ async fn the_command_line_works_while_up_holds_the_file_and_never_finds_it_locke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_stage_waits_and_the_others_go() {
+async fn f17_a_paused_stage_waits_and_the_others_go() {
     let house = House::build(300, &[]).await;
     let _up = house.up().await;
     house.run("update-collections").await;

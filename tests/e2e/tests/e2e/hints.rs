@@ -5,7 +5,7 @@ use regua_e2e::{Program, World, WorldOptions, until};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_understood_is_dead_lettered_alone_and_the_rest_flows() {
+async fn f26h_what_cannot_be_understood_is_dead_lettered_alone_and_the_rest_flows() {
     let world = World::set(WorldOptions::customers(200)).await;
     let mut crew = world.crew(1).await;
     let ours = world.ledger.id().await.unwrap().to_string();
@@ -38,7 +38,7 @@ async fn what_cannot_be_understood_is_dead_lettered_alone_and_the_rest_flows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hint_for_a_message_that_our_ledger_lacks_stops_everything_until_a_person_says_what_was_lost() {
+async fn f8_a_hint_for_a_message_that_our_ledger_lacks_stops_everything_until_a_person_says_what_was_lost() {
     let world = World::set(WorldOptions::customers(900)).await;
     let mut crew = world.crew(2).await;
     world.run("update-collections").await;

@@ -9,6 +9,7 @@ mod demo;
 mod dry_run;
 mod embedded;
 mod events;
+mod failure_schedules;
 mod failures;
 mod hints;
 mod holds;

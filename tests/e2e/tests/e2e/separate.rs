@@ -63,7 +63,7 @@ async fn three_dispatchers_send_what_the_demo_sends_once_each_and_share_the_work
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispatcher_killed_in_mid_send_leaves_a_bounded_doubt_and_nothing_twice() {
+async fn f2a_a_dispatcher_killed_in_mid_send_leaves_a_bounded_doubt_and_nothing_twice() {
     let world = World::set(WorldOptions::customers(1500)).await;
     let mut crew = world.crew(3).await;
     world.run("update-collections").await;
@@ -133,7 +133,7 @@ async fn an_evaluator_killed_in_mid_run_loses_and_doubles_nothing() {
 
 /// What was unacked comes back when its consumer is gone: a tick was acked when its run was taken, however long the run then lasts.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_in_hand_holds_no_tick_unacked() {
+async fn f9_a_run_in_hand_holds_no_tick_unacked() {
     let world = World::set(WorldOptions::customers(3000)).await;
     let mut crew = world.crew(0).await;
     slow_evaluation(&world).await;
@@ -174,7 +174,7 @@ async fn two_schedulers_at_once_and_one_after_a_killed_one_plan_and_hint_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purged_queue_loses_no_message() {
+async fn f5_a_purged_queue_loses_no_message() {
     let world = World::set(WorldOptions::customers(600)).await;
     let crew = world.crew(0).await;
     world.run("update-collections").await;

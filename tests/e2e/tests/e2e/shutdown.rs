@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(25);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispatcher_told_to_end_in_mid_send_leaves_no_doubt_and_its_messages_to_the_others() {
+async fn f2b_a_dispatcher_told_to_end_in_mid_send_leaves_no_doubt_and_its_messages_to_the_others() {
     let world = World::set(WorldOptions::customers(1200)).await;
     let mut crew = world.crew(3).await;
     world.run("update-collections").await;

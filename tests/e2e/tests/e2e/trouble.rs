@@ -127,7 +127,7 @@ async fn a_throttled_channel_waits_as_asked_and_sends_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_prove_nothing_leave_doubt_that_only_a_person_ends() {
+async fn f23_answers_that_prove_nothing_leave_doubt_that_only_a_person_ends() {
     let (house, _) = decided(150).await;
     let accepted_and_lost = |kind| Fault { count: Some(1), after_accept: true, ..Fault::always(kind) };
     let never_taken = |kind| Fault { count: Some(1), ..Fault::always(kind) };
