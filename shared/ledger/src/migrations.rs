@@ -35,9 +35,9 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0011_audit"),
     migration!("0012_secrets"),
     migration!("0013_retention"),
-    migration!("0015_receipts"),
-    migration!("0016_gates"),
-    migration!("0017_last_look"),
+    migration!("0014_receipts"),
+    migration!("0015_gates"),
+    migration!("0016_last_look"),
 ];
 
 /// Brings the schema up to date in one transaction under a lock.

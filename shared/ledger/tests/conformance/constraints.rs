@@ -16,7 +16,7 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0009_payments.sql"),
     include_str!("../../migrations/postgres/0012_secrets.sql"),
     include_str!("../../migrations/postgres/0013_retention.sql"),
-    include_str!("../../migrations/postgres/0015_receipts.sql"),
+    include_str!("../../migrations/postgres/0014_receipts.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -27,7 +27,7 @@ const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0009_payments.sql"),
     include_str!("../../migrations/sqlite/0012_secrets.sql"),
     include_str!("../../migrations/sqlite/0013_retention.sql"),
-    include_str!("../../migrations/sqlite/0015_receipts.sql"),
+    include_str!("../../migrations/sqlite/0014_receipts.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
