@@ -66,16 +66,13 @@ async fn no_row_holds_the_plain_text(f: Fixture) {
     set(&ledger, "ixc", "12:0123456789abcdef", &key(1)).await;
     ledger.apply_configuration(with_secrets()).await.unwrap();
     ledger.close().await;
-    let rows = match f.sqlite() {
-        Some(_) => {
-            let path = f.url.strip_prefix("sqlite://").unwrap();
-            let files = ["", "-wal"].map(|end| std::fs::read(format!("{path}{end}")).unwrap_or_default());
-            String::from_utf8_lossy(&files.concat()).into_owned()
-        }
-        None => {
-            let schema = f.text("SELECT CAST(schema_to_xml(current_schema(), true, false, '') AS TEXT)").await;
-            schema.unwrap()
-        }
+    let rows = if f.is_sqlite() {
+        let path = f.url.strip_prefix("sqlite://").unwrap();
+        let files = ["", "-wal"].map(|end| std::fs::read(format!("{path}{end}")).unwrap_or_default());
+        String::from_utf8_lossy(&files.concat()).into_owned()
+    } else {
+        let schema = f.text("SELECT CAST(schema_to_xml(current_schema(), true, false, '') AS TEXT)").await;
+        schema.unwrap()
     };
     assert!(rows.contains("last_four") || rows.contains("oken"), "it was looked at");
     for plain in [TOKEN, "plain-text-of", "0123456789abcdef"] {
