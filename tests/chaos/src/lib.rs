@@ -1,9 +1,9 @@
 //! Chaos: Régua's programs over real servers, with work all the time and everything going wrong, and then a verdict.
 //!
 //! Two schedulers, two billing-evaluators and three dispatchers run as processes over a RabbitMQ and a PostgreSQL of their own; the two
-//! simulators are ERP and provider. Each [round](round) is an hour of the provider's: titles are issued, the tasks' schedule comes round, and faults
+//! simulators are ERP and provider. Each round is an hour of the provider's: titles are issued, the tasks' schedule comes round, and faults
 //! drawn from a seed strike in the middle of it. When they are healed everything must be ready again, worked off, and a fresh message
-//! must come through. Then three witnesses are [compared](verdict): the generator's list of what was due, the ledger, the provider's log.
+//! must come through. Then three witnesses are compared: the generator's list of what was due, the ledger, the provider's log.
 //!
 //! Hours, leases, rests and backoffs pass by moving the ledger's clock (its one offset row), never by waiting for them: so a lease of 60 s costs
 //! a moment. Seconds of recovery are the ledger's, with what was moved in them: about what a provider would have waited.
