@@ -1,43 +1,68 @@
 //! The last look at the ERP: titles whose messages are about to start are read once more, as top-up wants them.
 
 use crate::sync::{SyncError, Syncer};
-use futures::future::join_all;
+use regua_domain::ids::SourceId;
 use regua_ledger::mirror::Source;
 use regua_ledger::{Ledger, LedgerError};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::Process;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::{self, JoinSet};
+use tokio::time::Instant;
 
 /// How often wanted looks are looked for: what a look adds to a message's way, with the ERP's answer.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Looks of one source, one after the other, before it is read again whether it wants any.
+const LOOKS_AT_ONCE: u32 = 8;
 /// How often the sources are read again.
 const SOURCES_EVERY: Duration = Duration::from_secs(5);
 
-/// Takes wanted looks until the shutdown begins. Any number of evaluators may: each takes others.
+/// Takes wanted looks until the shutdown begins. Any number of evaluators may: each takes others. A source that is slow keeps no other waiting.
 pub async fn keep_looking(ledger: Ledger, syncer: Arc<Syncer>, process: Process) {
-    let mut looker = Looker { syncer, process: process.clone(), failing: HashSet::new() };
-    let mut sources = Vec::new();
+    let mut teller = Teller { process: process.clone(), failing: HashSet::new() };
+    let (mut sources, mut read_at): (Vec<Source>, Option<Instant>) = (Vec::new(), None);
+    let mut looking: JoinSet<(Source, Result<bool, SyncError>)> = JoinSet::new();
+    let mut busy: HashMap<task::Id, SourceId> = HashMap::new();
     let mut every = tokio::time::interval(LOOK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut read_at: Option<tokio::time::Instant> = None;
     loop {
+        // What is being asked when the shutdown begins is asked again by another: its looks are taken for a minute.
         tokio::select! {
             () = process.shutdown.begun() => return,
             _ = every.tick() => {}
+        }
+        while let Some(ended) = looking.try_join_next_with_id() {
+            match ended {
+                Ok((task, (source, looked))) => {
+                    busy.remove(&task);
+                    teller.tell(&source, looked);
+                }
+                Err(error) => {
+                    busy.remove(&error.id());
+                    tracing::error!(%error, "last_look.panicked");
+                }
+            }
         }
         if read_at.is_none_or(|at| at.elapsed() >= SOURCES_EVERY) {
             match looked_at(&ledger).await {
                 Ok(fresh) => sources = fresh,
                 Err(error) => tracing::debug!(error = %Chain(&error), "last_look.sources_not_read"),
             }
-            read_at = Some(tokio::time::Instant::now());
+            read_at = Some(Instant::now());
         }
-        tokio::select! {
-            () = process.shutdown.begun() => return,
-            () = looker.look(&sources) => {}
+        for source in &sources {
+            if busy.values().any(|asked| *asked == source.id) {
+                continue;
+            }
+            let (syncer, asked) = (Arc::clone(&syncer), source.clone());
+            let task = looking.spawn(async move {
+                let looked = look(&syncer, &asked).await;
+                (asked, looked)
+            });
+            busy.insert(task.id(), source.id);
         }
     }
 }
@@ -49,29 +74,23 @@ async fn looked_at(ledger: &Ledger) -> Result<Vec<Source>, LedgerError> {
     Ok(sources)
 }
 
-struct Looker {
-    syncer: Arc<Syncer>,
+/// Takes what is wanted of a source; whether anything was.
+async fn look(syncer: &Syncer, source: &Source) -> Result<bool, SyncError> {
+    for taken in 0..LOOKS_AT_ONCE {
+        if !syncer.last_look(source).await? {
+            return Ok(taken > 0);
+        }
+    }
+    Ok(true)
+}
+
+struct Teller {
     process: Process,
     /// The names of the sources whose last look had no answer.
     failing: HashSet<String>,
 }
 
-impl Looker {
-    /// Takes what is wanted of every source, each source for itself, until nothing is.
-    async fn look(&mut self, sources: &[Source]) {
-        let syncer = &self.syncer;
-        let look_at = async |source: &Source| {
-            let mut any = false;
-            while syncer.last_look(source).await? {
-                any = true;
-            }
-            Ok(any)
-        };
-        for (source, looked) in sources.iter().zip(join_all(sources.iter().map(look_at)).await) {
-            self.tell(source, looked);
-        }
-    }
-
+impl Teller {
     /// Tells in `/readyz` as long as a source can't be asked, in the log when that begins and when it ends.
     fn tell(&mut self, source: &Source, looked: Result<bool, SyncError>) {
         let health = self.process.health.scoped("billing-evaluator");

@@ -5,11 +5,13 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use futures::stream::{self, StreamExt as _};
+use regua_domain::configuration::LastLook;
 use regua_domain::decide::due_dates;
 use regua_domain::ids::{CustomerId, InvoiceId, SourceId};
 use regua_domain::mirror::Invoice;
 use regua_ixc::webservice::{ConfigError, IxcClient, IxcConfig, IxcError, Page, Pix, Places, Refusal};
 use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
+use regua_ledger::looks;
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
 use regua_pipeline::{TokenError, Tokens, allows_private_urls};
@@ -21,6 +23,7 @@ use regua_telemetry::shutdown::Shutdown;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -57,9 +60,18 @@ pub enum SyncError {
     /// Too many of its rows can't be understood.
     #[error("too many bad rows")]
     BadRows(#[source] TooManyBadRows),
+    /// It didn't answer in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Slow(Duration),
     /// The ledger failed.
     #[error("the ledger failed")]
     Ledger(#[source] LedgerError),
+}
+
+/// How long a last look may take: half of what is left of its age when its message starts.
+fn look_within(look: LastLook) -> Duration {
+    let ahead = looks::AHEAD.to_std().unwrap_or_default();
+    Duration::from_secs(look.max_age_s.into()).saturating_sub(ahead) / 2
 }
 
 impl From<LedgerError> for SyncError {
@@ -323,7 +335,9 @@ impl Syncer {
             resolve_contracts(&reader, &mut page.rows, &mut tally).await?;
             Ok((page.rows, issued_at))
         };
-        match read.await {
+        // An answer that is old when it comes would be asked for again and again.
+        let limit = source.last_look.map_or(Duration::ZERO, look_within);
+        match tokio::time::timeout(limit, read).await.unwrap_or(Err(SyncError::Slow(limit))) {
             Ok((titles, issued_at)) => {
                 let (wanted, read) = (look.titles.len(), titles.len());
                 let counts = self.ledger.write_look(look, titles, issued_at).await?;

@@ -65,9 +65,12 @@ async fn take(console: &Console, name: &str, request: Request) -> Result<ToldAns
     let caller = desk.keys.admit(Product::Erp, name, request.headers())?;
     let Caller::Source(source_id) = caller else { return Err(Refusal::UnknownCaller) };
     let told = statements(body::read(request.into_body()).await?)?;
-    let _place = desk.erp_places.try_acquire().map_err(|_| Refusal::NotNow)?;
-    let ledger = &desk.pipeline.ledger;
-    match tokio::time::timeout(ANSWER_WITHIN, ledger.tell(source_id, told)).await {
+    // As many wait as there are connections: who settles a bank's file tells of hundreds of titles at once.
+    let told = async {
+        let _place = desk.erp_places.acquire().await.expect("the semaphore is never closed");
+        desk.pipeline.ledger.tell(source_id, told).await
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, told).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             tracing::warn!(source = name, error = %Chain(&error), "invoices.not_told");

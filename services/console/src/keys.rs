@@ -10,9 +10,14 @@ use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::Process;
 use secrecy::{ExposeSecret as _, SecretString};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hint::black_box;
 use std::sync::{PoisonError, RwLock};
+
+/// What `/readyz` calls a webhook.
+fn check_of(product: Product, name: &str) -> String {
+    format!("webhook of {} {name}", product.section())
+}
 
 /// The header for who can't set `Authorization`.
 const OWN_HEADER: &str = "x-regua-secret";
@@ -52,6 +57,7 @@ type Known = HashMap<(Product, String), (Caller, SecretString)>;
 impl Keys {
     /// Reads the secrets again and again. One that can't be read is told in `/readyz`, and nobody of its name is heard.
     pub async fn keep_fresh(&self, ledger: &Ledger, process: &Process) {
+        let mut told = HashSet::new();
         let mut every = tokio::time::interval(FRESH_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -59,18 +65,20 @@ impl Keys {
             let look =
                 async { Ok((ledger.webhooks().await?, Tokens::load(ledger, &process.config, &process.environment).await?)) };
             match look.await {
-                Ok((webhooks, tokens)) => self.refresh(webhooks, &tokens, process),
+                Ok((webhooks, tokens)) => self.refresh(webhooks, &tokens, process, &mut told),
                 Err::<_, LedgerError>(error) => tracing::debug!(error = %Chain(&error), "console.webhooks_not_read"),
             }
         }
     }
 
-    fn refresh(&self, webhooks: Vec<Webhook>, tokens: &Tokens, process: &Process) {
+    /// `told` are the checks that `/readyz` has.
+    fn refresh(&self, webhooks: Vec<Webhook>, tokens: &Tokens, process: &Process, told: &mut HashSet<String>) {
         let health = process.health.scoped("console");
-        let mut fresh = HashMap::new();
+        let (mut fresh, mut checks) = (HashMap::new(), HashSet::new());
         for Webhook { caller, name, secret } in webhooks {
             let product = Product::of(caller);
-            let check = format!("webhook of {} {name}", product.section());
+            let check = check_of(product, &name);
+            checks.insert(check.clone());
             match tokens.of(&secret, &name) {
                 Ok(secret) => {
                     health.set(&check, Readiness::Ready);
@@ -78,6 +86,9 @@ impl Keys {
                 }
                 Err(error) => health.set(&check, Readiness::degraded(format!("nobody is heard: {}", Chain(&error)))),
             }
+        }
+        for check in std::mem::replace(told, checks).difference(told) {
+            health.remove(check);
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
     }

@@ -78,7 +78,7 @@ impl Writer {
         let mut batches = vec![waiting];
         while let Some(mut batch) = batches.pop() {
             match self.receive(&batch).await {
-                Ok(()) => answer(batch, true),
+                Ok(written) => answer(batch, written),
                 // One that the schema refuses holds up no other.
                 Err(error) if error.is_violation() && batch.len() > 1 => {
                     let second = batch.split_off(batch.len() / 2);
@@ -99,17 +99,18 @@ impl Writer {
         }
     }
 
-    /// Writes the receipts of some calls, as many at once as a transaction takes.
-    async fn receive(&self, batch: &[Job]) -> Result<(), LedgerError> {
+    /// Writes the receipts of some calls, as many at once as a transaction takes. False if what they mean for all others isn't written.
+    async fn receive(&self, batch: &[Job]) -> Result<bool, LedgerError> {
         let receipts: Vec<NewReceipt> = batch.iter().flat_map(|job| job.receipts.iter().cloned()).collect();
+        let mut written = true;
         for chunk in receipts.chunks(BATCH_MAX) {
             let received = self.pipeline.ledger.receive(chunk.to_vec()).await?;
             self.counters.received(&received);
             if let Some(what) = received.lost.first() {
-                ledger_went_back(&self.pipeline, &self.shutdown, what).await;
+                written &= ledger_went_back(&self.pipeline, &self.shutdown, what).await;
             }
         }
-        Ok(())
+        Ok(written)
     }
 }
 

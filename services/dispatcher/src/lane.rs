@@ -13,6 +13,7 @@ use regua_broker::{AckTag, Acker};
 use regua_domain::ids::{AttemptId, ChannelId, MessageId};
 use regua_domain::settlement::Settlement;
 use regua_ledger::finish::Finished;
+use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::{StartAnswer, StartBatch, StartReply};
 use regua_ledger::{LedgerError, new_id};
 use regua_telemetry::health::Readiness;
@@ -240,6 +241,9 @@ impl Lane {
                         last_slot = last_slot.max(started.is_paced.then_some(started.slot_at));
                     }
                     let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
+                        if started.is_probe {
+                            self.give_probe_back(started.channel_id, started.attempt_id);
+                        }
                         self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
                         continue;
                     };
@@ -276,6 +280,16 @@ impl Lane {
             // As many as there are places reach as far: no sooner is the next start worth its transaction.
             None => last_slot.map(until).filter(|nap| !nap.is_zero()),
         }
+    }
+
+    /// The channel's next start is the probe then, at once.
+    fn give_probe_back(&self, channel: ChannelId, attempt: AttemptId) {
+        let ledger = self.dispatcher.pipeline.ledger.clone();
+        tokio::spawn(async move {
+            if let Err(error) = ledger.end_probe(channel, attempt, ProbeEnd::NotMade).await {
+                tracing::debug!(%channel, error = %Chain(&error), "breaker.probe_not_ended");
+            }
+        });
     }
 
     /// A start that failed may have been committed all the same: whatever began is given back, fenced by its attempt; the hints wait on.

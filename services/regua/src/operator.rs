@@ -288,7 +288,10 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
         }
         Request::Restored { lost_since, by } => {
             let doubtful = ledger.restored(lost_since, by).await?;
-            Ok(Answer::done(format!("{doubtful} messages are in doubt now; sending goes on"), json!({ "in_doubt": doubtful })))
+            let text = format!(
+                "{doubtful} messages are in doubt now; sending goes on. Opt-outs, holds and pauses of the lost time are lost too: enter them again"
+            );
+            Ok(Answer::done(text, json!({ "in_doubt": doubtful })))
         }
         Request::OptOutAdd { phones, why, scope, by } => opt_outs::add(ledger, &phones, &why, &scope, by).await,
         Request::OptOutImport { path, why, scope, all_or_nothing, by } => {

@@ -105,12 +105,16 @@ pub struct Looks {
     pub before_on: NaiveDate,
     /// Of the later one.
     pub after_on: NaiveDate,
+    /// The last day of a time that the ledger lost, where the earlier look lies before its end: what the ERP doesn't date may have been seen, and told,
+    /// in it.
+    pub lost_until_on: Option<NaiveDate>,
 }
 
 impl Looks {
     /// When something happened that the ERP may date. Without a date it was just now, unless nobody has looked for long.
     fn happened_on(self, dated: Option<NaiveDate>) -> NaiveDate {
         let undated = if (self.after_on - self.before_on).num_days() > LONG_UNSEEN_DAYS { self.before_on } else { self.after_on };
+        let undated = self.lost_until_on.map_or(undated, |lost| undated.min(lost));
         dated.map_or(undated, |dated| dated.min(self.after_on))
     }
 

@@ -18,9 +18,10 @@ use crate::error::LedgerError;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest that a transaction may take before it is given up (invariant 8).
-pub const TRANSACTION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a transaction is repeated after a deadlock, a serialisation failure or a busy database.
 pub const REPEATS_MAX: u32 = 5;
@@ -71,10 +72,19 @@ impl Database {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync + 'static,
     {
+        self.write_within(TRANSACTION_TIMEOUT, body).await
+    }
+
+    /// As [`Database::write`], with another bound: for a migration, which may read tables of millions of rows.
+    pub(crate) async fn write_within<T, F>(&self, limit: Duration, body: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync + 'static,
+    {
         let body: Body<T> = Arc::new(body);
         match self {
-            Self::Postgres(database) => database.write(body).await,
-            Self::Sqlite(database) => database.write(body).await,
+            Self::Postgres(database) => database.write(body, limit).await,
+            Self::Sqlite(database) => database.write(body, limit).await,
         }
     }
 

@@ -15,6 +15,7 @@ use regua_domain::ids::MessageId;
 use regua_domain::stop::{BY_LEDGER, StopScope};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use uuid::Uuid;
 
 /// How long after its lease an attempt may still report: before that nobody may send the message again (F1).
 pub const DOUBT_GRACE: TimeDelta = TimeDelta::minutes(10);
@@ -53,6 +54,9 @@ pub(crate) struct LostPeriod {
     pub since_on: NaiveDate,
     /// The last: the day of the restoration.
     pub until_on: NaiveDate,
+    /// An id of then: what the ledger doesn't have and is older was lost with the backup, as has been said.
+    #[serde(default)]
+    pub ids_before: Option<Uuid>,
 }
 
 impl LostPeriod {
@@ -60,6 +64,11 @@ impl LostPeriod {
     /// restoration, was due in the lost time unless its day came later: closed days may put the end of a stage off for weeks.
     pub fn may_have_sent(self, stage_day: NaiveDate) -> bool {
         stage_day <= self.until_on
+    }
+
+    /// Whether the restoration explains that the ledger doesn't have what bears this id: ids ascend with time.
+    pub fn explains(self, id: Uuid) -> bool {
+        self.ids_before.is_some_and(|before| id < before)
     }
 }
 
@@ -185,7 +194,7 @@ async fn note_lost_period(tx: &mut Tx, lost_since: DateTime<Utc>, by: &str) -> R
     let (since_on, until_on) = (settings.times().date_at(lost_since), settings.times().date_at(now));
     // A second restoration loses no less than the first.
     let since_on = lost_period(tx).await?.map_or(since_on, |known| known.since_on.min(since_on));
-    let text = serde_json::to_string(&LostPeriod { since_on, until_on })
+    let text = serde_json::to_string(&LostPeriod { since_on, until_on, ids_before: Some(new_id()) })
         .map_err(|_| LedgerError::unreadable("settings", "a period that is no JSON"))?;
     tx.execute(
         sql!("INSERT INTO settings (name, value) VALUES ('lost_period', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"),

@@ -264,7 +264,8 @@ async fn load(tx: &mut Tx, ids: &[MessageId]) -> Result<HashMap<MessageId, Found
                         (m.anonymised_at IS NOT NULL) AS anonymised, (m.discarded_at IS NOT NULL) AS discarded,
                         (NOT EXISTS (SELECT 1 FROM attempts a WHERE a.message_id = m.id
                                      AND COALESCE(a.outcome, 'open') NOT IN ('retry', 'defer', 'fail', 'given_back'))
-                         AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.message_id = m.id AND r.how = 'resend')) AS certainly_unsent, ",
+                         AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.message_id = m.id AND r.how = 'resend')
+                         AND NOT EXISTS (SELECT 1 FROM receipts t WHERE t.message_id = m.id)) AS certainly_unsent, ",
                 overtaken,
                 " AS overtaken FROM messages m WHERE m.id",
                 (among 1 uuid)

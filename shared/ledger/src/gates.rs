@@ -112,12 +112,13 @@ async fn rest_again(tx: &mut Tx, channel: ChannelId, gate: &Gate, jitter: f64) -
     Ok(until)
 }
 
-/// Pauses a channel; a longer pause stays, with its reason.
+/// Pauses a channel; a longer pause stays, with its reason. But for that of an exhausted budget or allowance: such a one ends as soon as a place
+/// is given back, and would take this one with it; the next start decides it anew.
 pub(crate) async fn pause(tx: &mut Tx, channel: ChannelId, until: DateTime<Utc>, why: &str) -> Result<(), LedgerError> {
     tx.execute(
         sql!(
             "UPDATE gates SET paused_until = $2, pause_reason = $3
-             WHERE channel_id = $1 AND (paused_until IS NULL OR paused_until < $2)"
+             WHERE channel_id = $1 AND (paused_until IS NULL OR paused_until < $2 OR pause_reason IN ('budget', 'allowance'))"
         ),
         values![channel, until, why],
     )

@@ -3,6 +3,7 @@
 use crate::database::{Database, Tx};
 use crate::error::LedgerError;
 use crate::new_id;
+use std::time::Duration;
 
 /// A migration's text for each database.
 struct Migration {
@@ -40,14 +41,17 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0016_last_look"),
 ];
 
+/// How long the migrations of a large ledger may take.
+const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
+
 /// Brings the schema up to date in one transaction under a lock.
 pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
-    db.write(|tx| Box::pin(migrate(tx))).await
+    db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await
 }
 
 async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
     // The number is arbitrary and Régua's own; SQLite's writer is alone already.
-    tx.script("SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
+    tx.script("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
     tx.script(
         "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",

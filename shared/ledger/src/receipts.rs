@@ -2,6 +2,7 @@
 
 use crate::audit::{self, Entry};
 use crate::database::{Row, Tx};
+use crate::doubt::lost_period;
 use crate::error::LedgerError;
 use crate::people::{self, NewOptOut, OptOutOrigin};
 use crate::snapshot::json_ids;
@@ -99,7 +100,7 @@ pub enum ReceiptAnswer {
 pub struct Received {
     /// One answer per receipt, in their order.
     pub answers: Vec<ReceiptAnswer>,
-    /// What the ledger doesn't have any more although it once committed it: messages and attempts.
+    /// What the ledger doesn't have any more although it once committed it, and no restoration explains: messages and attempts.
     pub lost: Vec<String>,
     /// The stops that failures raised.
     pub stops: Vec<NewStop>,
@@ -190,6 +191,9 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
     let mut messages = lock_messages(tx, names.iter().flatten().map(|(message, _)| *message)).await?;
     let attempts = lock_attempts(tx, names.iter().flatten().filter_map(|(_, attempt)| *attempt)).await?;
     let now = tx.now().await?;
+    // What a person has said to be lost may be told for days still.
+    let lost = lost_period(tx).await?;
+    let is_explained = |id: Uuid| lost.is_some_and(|lost| lost.explains(id));
     let (mut received, mut rows) = (Received::default(), Vec::with_capacity(batch.len()));
     for (receipt, name) in batch.iter().zip(&names) {
         let Some((id, attempt)) = name else {
@@ -197,13 +201,15 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
             continue;
         };
         let Some(message) = messages.get_mut(id) else {
-            received.lost.push(format!("message {id}"));
+            received.lost.extend((!is_explained(id.0)).then(|| format!("message {id}")));
             received.answers.push(ReceiptAnswer::Unknown);
             continue;
         };
-        received
-            .lost
-            .extend(attempt.filter(|attempt| attempts.get(attempt) != Some(id)).map(|attempt| format!("attempt {attempt}")));
+        received.lost.extend(
+            attempt
+                .filter(|attempt| attempts.get(attempt) != Some(id) && !is_explained(attempt.0))
+                .map(|attempt| format!("attempt {attempt}")),
+        );
         let from = message.state;
         let to = receipt.status.state_after(from);
         message.state = to;
@@ -406,6 +412,14 @@ async fn follow(
 ) -> Result<(), LedgerError> {
     match consequence {
         Consequence::Stop { scope, why } => {
+            if scope == StopScope::Template && message.template.is_empty() {
+                tracing::warn!(
+                    receipt,
+                    why,
+                    "receipt.of_an_unknown_template: its message was anonymised, and nothing is stopped"
+                );
+                return Ok(());
+            }
             let target = match scope {
                 StopScope::Business => message.business.to_string(),
                 StopScope::Integration => message.integration.to_string(),

@@ -56,20 +56,15 @@ impl Ledger {
             .await
     }
 
-    /// Lifts a stop whose check passed; false if it had been lifted meanwhile.
+    /// Lifts the stop whose check passed, and no other of its scope; false if it had been lifted meanwhile.
     pub async fn pass_stop_check(&self, check: DueCheck) -> Result<bool, LedgerError> {
         let check = Arc::new(check);
         self.db
             .write(move |tx| {
                 let check = Arc::clone(&check);
                 Box::pin(async move {
-                    let open = sql!("SELECT id FROM stops WHERE id = $1 AND lifted_at IS NULL", for_update);
-                    if tx.fetch_optional(open, values![check.stop]).await?.is_none() {
-                        return Ok(false);
-                    }
                     let now = tx.now().await?;
-                    let lifted = stops::lift(tx, check.scope, &check.target, Some(BY_ANSWER), BY_CHECK, now).await?;
-                    Ok(lifted > 0)
+                    stops::lift_one(tx, check.stop, (check.scope, &check.target), BY_CHECK, now).await
                 })
             })
             .await

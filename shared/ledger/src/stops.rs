@@ -2,7 +2,7 @@
 
 use crate::Ledger;
 use crate::audit::{self, By, Entry};
-use crate::database::Tx;
+use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::new_id;
 use chrono::{DateTime, Utc};
@@ -202,6 +202,38 @@ async fn lift_by(
             values![now, &by.who, scope.as_str(), target, raised_by],
         )
         .await?;
+    note_lifted(tx, scope, target, &lifted, by, now).await
+}
+
+/// Lifts the one stop of an id; false if it had been lifted meanwhile.
+pub(crate) async fn lift_one(
+    tx: &mut Tx,
+    stop: StopId,
+    (scope, target): (StopScope, &str),
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, LedgerError> {
+    let lifted = tx
+        .fetch(
+            sql!(
+                "UPDATE stops SET lifted_at = $1, lifted_by = $2 WHERE id = $3 AND lifted_at IS NULL RETURNING raised_by, why, since_at"
+            ),
+            values![now, by, stop],
+        )
+        .await?;
+    let by = By { who: by.to_owned(), why: None };
+    Ok(note_lifted(tx, scope, target, &lifted, &by, now).await? > 0)
+}
+
+/// Writes into the audit log which stops were lifted; how many.
+async fn note_lifted(
+    tx: &mut Tx,
+    scope: StopScope,
+    target: &str,
+    lifted: &[Row],
+    by: &By,
+    now: DateTime<Utc>,
+) -> Result<u64, LedgerError> {
     let was = lifted.iter().map(|row| {
         Ok::<_, LedgerError>(
             json!({ "raised_by": row.text("raised_by")?, "why": row.text("why")?, "since": row.instant("since_at")? }),
@@ -217,7 +249,8 @@ async fn lift_by(
 }
 
 impl Ledger {
-    /// Raises a stop; one that is in force already with the same scope, target and author stays as it is. True if it is new.
+    /// Raises a stop; one that is in force already with the same scope, target and author stays as it is. Of answers each cause is a stop of its
+    /// own. True if it is new.
     pub async fn raise_stop(&self, stop: NewStop) -> Result<bool, LedgerError> {
         self.db
             .write(move |tx| {

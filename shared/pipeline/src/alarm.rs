@@ -10,9 +10,9 @@ use std::time::Duration;
 /// How often a ledger that doesn't take the stop is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Stops everything because the ledger doesn't have `what`, which it once committed. Returns when the stop is in the ledger, or the shutdown
-/// has begun: then who comes next meets the same sign.
-pub async fn ledger_went_back(pipeline: &Pipeline, shutdown: &Shutdown, what: &str) {
+/// Stops everything because the ledger doesn't have `what`, which it once committed. True when the stop is in the ledger, false when the shutdown
+/// has begun before: then the sign must come again.
+pub async fn ledger_went_back(pipeline: &Pipeline, shutdown: &Shutdown, what: &str) -> bool {
     let stop = NewStop {
         scope: StopScope::Everything,
         target: String::new(),
@@ -22,11 +22,12 @@ pub async fn ledger_went_back(pipeline: &Pipeline, shutdown: &Shutdown, what: &s
     };
     while !shutdown.has_begun() {
         match raise_stop(&pipeline.ledger, stop.clone()).await {
-            Ok(_) => return,
+            Ok(_) => return true,
             Err(error) => {
                 tracing::error!(what, error = %Chain(&error), "stop.not_raised");
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
+    false
 }

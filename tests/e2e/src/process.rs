@@ -52,6 +52,9 @@ impl Program {
     }
 }
 
+/// How long a service may take to answer about itself.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
 /// A running service, with nothing in its environment but what it was given. Dropping it kills it.
 pub struct Service {
     program: Program,
@@ -120,10 +123,10 @@ impl Service {
         address
     }
 
-    /// The text at a path, with its status; `None` while nobody answers.
+    /// The text at a path, with its status; `None` while nobody answers, as a suspended process doesn't.
     pub async fn get(&mut self, path: &str) -> Option<(u16, String)> {
         let url = format!("http://{}{path}", self.address().await);
-        let answer = self.http.get(url).send().await.ok()?;
+        let answer = self.http.get(url).timeout(ANSWERS_WITHIN).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 

@@ -250,7 +250,7 @@ impl Reading<'_, '_> {
             Err(reported) => Err(reported),
         };
         let max_age = self.duration(&mut section, "max_age", MAX_AGE_MAX_S);
-        let webhook_secret = self.webhook_secret(&mut section);
+        let webhook_secret = if matches!(is_ixc, Ok(true)) { self.webhook_secret(&mut section) } else { Ok(None) };
         let kind = match is_ixc {
             Ok(true) => self.ixc(&mut section, urls),
             Ok(false) => self.files(&mut section),
@@ -400,9 +400,22 @@ fn what(key: &str) -> &'static str {
     if key.starts_with("token") { "token" } else { "secret" }
 }
 
-/// The keys that only a source with an address has.
-const SOURCE_KEYS: [&str; 9] =
-    ["url", "url_env", "token_env", "token_file", "token_secret", "days_back", "days_ahead", "last_look", "last_look_unanswered"];
+/// The keys that only a source with an address has. What a webhook tells holds until a look that was asked for later; of a file nobody knows when
+/// its rows were looked at, so it would be undone by an older one.
+const SOURCE_KEYS: [&str; 12] = [
+    "url",
+    "url_env",
+    "token_env",
+    "token_file",
+    "token_secret",
+    "days_back",
+    "days_ahead",
+    "last_look",
+    "last_look_unanswered",
+    "webhook_secret_env",
+    "webhook_secret_file",
+    "webhook_secret",
+];
 
 /// Capitals only, as is customary: so a token that was pasted instead of a name is seen, not repeated in a message.
 fn is_variable_name(name: &str) -> bool {

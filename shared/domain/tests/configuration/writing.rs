@@ -206,8 +206,8 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
             let url = "https://ixc.example.com/webservice/v1".parse().expect("an address");
             let kind = SourceKind::Ixc { url, token, days_back, days_ahead, last_look };
             vec![
-                Source { name: erp, kind, max_age_s, webhook_secret: webhook_secret.clone() },
-                Source { name: files, kind: SourceKind::Files, max_age_s: max_age_s / 60 * 60, webhook_secret },
+                Source { name: erp, kind, max_age_s, webhook_secret },
+                Source { name: files, kind: SourceKind::Files, max_age_s: max_age_s / 60 * 60, webhook_secret: None },
             ]
         },
     )

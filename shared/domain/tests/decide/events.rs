@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 /// The looks of yesterday and of today.
 fn looks() -> Looks {
-    Looks { before_on: today() - Days::new(1), after_on: today() }
+    Looks { before_on: today() - Days::new(1), after_on: today(), lost_until_on: None }
 }
 
 fn today() -> NaiveDate {
@@ -78,7 +78,7 @@ fn an_event_is_known_by_the_erps_own_data() {
 
 #[test]
 fn what_has_no_date_and_was_not_looked_at_for_long_is_as_old_as_it_can_be() {
-    let after = |days: u64| Looks { before_on: today() - Days::new(days), after_on: today() };
+    let after = |days: u64| Looks { before_on: today() - Days::new(days), after_on: today(), lost_until_on: None };
     let happened = |days, invoice: &Invoice| between(&super::invoice(), invoice, after(days)).map(|event| event.happened_on);
     assert_eq!(happened(7, &paid(None)), Some(today()));
     assert_eq!(happened(8, &paid(None)), Some(day("2026-03-04")));
@@ -352,7 +352,7 @@ proptest! {
         for (look, days, runs, has_phone) in steps {
             let before_on = on;
             on = on + Days::new(days);
-            let event = between(&row, &look, Looks { before_on, after_on: on });
+            let event = between(&row, &look, Looks { before_on, after_on: on, lost_until_on: None });
             row = look;
             books.events.extend(event);
             if runs {

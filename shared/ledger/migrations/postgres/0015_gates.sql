@@ -11,3 +11,8 @@ ALTER TABLE gates ADD COLUMN allowance_until_at BIGINT
 -- When a stop that an answer raised is checked next, and how often it was: a check that passes lifts it.
 ALTER TABLE stops ADD COLUMN next_check_at BIGINT;
 ALTER TABLE stops ADD COLUMN checks BIGINT NOT NULL DEFAULT 0;
+
+-- Of answers each cause is a stop of its own: what a check finds gone must not hide what only a person may lift.
+DROP INDEX one_open_stop_per_scope_target_and_author;
+CREATE UNIQUE INDEX one_open_stop_per_scope_target_and_author ON stops (scope, target, raised_by) WHERE lifted_at IS NULL AND raised_by <> 'answer';
+CREATE UNIQUE INDEX one_open_stop_per_scope_target_and_cause ON stops (scope, target, why) WHERE lifted_at IS NULL AND raised_by = 'answer';

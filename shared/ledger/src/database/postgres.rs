@@ -1,7 +1,7 @@
 //! PostgreSQL: a pool, transactions repeated after deadlocks.
 
 use super::row::Kind;
-use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
+use super::{Body, REPEATS_MAX, Row, Tx, Value};
 use crate::error::LedgerError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
@@ -65,10 +65,10 @@ impl Postgres {
         Ok(Tx::Postgres(Connection(self.pool.acquire().await?)))
     }
 
-    pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>) -> Result<T, LedgerError> {
+    pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>, limit: Duration) -> Result<T, LedgerError> {
         let mut repeats = 0;
         loop {
-            let result = match tokio::time::timeout(TRANSACTION_TIMEOUT, self.once(&body)).await {
+            let result = match tokio::time::timeout(limit, self.once(&body)).await {
                 Ok(result) => result,
                 Err(_) => Err(LedgerError::TimedOut),
             };

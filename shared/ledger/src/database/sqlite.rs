@@ -4,7 +4,7 @@
 //! left (F8). A commit costs one fsync, so the actor runs every transaction that waits, each in its own savepoint where there are
 //! several, and commits them together.
 
-use super::{Body, REPEATS_MAX, Row, TRANSACTION_TIMEOUT, Tx, Value};
+use super::{Body, REPEATS_MAX, Row, Tx, Value};
 use crate::error::LedgerError;
 use crate::simulation::{HostClock, StandStill};
 use futures::FutureExt as _;
@@ -97,10 +97,10 @@ impl Sqlite {
         Ok(Tx::Sqlite(Connection { role, clock: self.clock, _time_stands: time_stands }))
     }
 
-    pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>) -> Result<T, LedgerError> {
+    pub(super) async fn write<T: Send + 'static>(&self, body: Body<T>, limit: Duration) -> Result<T, LedgerError> {
         let _time_stands = self.clock.stand_still();
         let (reply, answer) = oneshot::channel();
-        let job = Transaction { body, result: None, reply };
+        let job = Transaction { body, limit, result: None, reply };
         self.jobs.send(Box::new(job)).await.map_err(|_| LedgerError::Closed)?;
         answer.await.map_err(|_| LedgerError::Closed)?
     }
@@ -128,6 +128,7 @@ trait Job: Send {
 
 struct Transaction<T> {
     body: Body<T>,
+    limit: Duration,
     result: Option<Result<T, LedgerError>>,
     reply: oneshot::Sender<Result<T, LedgerError>>,
 }
@@ -137,7 +138,7 @@ impl<T: Send + 'static> Job for Transaction<T> {
         Box::pin(async move {
             // A panic in one body must not end the writing of all.
             let body = std::panic::AssertUnwindSafe((self.body)(tx)).catch_unwind();
-            let result = match tokio::time::timeout(TRANSACTION_TIMEOUT, body).await {
+            let result = match tokio::time::timeout(self.limit, body).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(LedgerError::Panicked),
                 Err(_) => Err(LedgerError::TimedOut),

@@ -3,6 +3,7 @@
 
 use super::{MirrorCounts, Sync};
 use crate::database::{Row, Sql, Tx, micros};
+use crate::doubt::{LostPeriod, lost_period};
 use crate::error::LedgerError;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -118,10 +119,24 @@ async fn known(
     rows.iter().map(known).collect()
 }
 
-/// The dates of two looks, on the provider's calendar.
-fn looks(zone: Tz, before_at: DateTime<Utc>, after_at: DateTime<Utc>) -> Looks {
-    let date = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
-    Looks { before_on: date(before_at), after_on: date(after_at) }
+/// The provider's calendar, and what the ledger has lost of it.
+struct Days {
+    zone: Tz,
+    lost: Option<LostPeriod>,
+}
+
+impl Days {
+    async fn load(tx: &mut Tx) -> Result<Self, LedgerError> {
+        Ok(Self { zone: crate::settings::load(tx).await?.window.zone, lost: lost_period(tx).await? })
+    }
+
+    /// The dates of two looks.
+    fn looks(&self, before_at: DateTime<Utc>, after_at: DateTime<Utc>) -> Looks {
+        let date = |at: DateTime<Utc>| at.with_timezone(&self.zone).date_naive();
+        let before_on = date(before_at);
+        let lost = self.lost.filter(|lost| before_on <= lost.until_on);
+        Looks { before_on, after_on: date(after_at), lost_until_on: lost.map(|lost| lost.until_on) }
+    }
 }
 
 /// What happened to invoices since the mirror's last look at them.
@@ -131,13 +146,13 @@ async fn changed_invoices(
     changed: &[Written<'_, Invoice>],
     observed_at: DateTime<Utc>,
 ) -> Result<Vec<(String, Event)>, LedgerError> {
-    let zone = crate::settings::load(tx).await?.window.zone;
+    let days = Days::load(tx).await?;
     let mut found = Vec::new();
     for (after, _) in changed {
         let Some(known) = known.get(&after.id.0) else { continue };
         let before: Invoice = serde_json::from_str(&known.record)
             .map_err(|_| LedgerError::unreadable("invoices.record", "a record of no version of Régua"))?;
-        let event = events::between(&before, after, looks(zone, known.observed_at, observed_at));
+        let event = events::between(&before, after, days.looks(known.observed_at, observed_at));
         found.extend(event.map(|event| (after.id.0.clone(), event)));
     }
     Ok(found)
@@ -155,7 +170,7 @@ async fn unlisted_customers(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let zone = crate::settings::load(tx).await?.window.zone;
+    let days = Days::load(tx).await?;
     let rows = tx
         .fetch(
             sql!(
@@ -169,7 +184,7 @@ async fn unlisted_customers(
         .await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
-        let looks = looks(zone, row.instant("observed_at")?, observed_at);
+        let looks = days.looks(row.instant("observed_at")?, observed_at);
         let event = events::between_listings(Some(true), Some(false), looks);
         found.extend(event.map(|event| Ok::<_, LedgerError>((row.text("id")?, event))).transpose()?);
     }

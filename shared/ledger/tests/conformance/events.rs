@@ -285,6 +285,21 @@ async fn f7_a_listing_that_is_removed_is_told_once_for_each(f: Fixture) {
     assert_eq!(w.started(id).await.text.phone_key, phone_key(1));
 }
 
+/// The ERP doesn't date it: it may have been seen, and told, in the time that a backup lost. A later listing's end is told as ever.
+async fn f8_an_event_without_a_date_of_its_own_may_have_been_told_in_the_lost_time(f: Fixture) {
+    let w = noticed(f, 1).await;
+    w.sync(&[listed(1, true)], &[]).await;
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    w.f.advance(TimeDelta::days(1)).await;
+    w.sync(&[listed(1, false)], &[]).await;
+    w.evaluate().await;
+    assert_eq!(told(&w).await, BTreeMap::from([said("c0001", "bureau_removed", "2026-03-10", "in_doubt restored")]));
+    w.sync(&[listed(1, true)], &[]).await;
+    w.f.advance(TimeDelta::days(1)).await;
+    w.sync(&[listed(1, false)], &[]).await;
+    assert_eq!(w.evaluate().await.1.held, 1);
+}
+
 async fn what_was_undone_is_not_started_and_comes_back_when_it_is_done_again(f: Fixture) {
     let w = noticed(f, 1).await;
     for (now, why) in [
@@ -550,6 +565,7 @@ conformance! {
     the_titles_of_one_renegotiation_have_one_message
     what_is_missing_may_come_within_two_days
     f7_a_listing_that_is_removed_is_told_once_for_each
+    f8_an_event_without_a_date_of_its_own_may_have_been_told_in_the_lost_time
     what_was_undone_is_not_started_and_comes_back_when_it_is_done_again
     what_a_message_says_follows_what_the_mirror_learns
     caps_and_opt_outs_hold_for_events_too

@@ -9,12 +9,14 @@ use regua_domain::failure::FailureRefusal as Refusal;
 use regua_domain::ids::{AttemptId, ChannelId, MessageId, PolicyId};
 use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason, State};
 use regua_domain::money::Centavos;
+use regua_domain::receipt::ReceiptStatus;
 use regua_domain::settlement::Settlement;
 use regua_domain::stage::Stage;
 use regua_ledger::audit::Filter;
 use regua_ledger::conservation::compare;
 use regua_ledger::doubt::{DOUBT_EXPIRES_AFTER, DOUBT_GRACE, Resolution};
 use regua_ledger::failures::{BATCH_MAX, FailureFilter, Intervention};
+use regua_ledger::receipts::{About, NewReceipt};
 use regua_ledger::start::StartAnswer;
 use regua_ledger::{LedgerError, new_id};
 
@@ -111,6 +113,22 @@ async fn nothing_is_replayed_unless_every_attempt_certainly_sent_nothing(f: Fixt
         assert_eq!(replay(&w, *id).await, expected, "{outcome:?}");
         assert_eq!(w.message(*id).await.state == State::Scheduled, unsent, "{outcome:?}");
     }
+}
+
+/// The provider speaks of it: it knows the message.
+async fn what_a_receipt_speaks_of_is_not_replayed(f: Fixture) {
+    let w = world(f).await;
+    let id = failed(&w, 1).await[0];
+    let receipt = NewReceipt {
+        integration_id: w.integration,
+        about: About::Metadata { message: id, attempt: None },
+        status: ReceiptStatus::Failed,
+        provider_id: None,
+        provider_code: Some(131_026),
+        consequence: None,
+    };
+    w.ledger.receive(vec![receipt]).await.unwrap();
+    assert_eq!(replay(&w, id).await, Some(Refusal::MayHaveBeenSent));
 }
 
 /// A person took the risk of a second message once, with what they knew then: not a second time without being asked.
@@ -318,6 +336,7 @@ conformance! {
     a_replayed_failure_is_the_same_message_and_is_sent_once
     a_replayed_failure_passes_all_that_any_message_passes
     nothing_is_replayed_unless_every_attempt_certainly_sent_nothing
+    what_a_receipt_speaks_of_is_not_replayed
     what_was_sent_again_out_of_doubt_and_failed_is_not_replayed
     doubt_that_was_dropped_or_expired_is_not_replayed
     nothing_is_replayed_after_its_time_or_when_it_is_not_called_for

@@ -410,6 +410,21 @@ async fn f15_what_may_have_arrived_keeps_its_place(f: Fixture) {
     assert_eq!(w.used_budget().await, 3);
 }
 
+/// The last one of the budget is answered 429: its place is given back, and with it goes the budget's pause, but not the provider's.
+async fn a_pause_that_the_provider_asks_for_outlives_the_budgets_own(f: Fixture) {
+    let w = World::new(f, &budget("250")).await;
+    w.fill_budget(249).await;
+    let ids = w.queued(2).await;
+    let attempt = w.started(ids[0]).await.attempt_id;
+    assert!(matches!(w.start_one(ids[1]).await, StartAnswer::Postponed { why: DeferReason::Budget }));
+    assert_eq!(gate_pause(&w).await.as_deref(), Some("budget"));
+    let until = w.now().await + TimeDelta::minutes(10);
+    w.ledger.pause_channel(w.channel, until, DeferReason::Throttled).await.unwrap();
+    w.finish(ids[0], attempt, Settlement::Defer { until, why: DeferReason::Throttled }).await;
+    assert_eq!(gate_pause(&w).await.as_deref(), Some("throttled"));
+    assert_eq!(w.top_up(10).await, []);
+}
+
 async fn a_refund_never_shortens_another_pause(f: Fixture) {
     let w = World::new(f, &budget("250")).await;
     let ids = w.queued(1).await;
@@ -472,5 +487,6 @@ conformance! {
     f15_what_proves_unsent_gives_its_place_back_and_opens_the_gate
     a_raised_limit_opens_the_gate
     f15_what_may_have_arrived_keeps_its_place
+    a_pause_that_the_provider_asks_for_outlives_the_budgets_own
     a_refund_never_shortens_another_pause
 }

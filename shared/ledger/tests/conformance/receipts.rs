@@ -195,6 +195,21 @@ async fn our_own_ids_that_the_ledger_does_not_have_are_told(f: Fixture) {
     is_never_sent_again(&w, id).await;
 }
 
+/// A person has said what was lost: what is told of it for days still stops nothing, and what came after would.
+async fn what_a_restoration_explains_is_not_told_again(f: Fixture) {
+    let w = world(f).await;
+    let id = w.queued(1).await[0];
+    let (stranger, lost) = (MessageId(new_id()), AttemptId(new_id()));
+    w.ledger.restored(w.now().await - TimeDelta::hours(2), "ana".into()).await.unwrap();
+    let of_then = [receipt(&w, stranger, Some(lost), ReceiptStatus::Read), receipt(&w, id, Some(lost), ReceiptStatus::Delivered)];
+    let received = receive(&w, &of_then).await;
+    assert_eq!((received.answers[0], received.lost), (ReceiptAnswer::Unknown, vec![]));
+    assert_eq!(w.state(id).await.0, State::Delivered, "it is evidence all the same");
+    let later = MessageId(new_id());
+    let received = receive(&w, &[receipt(&w, later, None, ReceiptStatus::Read)]).await;
+    assert_eq!(received.lost, [format!("message {later}")]);
+}
+
 async fn a_failure_of_a_message_that_was_taken_is_written_beside_it(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(3).await;
@@ -257,7 +272,7 @@ async fn who_stopped_messages_at_whatsapp_is_opted_out_of_the_business(f: Fixtur
     let noted = w.ledger.audit_log(&Filter { action: Some(Action::OptOutAdded), ..Filter::default() }).await.unwrap();
     assert_eq!(
         noted.iter().map(|record| (record.by.as_str(), record.target.as_str())).collect::<Vec<_>>(),
-        [("webhook", phone_key(1).as_str())]
+        [("webhook", format!("…{}", &phone_key(1)[6..]).as_str())]
     );
 }
 
@@ -304,6 +319,7 @@ conformance! {
     a_receipt_with_the_providers_id_alone_is_its_own_integrations_attempts
     the_providers_id_in_a_receipt_is_kept_with_its_attempt
     our_own_ids_that_the_ledger_does_not_have_are_told
+    what_a_restoration_explains_is_not_told_again
     a_failure_of_a_message_that_was_taken_is_written_beside_it
     a_failure_stops_what_its_code_stops_and_only_once
     who_stopped_messages_at_whatsapp_is_opted_out_of_the_business

@@ -160,7 +160,21 @@ async fn a_template_is_looked_for_where_it_is_sent(f: Fixture) {
     assert!(w.ledger.channels_of_template(OTHER_TEMPLATE).await.unwrap().is_empty());
 }
 
+/// What a check finds gone hides no cause that only a person may lift.
+async fn a_second_cause_stays_when_the_first_is_gone(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let channel = w.channel.to_string();
+    raise(&w, StopScope::Channel, &channel, BY_ANSWER, "channel_not_found").await;
+    raise(&w, StopScope::Channel, &channel, BY_ANSWER, "spam_limited").await;
+    w.f.advance(TimeDelta::seconds(61)).await;
+    let due = take(&w).await.unwrap();
+    assert!(w.ledger.pass_stop_check(due).await.unwrap());
+    let left: Vec<_> = w.ledger.stops().await.unwrap().into_iter().map(|stop| stop.why).collect();
+    assert_eq!(left, ["spam_limited"]);
+}
+
 conformance! {
+    a_second_cause_stays_when_the_first_is_gone
     the_first_check_comes_after_a_minute_and_each_later_one_twice_as_late_up_to_15
     of_many_who_look_one_has_the_check
     only_stops_of_answers_that_can_be_checked_are

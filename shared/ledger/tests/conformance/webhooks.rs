@@ -10,9 +10,11 @@ async fn only_what_has_a_secret_may_be_called(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
     assert_eq!(w.ledger.webhooks().await.unwrap(), []);
     let text = Setup::default().text();
-    let text = text
-        .replace("token_env = \"OPA_TOKEN\"", "token_env = \"OPA_TOKEN\"\nwebhook_secret_env = \"OPA_WEBHOOK\"")
-        .replace("kind = \"files\"", "kind = \"files\"\nwebhook_secret_file = \"/run/secrets/erp\"");
+    let text =
+        text.replace("token_env = \"OPA_TOKEN\"", "token_env = \"OPA_TOKEN\"\nwebhook_secret_env = \"OPA_WEBHOOK\"").replace(
+            "kind = \"files\"",
+            "kind = \"ixc\"\nurl = \"https://ixc.example.com\"\ntoken_env = \"IXC\"\nwebhook_secret_file = \"/run/secrets/erp\"",
+        );
     let configuration = parse(&text);
     w.ledger.apply_configuration(configuration.clone()).await.unwrap();
     let known: Vec<_> =
