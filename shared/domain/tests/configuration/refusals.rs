@@ -484,7 +484,7 @@ fn sources_and_settings_are_checked() {
     let only = look("last_look_unanswered = \"send\"");
     refused("days_ahead = 10", &only, "[[source]]", "source[1].last_look", "", "last_look = \"10m\"");
     let hook = "kind = \"files\"\nwebhook_secret_env = \"ERP\"";
-    refused("kind = \"files\"", hook, "webhook_secret_env", "source[2].webhook_secret_env", "(3 characters)", "kind = \"files\"");
+    refused("kind = \"files\"", hook, "webhook_secret_env", "source[2].webhook_secret_env", "(5 characters)", "kind = \"files\"");
     let files = "kind = \"files\"\nlast_look = \"5m\"";
     refused("kind = \"files\"", files, "last_look", "source[2].last_look", "(4 characters)", "kind = \"files\"");
     let url = "kind = \"files\"\nurl = \"https://x.example.com\"";
