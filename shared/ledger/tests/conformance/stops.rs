@@ -47,12 +47,21 @@ async fn a_stop_is_raised_once_per_scope_target_and_author(f: Fixture) {
     let w = world(f).await;
     let by = |who: &str| stop(StopScope::Channel, &w.channel.to_string(), who);
     assert!(w.ledger.raise_stop(by("answer")).await.unwrap());
-    assert!(!w.ledger.raise_stop(NewStop { why: "131048".into(), ..by("answer") }).await.unwrap(), "it stays as it is");
+    assert!(!w.ledger.raise_stop(by("answer")).await.unwrap(), "it stays as it is");
     assert!(w.ledger.raise_stop(by("ana")).await.unwrap(), "a person's is another one");
+    assert!(!w.ledger.raise_stop(NewStop { why: "férias".into(), ..by("ana") }).await.unwrap(), "whyever");
+    assert!(
+        w.ledger.raise_stop(NewStop { why: "131048".into(), ..by("answer") }).await.unwrap(),
+        "so is an answer's of another cause"
+    );
     let raised = futures::future::join_all((0..8).map(|_| w.ledger.raise_stop(stop(StopScope::Stage, "overdue", "x")))).await;
     assert_eq!(raised.into_iter().filter(|new| *new.as_ref().unwrap()).count(), 1);
     let stops = w.ledger.stops().await.unwrap();
-    assert_eq!(stops.iter().map(|stop| stop.raised_by.as_str()).collect::<Vec<_>>(), ["answer", "ana", "x"], "oldest first");
+    assert_eq!(
+        stops.iter().map(|stop| stop.raised_by.as_str()).collect::<Vec<_>>(),
+        ["answer", "ana", "answer", "x"],
+        "oldest first"
+    );
     assert_eq!(
         (stops[0].scope, stops[0].target.clone(), stops[0].why.as_str()),
         (StopScope::Channel, w.channel.to_string(), "401")

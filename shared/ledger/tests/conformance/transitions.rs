@@ -121,6 +121,7 @@ impl Subject {
             Transition::Replay => {
                 w.f.execute(format!("DELETE FROM attempts WHERE message_id = '{id}'")).await;
                 w.f.execute("DELETE FROM resolutions").await;
+                w.f.execute("DELETE FROM receipts").await;
                 let who = Intervention { by: "ana".into(), why: "teste".into() };
                 w.ledger.replay(vec![id], who).await.unwrap();
             }
