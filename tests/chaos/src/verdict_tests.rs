@@ -63,6 +63,19 @@ fn lost(invoice: &str, instead: &str) -> Finding {
 }
 
 #[test]
+fn a_title_that_was_paid_before_any_run_decided_needs_no_message() {
+    check(|evidence| evidence.messages.retain(|message| message.invoice != "2"), &[]);
+    let lost = Finding::Lost { invoice: "1".into(), instead: "no message was ever written".into() };
+    check(
+        |evidence| {
+            evidence.messages.retain(|message| message.invoice != "1");
+            evidence.taken.retain(|taken| taken.invoice != "1");
+        },
+        &[lost],
+    );
+}
+
+#[test]
 fn what_is_as_promised_has_no_finding_and_a_kill_explains_its_own_doubts() {
     assert_eq!(judge(&as_promised()), (vec![], vec![0, 2, 0]));
 }
