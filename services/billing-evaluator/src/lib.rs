@@ -37,9 +37,9 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let mut ticks = pipeline.broker.ticks(PREFETCH);
     let acker = ticks.acker();
     let places = Arc::new(Semaphore::new(RUNS_MAX));
-    let pipeline_ledger = pipeline.ledger.clone();
+    let ledger = pipeline.ledger.clone();
     let worker = Arc::new(work::Worker::new(pipeline, process.clone()));
-    let looking = tokio::spawn(last_look::keep_looking(pipeline_ledger, worker.syncer(), process.clone()));
+    let looking = tokio::spawn(last_look::keep_looking(ledger, worker.syncer(), process.clone()));
     let mut runs = JoinSet::new();
     loop {
         let place = tokio::select! {

@@ -143,7 +143,7 @@ impl Ledger {
 }
 
 /// One entry of the audit log for one call: who they are only where they are few, and then by their last digits.
-async fn note_added(
+pub(crate) async fn note_added(
     tx: &mut Tx,
     last: &[NewOptOut],
     origin: &OptOutOrigin,

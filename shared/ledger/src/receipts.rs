@@ -1,6 +1,5 @@
 //! Receipts: evidence that beats doubt and every contrary answer, written in batches. Locks messages → attempts.
 
-use crate::audit::{self, Entry};
 use crate::database::{Row, Tx};
 use crate::doubt::lost_period;
 use crate::error::LedgerError;
@@ -9,7 +8,6 @@ use crate::snapshot::json_ids;
 use crate::stops::{self, NewStop};
 use crate::{Ledger, new_id};
 use chrono::{DateTime, Utc};
-use regua_domain::audit::Action;
 use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::State;
@@ -441,13 +439,9 @@ async fn follow(
             let opt_out = NewOptOut { phone, since_at: Some(now), why: format!("WhatsApp says so, receipt {receipt}") };
             let scope = OptOutScope::Business(message.business);
             let origin = OptOutOrigin { scope, source: OptOutSource::Webhook, added_by: NOTED_BY.into() };
-            let target = audit::masked(opt_out.phone.as_str());
-            let why = opt_out.why.clone();
-            if people::add(tx, &[opt_out], &origin).await?.new > 0 {
-                let became = Some(json!({ "business": message.business }));
-                let entry =
-                    Entry { by: NOTED_BY, action: Action::OptOutAdded, target: &target, why: Some(&why), was: None, became };
-                audit::note(tx, entry, now).await?;
+            let counts = people::add(tx, std::slice::from_ref(&opt_out), &origin).await?;
+            if counts.new > 0 {
+                people::note_added(tx, &[opt_out], &origin, 1, counts).await?;
                 received.opted_out += 1;
             }
         }

@@ -263,11 +263,6 @@ impl Ledger {
             .await
     }
 
-    /// As [`Ledger::resume`], without a reason.
-    pub async fn lift_stops(&self, scope: StopScope, target: String, by: String) -> Result<u64, LedgerError> {
-        self.resume(scope, target, By { who: by, why: None }).await
-    }
-
     /// Lifts every stop of a scope and target; how many there were.
     pub async fn resume(&self, scope: StopScope, target: String, by: By) -> Result<u64, LedgerError> {
         self.db

@@ -73,7 +73,7 @@ async fn entries_come_newest_first_restricted_and_page_by_page(f: Fixture) {
         w.f.advance(TimeDelta::minutes(1)).await;
         assert!(w.ledger.raise_stop(stop(stage, if n == 1 { "bia" } else { "ana" })).await.unwrap());
     }
-    w.ledger.lift_stops(StopScope::Stage, "overdue".into(), "bia".into()).await.unwrap();
+    w.ledger.resume(StopScope::Stage, "overdue".into(), by("bia")).await.unwrap();
     let told =
         |records: Vec<Record>| records.into_iter().map(|record| format!("{} {}", record.by, record.target)).collect::<Vec<_>>();
     let filter = |change: &dyn Fn(&mut Filter)| {

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{Setup, TEMPLATE};
-use crate::world::{LEASE, World, finished, phone_key, sent};
+use crate::world::{LEASE, World, by, finished, phone_key, sent};
 use chrono::TimeDelta;
 use regua_domain::audit::Action;
 use regua_domain::consent::{OptOutScope, OptOutSource};
@@ -11,7 +11,7 @@ use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason, St
 use regua_domain::receipt::{Proof, ReceiptStatus};
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
-use regua_ledger::audit::{By, Filter};
+use regua_ledger::audit::Filter;
 use regua_ledger::finish::FinishAnswer;
 use regua_ledger::receipts::{About, BATCH_MAX, Consequence, NewReceipt, ReceiptAnswer, Received};
 use regua_ledger::start::StartAnswer;
@@ -126,7 +126,7 @@ async fn a_receipt_beats_a_contrary_answer_and_says_so(f: Fixture) {
         let moved = ReceiptAnswer::Moved { message: *id, from, to: State::Delivered, contradicts: true };
         assert_eq!((received.answers.as_slice(), received.lost.len()), (&[moved][..], 0));
     }
-    w.ledger.remove_opt_out(phone_key(4).parse().unwrap(), None, By { who: "ana".into(), why: None }).await.unwrap();
+    w.ledger.remove_opt_out(phone_key(4).parse().unwrap(), None, by("ana")).await.unwrap();
     w.f.advance(TimeDelta::minutes(31)).await;
     for id in ids {
         is_never_sent_again(&w, id).await;
@@ -244,7 +244,7 @@ async fn a_failure_stops_what_its_code_stops_and_only_once(f: Fixture) {
     assert_eq!(raised, scopes.into_iter().zip(targets.clone()).collect::<Vec<_>>());
     assert_eq!(w.ledger.stops().await.unwrap().len(), 4);
     for (scope, target) in scopes.into_iter().zip(targets) {
-        assert_eq!(w.ledger.lift_stops(scope, target, "ana".into()).await.unwrap(), 1);
+        assert_eq!(w.ledger.resume(scope, target, by("ana")).await.unwrap(), 1);
     }
     assert!(receive(&w, &failures).await.stops.is_empty(), "a receipt that comes again raises nothing that was lifted");
     assert!(w.ledger.stops().await.unwrap().is_empty());

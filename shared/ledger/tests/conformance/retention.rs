@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{World, customer, due_for, invoice, phone_key, sent};
+use crate::world::{World, by, customer, due_for, invoice, phone_key, sent};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::failure::FailureRefusal;
 use regua_domain::ids::MessageId;
@@ -10,7 +10,6 @@ use regua_domain::message::{DoubtReason, FailReason, SkipReason, State};
 use regua_domain::mirror::Customer;
 use regua_domain::settlement::Settlement;
 use regua_domain::switches::HoldKind;
-use regua_ledger::audit::By;
 use regua_ledger::conservation::compare;
 use regua_ledger::doubt::DOUBT_EXPIRES_AFTER;
 use regua_ledger::failures::Intervention;
@@ -120,7 +119,7 @@ async fn a_skip_that_comes_back_gets_its_phone_and_text_anew(f: Fixture) {
     assert_eq!(w.state(ids[0]).await.1.as_deref(), Some(SkipReason::OptedOut.as_str()));
     w.f.execute("UPDATE messages SET updated_at = 1, created_at = 1").await;
     assert_eq!(retain(&w).await.anonymised, 1);
-    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None, By { who: "ana".into(), why: None }).await.unwrap();
+    w.ledger.remove_opt_out(phone_key(1).parse().unwrap(), None, by("ana")).await.unwrap();
     assert_eq!(w.evaluate().await.1.revived, 1);
     assert_eq!((w.message(ids[0]).await.state, anonymised_at(&w, ids[0]).await), (State::Held, None));
     w.release().await;

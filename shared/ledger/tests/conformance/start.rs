@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{Setup, TEMPLATE};
-use crate::world::{LEAD, LEASE, World, customer, due_for, invoice, paid, sent, skipped, start_batch};
+use crate::world::{LEAD, LEASE, World, by, customer, due_for, invoice, paid, sent, skipped, start_batch};
 use chrono::TimeDelta;
 use regua_domain::admission::{HORIZON, RECHECK};
 use regua_domain::ids::{AttemptId, MessageId};
@@ -176,7 +176,7 @@ async fn f17_a_stop_of_any_scope_postpones(f: Fixture) {
         let stop = NewStop { scope, target: target.clone(), raised_by: "answer".into(), why: "131048".into(), until_at: None };
         w.ledger.raise_stop(stop).await.unwrap();
         postponed(&w, id, DeferReason::Stopped, RECHECK).await;
-        w.ledger.lift_stops(scope, target, "ana".into()).await.unwrap();
+        w.ledger.resume(scope, target, by("ana")).await.unwrap();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{OTHER_TEMPLATE, Setup, TEMPLATE};
-use crate::world::World;
+use crate::world::{World, by};
 use chrono::TimeDelta;
 use regua_domain::stop::{BY_ANSWER, BY_CHECK, StopScope};
 use regua_ledger::stop_checks::{DueCheck, StopTotals};
@@ -94,7 +94,7 @@ async fn a_check_lifts_no_stop_that_was_raised_after_it(f: Fixture) {
     let w = refused(f).await;
     w.f.advance(TimeDelta::seconds(61)).await;
     let due = take(&w).await.unwrap();
-    w.ledger.lift_stops(due.scope, due.target.clone(), "ana".into()).await.unwrap();
+    w.ledger.resume(due.scope, due.target.clone(), by("ana")).await.unwrap();
     raise(&w, due.scope, &due.target, BY_ANSWER, "unauthorized").await;
     assert!(!w.ledger.pass_stop_check(due).await.unwrap());
     assert_eq!(w.ledger.stops().await.unwrap().len(), 1);
@@ -147,7 +147,7 @@ async fn stops_have_the_names_that_people_know(f: Fixture) {
         let stop = stops.iter().find(|stop| stop.scope == *scope).unwrap();
         assert_eq!(&stop.name, name, "{scope}");
     }
-    w.ledger.lift_stops(StopScope::Stage, "overdue".into(), "ana".into()).await.unwrap();
+    w.ledger.resume(StopScope::Stage, "overdue".into(), by("ana")).await.unwrap();
     raise(&w, StopScope::Stage, "overdue", "ana", "x").await;
     let totals = w.ledger.stop_totals().await.unwrap();
     assert_eq!(totals.len(), named.len());

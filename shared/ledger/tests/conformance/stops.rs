@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{Setup, TEMPLATE};
-use crate::world::World;
+use crate::world::{World, by};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::message::DeferReason;
 use regua_domain::stop::StopScope;
@@ -75,7 +75,7 @@ async fn lifting_lifts_everybodys_and_can_be_repeated(f: Fixture) {
         w.ledger.raise_stop(stop(StopScope::Policy, &w.policy.to_string(), who)).await.unwrap();
     }
     w.ledger.raise_stop(stop(StopScope::Everything, "", "ana")).await.unwrap();
-    let lift = || w.ledger.lift_stops(StopScope::Policy, w.policy.to_string(), "bia".into());
+    let lift = || w.ledger.resume(StopScope::Policy, w.policy.to_string(), by("bia"));
     assert_eq!((lift().await.unwrap(), lift().await.unwrap()), (2, 0));
     let rest = w.ledger.stops().await.unwrap();
     assert_eq!(rest.iter().map(|stop| stop.scope).collect::<Vec<_>>(), [StopScope::Everything]);

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::{OTHER_TEMPLATE, Setup, TEMPLATE};
-use crate::world::{World, customer, due_for, invoice, paid, skipped};
+use crate::world::{World, by, customer, due_for, invoice, paid, skipped};
 use chrono::TimeDelta;
 use regua_domain::admission::RECHECK;
 use regua_domain::ids::ChannelId;
@@ -212,7 +212,7 @@ async fn a_stop_of_any_scope_queues_nothing(f: Fixture) {
         let stop = NewStop { scope, target: target.clone(), raised_by: "ana".into(), why: "texto errado".into(), until_at: None };
         assert!(w.ledger.raise_stop(stop.clone()).await.unwrap());
         assert!(w.top_up(10).await.is_empty(), "{scope}");
-        assert_eq!(w.ledger.lift_stops(scope, target, "ana".into()).await.unwrap(), 1);
+        assert_eq!(w.ledger.resume(scope, target, by("ana")).await.unwrap(), 1);
         let elsewhere = NewStop { target: "elsewhere".into(), ..stop };
         w.ledger.raise_stop(elsewhere).await.unwrap();
     }

@@ -3,7 +3,7 @@
 use crate::databases::Fixture;
 use crate::receipts::receipt;
 use crate::setup::Setup;
-use crate::world::{World, sent};
+use crate::world::{World, by, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::AttemptId;
 use regua_domain::message::{DeferReason, DoubtReason, FailReason, State, Transition};
@@ -142,7 +142,7 @@ impl Subject {
         let stop = NewStop { scope, target: target.clone(), raised_by: "ana".into(), why: "teste".into(), until_at: None };
         self.w.ledger.raise_stop(stop).await.unwrap();
         self.w.start_one(self.message.id).await;
-        self.w.ledger.lift_stops(scope, target, "ana".into()).await.unwrap();
+        self.w.ledger.resume(scope, target, by("ana")).await.unwrap();
     }
 
     async fn receive(&self, status: ReceiptStatus, attempt: AttemptId) {
