@@ -183,11 +183,12 @@ async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result
             .fetch_one(
                 sql!(
                     "INSERT INTO integrations (id, name, description, gateway, url, token_kind, token_ref, is_default, release, enabled,
-                        webhook_secret)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CAST($11 AS TEXT))
+                        webhook_secret, look_up)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CAST($11 AS TEXT), $12)
                      ON CONFLICT (name) DO UPDATE SET description = excluded.description, gateway = excluded.gateway, url = excluded.url,
                         token_kind = excluded.token_kind, token_ref = excluded.token_ref, is_default = excluded.is_default,
-                        release = excluded.release, enabled = excluded.enabled, webhook_secret = excluded.webhook_secret RETURNING id"
+                        release = excluded.release, enabled = excluded.enabled, webhook_secret = excluded.webhook_secret,
+                        look_up = excluded.look_up RETURNING id"
                 ),
                 values![
                     new_id(),
@@ -200,7 +201,8 @@ async fn apply_integrations(tx: &mut Tx, integrations: &[Integration]) -> Result
                     integration.default,
                     integration.release.as_str(),
                     integration.enabled,
-                    webhook_secret(integration.webhook_secret.as_ref())?
+                    webhook_secret(integration.webhook_secret.as_ref())?,
+                    integration.look_up
                 ],
             )
             .await?;
@@ -532,6 +534,7 @@ fn read_integration(row: &Row) -> Result<Integration, LedgerError> {
             .named("release", |name| Release::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value))?,
         enabled: row.flag("enabled")?,
         webhook_secret: row.opt_json("webhook_secret")?,
+        look_up: row.flag("look_up")?,
     })
 }
 

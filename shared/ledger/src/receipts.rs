@@ -36,6 +36,13 @@ pub enum About {
     },
     /// The id that the provider gave for an attempt.
     ProviderId(String),
+    /// It was seen at the provider by whoever looked for it.
+    LookUp {
+        /// The message.
+        message: MessageId,
+        /// The attempt that was in doubt.
+        attempt: AttemptId,
+    },
 }
 
 /// What a failure means for more than its message.
@@ -176,13 +183,14 @@ struct Message {
     template: String,
 }
 
-async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerError> {
+pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerError> {
     let of_provider = attempts_by_provider_id(tx, batch).await?;
     // Whose each is: message and attempt; `None` where nobody knows.
     let names: Vec<_> = batch
         .iter()
         .map(|receipt| match &receipt.about {
             About::Metadata { message, attempt } => Some((*message, *attempt)),
+            About::LookUp { message, attempt } => Some((*message, Some(*attempt))),
             About::ProviderId(id) => of_provider.get(&(receipt.integration_id, id.as_str())).copied(),
         })
         .collect();
@@ -242,6 +250,7 @@ impl NewReceipt {
         match self.about {
             About::Metadata { .. } => Proof::Metadata,
             About::ProviderId(_) => Proof::ProviderId,
+            About::LookUp { .. } => Proof::LookUp,
         }
     }
 }
@@ -255,7 +264,7 @@ async fn attempts_by_provider_id<'a>(
         .iter()
         .filter_map(|receipt| match &receipt.about {
             About::ProviderId(id) => Some((id.as_str(), id.as_str())),
-            About::Metadata { .. } => None,
+            About::Metadata { .. } | About::LookUp { .. } => None,
         })
         .collect();
     let mut found = HashMap::new();
