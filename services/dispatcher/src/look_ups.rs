@@ -47,7 +47,9 @@ pub async fn keep_looking(dispatcher: Arc<Dispatcher>) {
 /// A look without an answer isn't noted: the same is looked for again when its time is over.
 async fn look(dispatcher: &Dispatcher, look_up: LookUp) -> Result<(), LedgerError> {
     let integration = look_up.integration;
-    let Some(way) = dispatcher.routes.all().into_iter().find(|way| way.route.integration_id == integration) else { return Ok(()) };
+    let Some(way) = dispatcher.routes.all().into_iter().find(|way| way.route.integration_id == integration) else {
+        return Ok(());
+    };
     match hits(&way, &look_up.sought).await {
         Ok(hits) => {
             let sought = look_up.sought.len();

@@ -96,12 +96,7 @@ mod tests {
     }
 
     fn shown() -> Shown {
-        Shown {
-            id: "r1".into(),
-            is_to_customer: true,
-            text: "Olá Ana!\nSua fatura  de R$10,00 vence hoje. ".into(),
-            at: at(0),
-        }
+        Shown { id: "r1".into(), is_to_customer: true, text: "Olá Ana!\nSua fatura  de R$10,00 vence hoje. ".into(), at: at(0) }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::client::OpaClient;
 use crate::list::{List, ListError, text};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::look_up::Shown;
-use regua_domain::phone::{self, PhoneKey};
+use regua_domain::phone::PhoneKey;
 use serde_json::{Value, json};
 
 /// A talk with a customer through a channel.
@@ -24,12 +24,7 @@ impl OpaClient {
     ///
     /// # Errors
     /// See [`ListError`].
-    pub async fn conversations(
-        &self,
-        first: NaiveDate,
-        last: NaiveDate,
-        skip: usize,
-    ) -> Result<Vec<Conversation>, ListError> {
+    pub async fn conversations(&self, first: NaiveDate, last: NaiveDate, skip: usize) -> Result<Vec<Conversation>, ListError> {
         let url = self.base_url().resource(&["atendimento"]);
         let filter = json!({ "dataInicialAbertura": first, "dataFinalAbertura": last });
         let page = self.page(List::Conversations, &url, &filter, skip).await?;
@@ -48,14 +43,23 @@ impl OpaClient {
 }
 
 fn conversation(record: &Value) -> Conversation {
-    // WhatsApp's own ids have a host behind the number.
-    let number = text(record, "canal_cliente");
-    let number = number.split_once('@').map_or(number.as_str(), |(number, _)| number);
     Conversation {
         id: text(record, "_id"),
         channel_id: text(record, "canal_id"),
-        phone: phone::parse(number).ok().map(|phone| phone.key()),
+        phone: phone_key(&text(record, "canal_cliente")),
     }
+}
+
+/// Who it is of WhatsApp: with the country code, with or without the ninth digit (contracts §3.3), and maybe a host behind it.
+fn phone_key(account: &str) -> Option<PhoneKey> {
+    let number = account.split_once('@').map_or(account, |(number, _)| number);
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    let national = match digits.len() {
+        12 | 13 => digits.strip_prefix("55")?,
+        10 | 11 => &digits,
+        _ => return None,
+    };
+    format!("{}{}", &national[..2], &national[national.len() - 8..]).parse().ok()
 }
 
 fn shown(record: &Value) -> Option<Shown> {
@@ -83,7 +87,9 @@ mod tests {
             let expected = Conversation { id: "a1".into(), channel_id: "c1".into(), phone: "1187654321".parse().ok() };
             assert_eq!(conversation(&record), expected, "{number}");
         }
-        assert_eq!(conversation(&json!({ "canal_cliente": "@fulano" })).phone, None);
+        for other in ["@fulano", "", "987654321", "3511987654321", "001187654321"] {
+            assert_eq!(conversation(&json!({ "canal_cliente": other })).phone, None, "{other}");
+        }
     }
 
     #[test]
