@@ -128,7 +128,8 @@ impl Subject {
                 // Of another invoice, until it is said to be a later stage of the same one's.
                 let (subject, other) = (&self.message.subject, self.other);
                 let be = async |subject: &str, stage: &str| {
-                    w.f.execute(format!("UPDATE messages SET subject = '{subject}', stage = '{stage}' WHERE id = '{other}'")).await
+                    w.f.execute(format!("UPDATE messages SET subject = '{subject}', stage = '{stage}' WHERE id = '{other}'"))
+                        .await
                 };
                 if w.state(id).await.0 == State::InDoubt {
                     be(subject, "pending_query").await;
