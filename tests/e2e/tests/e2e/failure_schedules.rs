@@ -89,7 +89,6 @@ async fn f2c_a_dispatcher_that_wakes_after_its_messages_were_resent_sends_none_o
     world.settled().await;
     let given_back = "attempts WHERE outcome = 'given_back'";
     let before = world.database.count(given_back).await;
-    tokio::time::sleep(Duration::from_secs(16)).await;
     asleep.thaw();
     let open = "attempts WHERE outcome IS NULL";
     until("it has reported", async || (world.database.count(open).await == 0).then_some(())).await;

@@ -11,7 +11,7 @@ async fn unanswered(count: u32, after_accept: bool) -> (House, Service, BTreeSet
     let house = House::build(150, &[(token.to_owned(), format!("{token}\nlook_up = true"))]).await;
     let up = house.up().await;
     let path = Some("/template/send".into());
-    let fault = Fault { count: Some(count), after_accept, path, ..Fault::always(FaultKind::CloseWithoutAnswer) };
+    let fault = Fault { count: Some(count.into()), after_accept, path, ..Fault::always(FaultKind::CloseWithoutAnswer) };
     house.opa.faults(vec![fault]).unwrap();
     house.run("update-collections").await;
     house.run("send-queued-messages").await;
