@@ -9,11 +9,12 @@ use regua_simulators::{OpaOptions, OpaSimulator, run_until_terminated};
 /// A simulated Opa! Suite for tests and demonstrations.
 ///
 /// Prints `listening on http://ADDR` and serves until SIGTERM. The API is below /api/v1. Channels and templates are always the
-/// same; GET /api/v1/canal-comunicacao lists them. Every accepted send opens an atendimento, whatever its client was told, or goes on
-/// with the open one if allowSendingToStartedCustomerService is true: GET /api/v1/atendimento lists them (filters: protocolo,
-/// dataInicialAbertura, dataFinalAbertura, dataInicialEncerramento, dataFinalEncerramento, status, `id_cliente`), GET
-/// /api/v1/atendimento/mensagem their messages (filter: `id_rota`), and /:id after either gives one. All are kept, on disk; of the newest
-/// 10000 it is known that they can be gone on with.
+/// same; GET /api/v1/canal-comunicacao lists them.
+///
+/// Every accepted send opens an atendimento, whatever its client was told, or goes on with the open one if
+/// allowSendingToStartedCustomerService is true and it is among the newest 10000. GET /api/v1/atendimento lists them (filters protocolo,
+/// status, `id_cliente`, dataInicialAbertura, dataFinalAbertura, dataInicialEncerramento, dataFinalEncerramento), GET
+/// /api/v1/atendimento/mensagem their messages (filter `id_rota`); an id after either gives one. They are read back from the log.
 ///
 /// Administration: POST|GET|DELETE /_admin/faults, GET /_admin/log (every accepted send, JSON Lines), GET /_admin/stats,
 /// POST /_admin/in-service with the members phones (a list) and `in_service` (true or false, which finishes their atendimentos),

@@ -197,7 +197,7 @@ impl OpaApp {
             return Err(Refusal::PairRate);
         }
         let (id, new_conversation) = ids(at_us, scramble(self.options.seed.wrapping_add(memory.accepted)));
-        // Contracts §1.5: the flag lets a send into a conversation under way. That one without it begins its own is the simulator's choice.
+        // Contracts §1.5: the flag lets a send into a conversation under way. Without it, it opens one: the simulator's choice.
         let open = if order.allow_in_service { conversations.open(&order.phone, &order.channel) } else { None };
         let conversation = open.map_or(new_conversation, str::to_owned);
         let message = message_key(self.options.seed, &order.metadata["message"]);

@@ -44,8 +44,8 @@ pub struct OpaOptions {
     pub pair_interval: Option<Duration>,
     /// The share of phones, in `[0, 1]`, that are in service with an attendant from the beginning (contracts §1.2).
     pub in_service_share: f64,
-    /// Shows each space of a value twice in the records of messages, as a product might that formats texts: what was sent can't be told
-    /// by comparing every byte.
+    /// Shows each space of a value twice in the records of messages: a product that formats texts might, and what was sent can't be
+    /// found by comparing bytes.
     pub double_spaces: bool,
     /// The daily allowance that every WhatsApp channel reports (contracts §1.4). `None`: no limit, an empty object.
     pub daily_limit: Option<u64>,
