@@ -6,6 +6,7 @@ use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::receipts::{self, About, NewReceipt, Received};
+use crate::snapshot::json_ids;
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::filling::Values;
 use regua_domain::ids::{AttemptId, IntegrationId, MessageId};
@@ -109,7 +110,9 @@ async fn due(tx: &mut Tx, integration: IntegrationId, now: DateTime<Utc>) -> Res
                  FROM messages m JOIN attempts a ON a.id = m.attempt_id JOIN channels c ON c.id = a.channel_id
                     JOIN message_texts x ON x.message_id = m.id
                     JOIN templates t ON t.integration_id = c.integration_id AND t.template_id = x.template_id
-                 WHERE m.state = 'in_doubt' AND m.discarded_at IS NULL AND NOT m.redirected AND c.integration_id = $1 AND t.text IS NOT NULL
+                 WHERE m.",
+                unsettled,
+                " AND m.state = 'in_doubt' AND NOT m.redirected AND c.integration_id = $1 AND t.text IS NOT NULL
                     AND (a.outcome IS NOT NULL OR a.lease_expires_at <= $2)
                     AND (a.looked_up = 0 OR a.look_up_at <= $2)
                     AND NOT EXISTS (SELECT 1 FROM message_texts y JOIN attempts b ON b.message_id = y.message_id
@@ -120,12 +123,19 @@ async fn due(tx: &mut Tx, integration: IntegrationId, now: DateTime<Utc>) -> Res
             values![integration, now, TWIN_WITHIN.num_microseconds(), SOUGHT_MAX],
         )
         .await?;
-    let read = |row: &Row| match sought(row) {
-        Ok(Some(sought)) => Some(row.small("looked_up").map(|looks| (sought, looks))),
-        Ok(None) => None,
-        Err(error) => Some(Err(error)),
-    };
-    rows.iter().filter_map(read).collect()
+    let (mut due, mut uncertain) = (Vec::new(), Vec::new());
+    for row in &rows {
+        match sought(row)? {
+            Some(sought) => due.push((sought, row.small("looked_up")?)),
+            None => uncertain.push(row.id("attempt_id")?),
+        }
+    }
+    if !uncertain.is_empty() {
+        // Never again, so that they stand in nobody's way.
+        let done = sql!("UPDATE attempts SET looked_up = looked_up + 1, look_up_at = NULL WHERE id", (among 1 uuid));
+        tx.execute(done, values![json_ids(uncertain.into_iter())]).await?;
+    }
+    Ok(due)
 }
 
 /// `None` for a message whose text at the provider isn't known for certain: a payment's, or one of a template that repeats a placeholder.

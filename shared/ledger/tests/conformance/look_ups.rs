@@ -1,7 +1,7 @@
 //! Doubtful messages looked for at the provider: a hit proves, once; no hit proves nothing.
 
 use crate::databases::Fixture;
-use crate::setup::{Setup, TEMPLATE};
+use crate::setup::{OTHER_TEMPLATE, Setup, TEMPLATE};
 use crate::world::{LEASE, World, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::{AttemptId, MessageId};
@@ -136,18 +136,32 @@ async fn a_message_with_a_twin_is_not_looked_for(f: Fixture) {
     assert_eq!(taken(&w).await, [doubtful[2].0]);
 }
 
-async fn a_message_whose_text_is_not_certain_is_not_looked_for(f: Fixture) {
+async fn what_nobody_accepted_or_the_pilot_got_is_not_looked_for(f: Fixture) {
     let w = world(f).await;
-    doubtful(&w, 1).await;
-    w.f.execute("UPDATE templates SET text = '{{nome}}, {{nome}}: {{valor}}'").await;
-    assert_eq!(taken(&w).await, [], "how often the name is filled is unknown");
+    let (id, _) = doubtful(&w, 1).await[0];
     w.f.execute("UPDATE templates SET text = NULL").await;
-    w.f.advance(REST).await;
     assert_eq!(taken(&w).await, [], "nobody accepted it");
     w.f.execute(format!("UPDATE templates SET text = '{TEXT}'")).await;
     w.f.execute("UPDATE messages SET redirected = true").await;
     w.f.advance(REST).await;
     assert_eq!(taken(&w).await, [], "it went to the pilot's phone");
+    w.f.execute("UPDATE messages SET redirected = false").await;
+    w.f.advance(REST).await;
+    assert_eq!(taken(&w).await, [id]);
+}
+
+/// How often a repeated name is filled is unknown.
+async fn messages_whose_text_is_not_certain_are_not_looked_for_and_stand_in_nobodys_way(f: Fixture) {
+    let w = world(f).await;
+    let doubtful = doubtful(&w, SOUGHT_MAX + 1).await;
+    let now = Some(TemplateText { name: "outro".into(), text: "{{nome}}, {{nome}}: {{valor}}".into() });
+    let seen = SeenTemplate { integration: "Opa! Suite".into(), template_id: OTHER_TEMPLATE.into(), now };
+    w.ledger.note_templates(vec![seen]).await.unwrap();
+    let last = doubtful[SOUGHT_MAX as usize].0;
+    w.f.execute(format!("UPDATE message_texts SET template_id = '{OTHER_TEMPLATE}' WHERE message_id <> '{last}'")).await;
+    assert_eq!(taken(&w).await, []);
+    w.f.advance(REST).await;
+    assert_eq!(taken(&w).await, [last]);
 }
 
 async fn a_record_proves_one_message_and_no_second_one(f: Fixture) {
@@ -198,7 +212,8 @@ conformance! {
     nobody_is_asked_for_an_integration_that_does_not_want_it
     an_attempt_that_may_still_report_is_not_looked_for
     a_message_with_a_twin_is_not_looked_for
-    a_message_whose_text_is_not_certain_is_not_looked_for
+    what_nobody_accepted_or_the_pilot_got_is_not_looked_for
+    messages_whose_text_is_not_certain_are_not_looked_for_and_stand_in_nobodys_way
     a_record_proves_one_message_and_no_second_one
     the_record_of_a_message_that_was_answered_proves_no_other
     a_look_is_for_so_many_and_the_next_for_the_others
