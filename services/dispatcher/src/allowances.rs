@@ -6,7 +6,6 @@ use crate::Dispatcher;
 use crate::routes::Way;
 use regua_domain::ids::ChannelId;
 use regua_ledger::LedgerError;
-use regua_opa_suite::ListError;
 use regua_telemetry::logging::Chain;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -45,7 +44,7 @@ async fn ask(dispatcher: &Dispatcher, way: &Way, told: &mut HashSet<ChannelId>) 
             }
             ledger.note_allowance(look, reported.map(|reported| reported.available)).await
         }
-        Err(error) if is_an_answer(&error) => {
+        Err(error) if error.is_an_answer() => {
             if told.insert(channel) {
                 tracing::warn!(%channel, error = %Chain(&error), "allowance.unreadable: taken for none reported");
             }
@@ -56,20 +55,5 @@ async fn ask(dispatcher: &Dispatcher, way: &Way, told: &mut HashSet<ChannelId>) 
             tracing::debug!(%channel, error = %Chain(&error), "allowance.not_read");
             Ok(())
         }
-    }
-}
-
-/// Whether Opa! Suite answered, but with no allowance; else it gave no answer to this, for now.
-fn is_an_answer(error: &ListError) -> bool {
-    match error {
-        ListError::Refused { status, .. } => *status < 500,
-        ListError::NotFound { .. }
-        | ListError::Unparsable { .. }
-        | ListError::TooLarge { .. }
-        | ListError::TooManyPages { .. } => true,
-        ListError::Unreachable { .. }
-        | ListError::Unauthorized { .. }
-        | ListError::Redirected { .. }
-        | ListError::Throttled { .. } => false,
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 /// How far Opa! Suite's clock and the ledger's may be apart.
 pub const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(10);
 
-/// How long after each look without a hit the next one is due; after the last there is none: what isn't there after half a day won't be.
+/// How long after each look without a hit the next one is due; after the last, half a day after the first, there is none.
 const NEXT_AFTER: [TimeDelta; 5] =
     [TimeDelta::minutes(1), TimeDelta::minutes(5), TimeDelta::minutes(15), TimeDelta::hours(1), TimeDelta::hours(10)];
 
@@ -53,17 +53,19 @@ pub struct Shown {
 }
 
 impl Sought {
-    /// Whether it is shown by this record of a talk with its phone through its channel.
+    /// Whether it is shown by this record of a talk with its phone through its channel. Where nothing is said, nothing is shown.
     pub fn is_shown_by(&self, record: &Shown) -> bool {
         record.is_to_customer
+            && words(&self.text).next().is_some()
             && (self.from_at - CLOCKS_APART_MAX..=self.until_at + CLOCKS_APART_MAX).contains(&record.at)
             && words(&record.text).eq(words(&self.text))
     }
 
-    /// The days, in UTC and a zone that may be a day behind or ahead of it, on which its talk may have been opened.
+    /// The days on which its talk may have been opened, in UTC or a zone behind it, and one more: whether a filter's last day counts is unknown.
     pub fn days(&self) -> (NaiveDate, NaiveDate) {
         let day = |at: DateTime<Utc>| at.date_naive();
-        (day(self.from_at - CLOCKS_APART_MAX - ZONE_BEHIND_MAX), day(self.until_at + CLOCKS_APART_MAX))
+        let last_at = self.until_at + CLOCKS_APART_MAX + TimeDelta::days(1);
+        (day(self.from_at - CLOCKS_APART_MAX - ZONE_BEHIND_MAX), day(last_at))
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     fn at(minute: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_795_000_000, 0).unwrap() + TimeDelta::minutes(minute)
+        DateTime::from_timestamp(1_795_000_000, 0).expect("an instant") + TimeDelta::minutes(minute)
     }
 
     fn sought() -> Sought {
@@ -88,7 +90,7 @@ mod tests {
             message: MessageId(uuid::Uuid::from_u128(1)),
             attempt: AttemptId(uuid::Uuid::from_u128(2)),
             provider_channel_id: "c1".into(),
-            phone: "1187654321".parse().unwrap(),
+            phone: "1187654321".parse().expect("it is one"),
             text: "Olá Ana! Sua fatura de R$10,00 vence hoje.".into(),
             from_at: at(0),
             until_at: at(1),
@@ -118,18 +120,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_says_nothing_is_shown_by_nothing() {
+        let text = " \n".to_owned();
+        assert!(!Sought { text: text.clone(), ..sought() }.is_shown_by(&Shown { text, ..shown() }));
+    }
+
+    #[test]
     fn looks_get_rarer_and_end() {
         assert_eq!(next_look_after(0), None);
-        let delays: Vec<_> = (1..=5).map(|looks| next_look_after(looks).unwrap()).collect();
+        let delays: Vec<_> = (1..=5).map(|looks| next_look_after(looks).expect("there is a next one")).collect();
         assert!(delays.is_sorted());
         assert_eq!(next_look_after(6), None);
     }
 
     #[test]
     fn a_talk_of_the_evening_may_be_of_the_day_before_in_utc() {
-        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        let evening = "2026-11-27T02:30:00Z".parse().unwrap();
+        let day = |text: &str| text.parse::<NaiveDate>().expect("a day");
+        let evening = "2026-11-27T02:30:00Z".parse().expect("it is one");
         let sought = Sought { from_at: evening, until_at: evening, ..sought() };
-        assert_eq!(sought.days(), (day("2026-11-26"), day("2026-11-27")));
+        assert_eq!(sought.days(), (day("2026-11-26"), day("2026-11-28")));
     }
 }

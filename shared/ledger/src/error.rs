@@ -73,9 +73,12 @@ impl LedgerError {
         )
     }
 
-    /// What was just checked and is a violation nevertheless was written meanwhile: repeated, the transaction sees it.
+    /// What was just checked to be the only one and isn't was written meanwhile: repeated, the transaction sees it.
     pub(crate) fn or_overtaken(self) -> Self {
-        if self.is_violation() { Self::Overtaken } else { self }
+        match &self {
+            Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation() => Self::Overtaken,
+            _ => self,
+        }
     }
 
     /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy.

@@ -198,6 +198,17 @@ pub enum ListError {
     },
 }
 
+impl ListError {
+    /// Whether Opa! Suite answered, but not with this list; else it gave no answer to anything, for now.
+    pub const fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => *status < 500,
+            Self::NotFound { .. } | Self::Unparsable { .. } | Self::TooLarge { .. } | Self::TooManyPages { .. } => true,
+            Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Redirected { .. } | Self::Throttled { .. } => false,
+        }
+    }
+}
+
 impl OpaClient {
     /// Every channel, of whatever kind and status, in the provider's order.
     ///

@@ -216,7 +216,7 @@ fn plain(key: &str) -> String {
 }
 
 /// What became of a message, in the words of a status or an event's name: `delivered`, `MESSAGE_READ`, `messageSent`, `Não entregue`.
-fn status_of(text: &str) -> Option<ReceiptStatus> {
+pub(crate) fn status_of(text: &str) -> Option<ReceiptStatus> {
     if text.len() > STATUS_BYTES_MAX {
         return None;
     }

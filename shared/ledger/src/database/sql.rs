@@ -24,6 +24,7 @@ impl Sql {
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
 /// | `overtaken` | whether message `m` must not wait again: another one of its invoice lives, or says more than it; see [`crate::doubt`] | the same |
+/// | `(twin 3)` | whether another message may have said to the phone of attempt `a`, within `$3` microseconds of it, what text `x` says: its words, or others before it was sent again | the same |
 /// | `waiting_runs` | `waiting_runs (state, run_id)`: the runs whose messages wait in channel `$1`, each found by one step along the index; a last row without | the same |
 /// | `(rows 1 r id: uuid, n: bigint)` | a row set `r` from the JSON text in `$1` | the same by `json_each` |
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
@@ -60,6 +61,13 @@ macro_rules! postgres_part {
                                 WHERE i.source_id = m.source_id AND i.id = m.subject AND i.due_on = m.due_on))))
                 OR (m.due_on IS NULL AND s.due_on IS NULL AND s.stage = m.stage AND s.created_at > m.created_at)))"
     };
+    ((twin $n:literal)) => {
+        concat!("EXISTS (SELECT 1 FROM message_texts y JOIN attempts b ON b.message_id = y.message_id
+            WHERE y.phone = x.phone AND y.message_id <> x.message_id
+                AND b.slot_at BETWEEN a.slot_at - CAST($", $n, " AS BIGINT) AND a.slot_at + CAST($", $n, " AS BIGINT)
+                AND (y.variables = x.variables
+                    OR EXISTS (SELECT 1 FROM resolutions q WHERE q.message_id = y.message_id AND q.how = 'resend')))")
+    };
     (waiting_runs) => {
         concat!("waiting_runs (state, run_id) AS (SELECT s.state, (SELECT m.run_id FROM messages m WHERE m.state = s.state AND m.channel_id = $1 AND m.",
                 postgres_part!(live), " ORDER BY m.run_id LIMIT 1) FROM (SELECT 'held' AS state UNION ALL SELECT 'scheduled') s
@@ -93,6 +101,7 @@ macro_rules! sqlite_part {
     (uncounted) => { postgres_part!(uncounted) };
     (for_update) => { " " };
     (overtaken) => { postgres_part!(overtaken) };
+    ((twin $n:literal)) => { postgres_part!((twin $n)) };
     (waiting_runs) => { postgres_part!(waiting_runs) };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("(SELECT value ->> '$.", stringify!($first), "' AS ", stringify!($first),

@@ -25,7 +25,7 @@ use regua_domain::stop::{BY_ANSWER, StopScope};
 use regua_domain::switches::HoldKind;
 use regua_domain::template::TemplateText;
 use regua_ledger::holds::NewHold;
-use regua_ledger::look_ups::Hit;
+use regua_ledger::look_ups::Searched;
 use regua_ledger::receipts::{About, Consequence, NewReceipt};
 use regua_ledger::retention::Walks;
 use regua_ledger::stops::NewStop;
@@ -246,8 +246,8 @@ async fn asking(w: &World) {
     let seen = SeenTemplate { integration: "Opa! Suite".into(), template_id: setup::TEMPLATE.into(), now };
     ledger.note_templates(vec![seen]).await.unwrap();
     w.f.execute("UPDATE integrations SET look_up = true").await;
-    let look_up = ledger.take_look_up().await.unwrap().unwrap();
-    let hit = |sought: &Sought| Hit { message: sought.message, attempt: sought.attempt, record: "r1".into() };
+    let look_up = ledger.take_look_up(&[w.integration]).await.unwrap().unwrap();
+    let hit = |sought: &Sought| Searched { message: sought.message, attempt: sought.attempt, record: Some("r1".into()) };
     let hits = look_up.sought.iter().take(1).map(hit).collect();
     assert_eq!(ledger.note_look_up(look_up, hits).await.unwrap().answers.len(), 1);
 }

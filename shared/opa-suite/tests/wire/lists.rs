@@ -1,7 +1,7 @@
 //! The lists: asked for with GET and a JSON body, page by page.
 
 use crate::server::{Behaviour, Request, Server, Then, config, http, refusing};
-use regua_opa_suite::{Channel, DailyAllowance, LIST_PAGES_MAX, ListError, OpaClient, Template};
+use regua_opa_suite::{Channel, Conversations, DailyAllowance, LIST_PAGES_MAX, ListError, OpaClient, Template};
 use serde_json::{Value, json};
 use std::{error::Error, time::Duration};
 
@@ -83,7 +83,8 @@ async fn talks_are_asked_for_by_their_days_and_what_was_said_by_its_talk() {
     let server = Server::start(Behaviour::by(|_| envelope(&json!([])))).await;
     let day = |text: &str| text.parse().expect("a day");
     let (client, first, last) = (server.client(), day("2026-01-01"), day("2026-01-02"));
-    assert_eq!(client.conversations(first, last, 1000).await.expect("a page"), vec![]);
+    let none = Conversations { talks: vec![], is_last: true };
+    assert_eq!(client.conversations(first, last, 1000).await.expect("a page"), none);
     assert!(client.conversation_messages(CHANNEL).await.expect("a page").is_empty());
     let requests = server.seen().requests;
     let asked: Vec<_> = requests.iter().map(|request| (request.line(), request.json())).collect();
