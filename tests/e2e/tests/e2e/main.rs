@@ -24,5 +24,6 @@ mod separate;
 mod shutdown;
 mod simulate;
 mod sources;
+mod stops;
 mod trouble;
 mod webhooks;
