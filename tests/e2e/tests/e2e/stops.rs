@@ -123,6 +123,7 @@ async fn a_stop_that_the_ledger_does_not_take_holds_this_dispatcher_back_until_i
     house.opa.clear_faults();
     database.pass(TimeDelta::seconds(61)).await;
     house.settled().await;
+    assert_eq!(database.count("stops").await, 1, "it is raised once, and not again when a check has lifted it");
     assert_eq!(database.count("messages WHERE state IN ('failed', 'in_doubt')").await, 0);
 }
 
