@@ -5,6 +5,7 @@
 
 use crate::Dispatcher;
 use crate::decide::Effect;
+use crate::finisher::AGAIN;
 use chrono::{DateTime, Utc};
 use regua_domain::ids::ChannelId;
 use regua_domain::message::DeferReason;
@@ -14,13 +15,8 @@ use regua_ledger::release::Route;
 use regua_ledger::stops::NewStop;
 use regua_pipeline::raise_stop;
 use regua_telemetry::logging::Chain;
-use regua_telemetry::retry::RetryPolicy;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How a ledger that doesn't take an effect is tried again.
-const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_millis(100), multiplier: 2.0, max: Duration::from_secs(2) };
 
 /// What an effect holds back: of such a scope, this one.
 type Held = (StopScope, String);

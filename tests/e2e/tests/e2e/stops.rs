@@ -122,6 +122,8 @@ async fn a_stop_that_the_ledger_does_not_take_holds_this_dispatcher_back_until_i
     until("the stop is raised", async || (database.count(OPEN_STOPS).await == 1).then_some(())).await;
     house.opa.clear_faults();
     database.pass(TimeDelta::seconds(61)).await;
+    until("a check lifts it", async || (database.count(OPEN_STOPS).await == 0).then_some(())).await;
+    database.pass(TimeDelta::seconds(61)).await;
     house.settled().await;
     assert_eq!(database.count("stops").await, 1, "it is raised once, and not again when a check has lifted it");
     assert_eq!(database.count("messages WHERE state IN ('failed', 'in_doubt')").await, 0);
