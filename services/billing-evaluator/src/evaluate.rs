@@ -4,13 +4,14 @@
 
 use crate::events::decide_events;
 use crate::sync::{PixAsking, SyncError, Syncer};
+use crate::written::Written;
 use chrono::{NaiveDate, TimeDelta};
 use regua_domain::decide::{Day, Decided, Known, decide, due_dates, expires_at};
 use regua_domain::ids::{InvoiceId, MessageId};
 use regua_domain::message::{SkipReason, State};
 use regua_domain::pilot::Pilot;
 use regua_domain::policy::{PolicyPlan, needs_totals, policy_for};
-use regua_ledger::evaluation::{Candidate, EvaluationBatch, EvaluationCounts, NewMessage, Occasion};
+use regua_ledger::evaluation::{Candidate, EvaluationBatch, NewMessage, Occasion};
 use regua_ledger::mirror::Source;
 use regua_ledger::pix::PixAnswer;
 use regua_ledger::runs::{Cursor, LeasedRun};
@@ -51,25 +52,25 @@ pub async fn evaluate(
     syncer: &Syncer,
     leased: &LeasedRun,
     sources: &[Source],
-) -> Result<EvaluationCounts, EvaluateError> {
-    let mut sum = EvaluationCounts::default();
+) -> Result<Written, EvaluateError> {
+    let mut written = Written::default();
     let settings = ledger.settings().await?;
     let plans = ledger.policies().await?;
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_by_key(|source| source.id);
     for source in &sources {
-        decide_events(ledger, leased, source, &plans, &settings, &mut sum).await?;
+        decide_events(ledger, leased, source, &plans, &settings, &mut written).await?;
     }
-    let Some(evaluation) = Evaluation::new(ledger, syncer, leased, &plans, &settings) else { return Ok(sum) };
+    let Some(evaluation) = Evaluation::new(ledger, syncer, leased, &plans, &settings) else { return Ok(written) };
     for source in sources {
         let resume = leased.cursor.as_ref();
         if resume.is_some_and(|cursor| cursor.source_id > source.id) {
             continue;
         }
         let from = resume.filter(|cursor| cursor.source_id == source.id).cloned();
-        evaluation.source(source, from, &mut sum).await?;
+        evaluation.source(source, from, &mut written).await?;
     }
-    Ok(sum)
+    Ok(written)
 }
 
 /// One run's decisions about open invoices.
@@ -110,14 +111,14 @@ impl<'a> Evaluation<'a> {
 
     /// Reads and decides the next page while the database commits the one before: no invoice stands on two pages, and what is committed was
     /// looked at again under its locks.
-    async fn source(&self, source: &Source, from: Option<Cursor>, sum: &mut EvaluationCounts) -> Result<(), EvaluateError> {
+    async fn source(&self, source: &Source, from: Option<Cursor>, written: &mut Written) -> Result<(), EvaluateError> {
         let mut asking = PixAsking::of(source);
         let mut page = self.page(source, from, &mut asking).await?;
         while let Some(Page { batch, is_last }) = page {
             let cursor = batch.cursor.clone();
             let next = async { if is_last { Ok(None) } else { self.page(source, cursor, &mut asking).await } };
-            let (counts, next) = tokio::join!(self.ledger.commit_evaluation(batch), next);
-            sum.add(counts?);
+            let (committed, next) = tokio::join!(written.commit(self.ledger, batch), next);
+            committed?;
             page = next?;
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Decides what happened since the last run calls for: pages through a source's events by day, and commits each page with its messages.
 
+use crate::written::Written;
 use regua_domain::events::first_day;
 use regua_domain::policy::{PolicyPlan, needs_totals};
-use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts};
+use regua_ledger::evaluation::EvaluationBatch;
 use regua_ledger::events::{EventCursor, decide_page};
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::LeasedRun;
@@ -14,14 +15,14 @@ use regua_ledger::{Ledger, LedgerError};
 /// They are of the day on which they are looked at, whatever date the run is for: a run for another date must not make them too old.
 ///
 /// # Errors
-/// As [`Ledger::commit_evaluation`].
+/// As [`Written::commit`].
 pub(crate) async fn decide_events(
     ledger: &Ledger,
     leased: &LeasedRun,
     source: &Source,
     policies: &[PolicyPlan],
     settings: &Settings,
-    sum: &mut EvaluationCounts,
+    written: &mut Written,
 ) -> Result<(), LedgerError> {
     let mut after = Some(EventCursor::default());
     while let Some(cursor) = after {
@@ -41,7 +42,7 @@ pub(crate) async fn decide_events(
                 events,
                 no_policy: 0,
             };
-            sum.add(ledger.commit_evaluation(batch).await?);
+            written.commit(ledger, batch).await?;
         }
         after = next;
     }

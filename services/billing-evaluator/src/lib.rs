@@ -7,6 +7,7 @@ pub mod import;
 mod last_look;
 pub mod sync;
 mod work;
+pub mod written;
 
 use chrono::TimeDelta;
 use regua_broker::{Acker, Delivery, Tick};

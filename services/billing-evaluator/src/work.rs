@@ -152,10 +152,11 @@ impl Worker {
         let now = self.pipeline.ledger.now().await?;
         let (fresh, stale): (Vec<Source>, Vec<Source>) =
             self.pipeline.ledger.sources().await?.into_iter().partition(|source| source.is_fresh(now));
-        let counts = tokio::select! {
-            counts = evaluate::evaluate(&self.pipeline.ledger, &self.syncer, leased, &fresh) => counts?,
+        let written = tokio::select! {
+            written = evaluate::evaluate(&self.pipeline.ledger, &self.syncer, leased, &fresh) => written?,
             () = self.process.shutdown.begun() => return Err(Stopped::Shutdown),
         };
+        let counts = &written.counts;
         tracing::info!(
             run = %leased.run.id,
             held = counts.held,
@@ -164,6 +165,7 @@ impl Worker {
             superseded = counts.superseded,
             blocked = counts.blocked,
             events = counts.events,
+            refused = written.refused.len(),
             "run.evaluated"
         );
         if counts.waits_for_approval {
@@ -174,7 +176,7 @@ impl Worker {
         }
         match stale.first() {
             Some(source) => Err(Stopped::Stale(source.name.clone())),
-            None => Ok(None),
+            None => Ok(written.note()),
         }
     }
 

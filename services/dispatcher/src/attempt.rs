@@ -3,21 +3,19 @@
 use crate::Dispatcher;
 use crate::config::{LATE_MAX, START_BUDGET};
 use crate::decide::{AttemptFacts, Decision, Effect, decide};
+use crate::effects;
 use crate::finisher::Finisher;
 use crate::lane::{Asked, not_begun};
 use crate::pulse::Pulse;
 use crate::routes::Way;
-use chrono::{DateTime, Utc};
 use regua_broker::AckTag;
 use regua_domain::ids::MessageId;
 use regua_domain::message::{DeferReason, SkipReason};
-use regua_domain::stop::{BY_ANSWER, StopScope};
+use regua_domain::stop::StopScope;
 use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::Started;
-use regua_ledger::stops::NewStop;
 use regua_opa_suite::{Answer, Outcome, SendTemplate};
-use regua_pipeline::raise_stop;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::{Counter, Metrics};
@@ -134,6 +132,9 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     if order.asked.elapsed() > START_BUDGET {
         return give_back(&dispatcher, order, &finisher, "suspended").await;
     }
+    if dispatcher.effects.hold(&order.way.route, Some(&order.started.text.template_id)) {
+        return give_back(&dispatcher, order, &finisher, "held_back").await;
+    }
     let on_wire = pulse.send();
     let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
     let failed = matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
@@ -142,18 +143,17 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at, is_outage };
     let decision = decide(facts, &answer.outcome, dispatcher.clock.now(), rand::random());
     dispatcher.events.finished(&order, &answer, &decision);
+    let template = &order.started.text.template_id;
+    let mut effects = Vec::from_iter(decision.effect);
+    effects.extend((is_outage && !order.started.is_probe).then_some(Effect::OpenBreaker));
+    let rejections = dispatcher.rejections.note(template, &answer);
+    effects.extend(rejections.map(|why| Effect::Stop { scope: StopScope::Template, why }));
+    let learned = effects::learn(&dispatcher, effects, &order.way.route, template);
     if order.started.is_probe {
         let end = if failed { ProbeEnd::Failed { jitter: rand::random() } } else { ProbeEnd::Answered };
         end_probe(&dispatcher, &order, end).await;
-    } else if is_outage {
-        open_breaker(&dispatcher, &order).await;
     }
-    if let Some(effect) = &decision.effect {
-        apply(&dispatcher, &order, effect).await;
-    }
-    if let Some(why) = dispatcher.rejections.note(&order.started.text.template_id, &answer) {
-        stop(&dispatcher, &order, StopScope::Template, &why).await;
-    }
+    let unnoted = effects::note(learned).await;
     let result = Finished {
         message_id: order.message,
         attempt_id: order.started.attempt_id,
@@ -163,6 +163,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
         latency_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
     };
     finisher.finish(result, Some(order.ack), order.place);
+    effects::insist(unnoted).await;
 }
 
 fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
@@ -206,26 +207,6 @@ fn tell_reach(dispatcher: &Dispatcher, order: &Order, outcome: &Outcome, is_outa
     dispatcher.process.health.scoped("dispatcher").set(&format!("provider {}", route.integration), readiness);
 }
 
-/// What the answer means for more than its message: its own transaction, before the result is written.
-async fn apply(dispatcher: &Dispatcher, order: &Order, effect: &Effect) {
-    match effect {
-        Effect::Pause { until } => pause(dispatcher, order, *until, DeferReason::Throttled).await,
-        Effect::Stop { scope, why } => stop(dispatcher, order, *scope, why).await,
-    }
-}
-
-/// Opens the gate's breaker, for every dispatcher: the channel rests, then one probe at a time is sent over all of them (F26 e). This dispatcher
-/// counts its own failures, so that the hot path writes nothing more; with others that fail at the same time, a few more fail before one has
-/// counted to the bound.
-async fn open_breaker(dispatcher: &Dispatcher, order: &Order) {
-    let channel = order.started.channel_id;
-    match dispatcher.pipeline.ledger.open_breaker(channel, rand::random()).await {
-        Ok(Some(until)) => tracing::warn!(%channel, %until, "breaker.opened"),
-        Ok(None) => {}
-        Err(error) => tracing::warn!(%channel, error = %Chain(&error), "breaker.not_opened"),
-    }
-}
-
 /// Says what came of the probe. If the ledger doesn't take it, the probe's lease ends, and the next one goes.
 async fn end_probe(dispatcher: &Dispatcher, order: &Order, end: ProbeEnd) {
     let channel = order.started.channel_id;
@@ -234,30 +215,5 @@ async fn end_probe(dispatcher: &Dispatcher, order: &Order, end: ProbeEnd) {
         Ok(None) if end == ProbeEnd::Answered => tracing::info!(%channel, "breaker.closed"),
         Ok(None) => {}
         Err(error) => tracing::warn!(%channel, error = %Chain(&error), "breaker.probe_not_ended"),
-    }
-}
-
-async fn pause(dispatcher: &Dispatcher, order: &Order, until: DateTime<Utc>, why: DeferReason) {
-    let channel = order.started.channel_id;
-    match dispatcher.pipeline.ledger.pause_channel(channel, until, why).await {
-        Ok(()) => tracing::warn!(%channel, %until, %why, "channel.paused"),
-        Err(error) => tracing::warn!(%channel, error = %Chain(&error), "channel.not_paused"),
-    }
-}
-
-async fn stop(dispatcher: &Dispatcher, order: &Order, scope: StopScope, why: &str) {
-    let route = &order.way.route;
-    let target = match scope {
-        StopScope::Integration => route.integration_id.to_string(),
-        StopScope::Channel => route.channel_id.to_string(),
-        StopScope::Business => route.business_id.to_string(),
-        StopScope::Template => order.started.text.template_id.clone(),
-        // No answer stops these: should one ever, everything stops.
-        StopScope::Everything | StopScope::Policy | StopScope::Stage => String::new(),
-    };
-    let scope = if target.is_empty() { StopScope::Everything } else { scope };
-    let stop = NewStop { scope, target: target.clone(), raised_by: BY_ANSWER.into(), why: why.into(), until_at: None };
-    if let Err(error) = raise_stop(&dispatcher.pipeline.ledger, stop).await {
-        tracing::error!(%scope, target, why, error = %Chain(&error), "stop.not_raised");
     }
 }

@@ -45,9 +45,11 @@ pub enum Effect {
     Stop {
         /// What stops.
         scope: StopScope,
-        /// Why, as a closed name.
-        why: &'static str,
+        /// Why: a closed name, or what was counted.
+        why: String,
     },
+    /// So many in a row failed that the channel rests.
+    OpenBreaker,
 }
 
 /// What becomes of the message, and of more than the message.
@@ -89,7 +91,7 @@ pub fn decide(attempt: AttemptFacts, outcome: &Outcome, now: DateTime<Utc>, jitt
         Outcome::ContactInService => defer(IN_SERVICE + to_full_minute(now), DeferReason::InService).into(),
         Outcome::Stop { why } => Decision {
             settlement: defer(STOPPED, DeferReason::Stopped),
-            effect: Some(Effect::Stop { scope: why.scope(), why: why.as_str() }),
+            effect: Some(Effect::Stop { scope: why.scope(), why: why.as_str().to_owned() }),
         },
         Outcome::Rejected { reason } => Settlement::Fail { why: *reason }.into(),
     }

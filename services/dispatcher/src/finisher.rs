@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// How a ledger that doesn't take results is tried again.
-const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_millis(100), multiplier: 2.0, max: Duration::from_secs(2) };
+/// How a ledger that doesn't take what is to be written is tried again.
+pub const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_millis(100), multiplier: 2.0, max: Duration::from_secs(2) };
 
 /// How often a single result is tried again that the schema refuses: what is in its way may move.
 const REFUSED_MAX: u32 = 3;

@@ -8,6 +8,7 @@ use crate::config::{
 };
 use crate::finisher::Finisher;
 use crate::pulse::Pulse;
+use crate::routes::Way;
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_broker::{AckTag, Acker};
 use regua_domain::ids::{AttemptId, ChannelId, MessageId};
@@ -199,7 +200,8 @@ impl Lane {
 
     /// Whether anything can be started at all just now.
     fn can_start(&self) -> bool {
-        !self.pulse.brakes() && self.dispatcher.routes.of(self.channel).is_some()
+        let goes = |way: Way| !self.dispatcher.effects.hold(&way.route, None);
+        !self.pulse.brakes() && self.dispatcher.routes.of(self.channel).is_some_and(goes)
     }
 
     /// Whether the ledger is usually too slow: nearly every slot would come late, and others may be nearer to it. A ledger that is slow now and

@@ -9,6 +9,7 @@ mod checks;
 mod clock;
 mod config;
 mod decide;
+mod effects;
 mod finisher;
 mod intake;
 mod lane;
@@ -32,6 +33,7 @@ struct Dispatcher {
     routes: routes::Routes,
     events: attempt::Events,
     rejections: rejections::Rejections,
+    effects: effects::Effects,
 }
 
 /// Runs the dispatcher until the shutdown begins: then it starts nothing more, gives back what was not begun, lets what is on the wire end,
@@ -46,6 +48,7 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
         routes: routes::Routes::default(),
         events: attempt::Events::new(&process.metrics),
         rejections: rejections::Rejections::default(),
+        effects: effects::Effects::default(),
         pipeline,
         process,
     });

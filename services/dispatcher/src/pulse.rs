@@ -52,10 +52,10 @@ impl Pulse {
 pub struct OnWire(Arc<Pulse>);
 
 impl OnWire {
-    /// The request has ended; whether so many in a row were doubtful, or never reached the provider, that the channel's breaker must open.
+    /// The request has ended; a failed one is no answer, and doesn't release the brake. Whether so many in a row were doubtful, or never reached the provider, that the channel's breaker must open.
     pub fn ended(self, failed: bool) -> bool {
-        self.0.note_answer();
         if !failed {
+            self.0.note_answer();
             self.0.failures_in_a_row.store(0, Ordering::Relaxed);
             return false;
         }
@@ -97,6 +97,20 @@ mod tests {
         for failed in [true, true, true, true, false, true] {
             assert!(!pulse.send().ended(failed));
         }
+    }
+
+    /// The first time-outs of a silent provider would let as many new requests go out before the breaker opens.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_failed_does_not_release_the_brake_and_an_answer_does() {
+        let pulse = Pulse::new();
+        let mut on_wire: Vec<OnWire> = (0..8).map(|_| pulse.send()).collect();
+        tokio::time::advance(BRAKE_AFTER * 5).await;
+        for _ in 0..3 {
+            on_wire.pop().expect("eight were sent").ended(true);
+            assert!(pulse.brakes());
+        }
+        on_wire.pop().expect("eight were sent").ended(false);
+        assert!(!pulse.brakes());
     }
 
     #[test]

@@ -145,8 +145,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::LeaseLost`] when another evaluator has taken the run over: nothing was written.
-    pub async fn commit_evaluation(&self, batch: EvaluationBatch) -> Result<EvaluationCounts, LedgerError> {
-        let batch = Arc::new(batch);
+    pub async fn commit_evaluation(&self, batch: impl Into<Arc<EvaluationBatch>>) -> Result<EvaluationCounts, LedgerError> {
+        let batch: Arc<EvaluationBatch> = batch.into();
         self.db
             .write(move |tx| {
                 let batch = Arc::clone(&batch);

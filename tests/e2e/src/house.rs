@@ -1,14 +1,16 @@
-//! A small provider's one machine: `regua up` on a SQLite file, and the command line beside it.
+//! A small provider's one machine: `regua up`, on a SQLite file where nothing else is said, and the command line beside it.
 
 use crate::cli::Cli;
 use crate::database::Database;
 use crate::process::{Program, Service};
 use crate::provider::Request;
-use crate::world::{self, configuration};
+use crate::servers;
+use crate::world::{self, blocking, configuration};
+use regua_ledger::Ledger;
 use regua_simulators::{IxcSimulator, OpaSimulator};
 use tempfile::TempDir;
 
-/// Simulators, a folder with a configuration file, and a command line whose ledger is a SQLite file in that folder.
+/// Simulators, a folder with a configuration file, and a command line whose ledger is a SQLite file in that folder, or a schema of a PostgreSQL.
 pub struct House {
     /// Opa! Suite.
     pub opa: OpaSimulator,
@@ -17,6 +19,14 @@ pub struct House {
     /// The command line.
     pub cli: Cli,
     folder: TempDir,
+    postgres: Option<Postgres>,
+}
+
+/// Where the ledger is, unless it is a file.
+struct Postgres {
+    database: Database,
+    server: String,
+    schema: String,
 }
 
 impl House {
@@ -27,18 +37,30 @@ impl House {
 
     /// Builds it with this configuration.
     pub async fn build_with(customers: u32, configuration: &str) -> Self {
+        Self::furnish(customers, configuration, None).await
+    }
+
+    /// As [`House::build`], with a ledger on PostgreSQL.
+    pub async fn build_on_postgres(customers: u32, replace: &[(String, String)]) -> Self {
+        let server = blocking(servers::database_url).await;
+        let (database, schema) = Database::new_schema(&server).await;
+        Self::furnish(customers, &configuration(replace), Some(Postgres { database, server, schema })).await
+    }
+
+    async fn furnish(customers: u32, configuration: &str, postgres: Option<Postgres>) -> Self {
         let (opa, ixc) = world::simulators(customers, 1).await;
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("regua.toml");
         std::fs::write(&file, configuration).expect("the folder can be written to");
+        let sqlite = || format!("sqlite://{}", folder.path().join("regua.db").display());
         let mut environment = world::simulated(&opa, &ixc);
         environment.extend([
-            ("REGUA_DATABASE_URL".to_owned(), format!("sqlite://{}", folder.path().join("regua.db").display())),
+            ("REGUA_DATABASE_URL".to_owned(), postgres.as_ref().map_or_else(sqlite, |ledger| ledger.database.url.clone())),
             ("REGUA_CONFIG".to_owned(), file.display().to_string()),
             ("REGUA_DEMO_NOW".to_owned(), world::NOW.to_owned()),
         ]);
         let cli = Cli { environment, folder: folder.path().to_owned() };
-        Self { opa, ixc, cli, folder }
+        Self { opa, ixc, cli, folder, postgres }
     }
 
     /// Starts `regua up` and waits until it is ready.
@@ -55,7 +77,14 @@ impl House {
 
     /// SQL past the ledger.
     pub fn database(&self) -> Database {
-        Database::sqlite(&self.folder.path().join("regua.db"))
+        let sqlite = || Database::sqlite(&self.folder.path().join("regua.db"));
+        self.postgres.as_ref().map_or_else(sqlite, |ledger| ledger.database.clone())
+    }
+
+    /// What the ledger's clock reads, in microseconds.
+    pub async fn ledger_now(&self) -> i64 {
+        let ledger = Ledger::open(&self.database().url).await.expect("the URL was just used");
+        ledger.now().await.expect("the ledger answers").timestamp_micros()
     }
 
     /// Writes a file into the folder; its path.
@@ -82,5 +111,11 @@ impl House {
     pub fn requests(&self) -> Vec<Request> {
         let log = self.opa.log().expect("the simulator's log can be read");
         log.map(|entry| Request::from(entry.expect("the simulator's log is whole"))).collect()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        Database::drop_schema(std::mem::take(&mut self.server), std::mem::take(&mut self.schema));
     }
 }

@@ -305,6 +305,6 @@ pub fn simulated(opa: &OpaSimulator, ixc: &IxcSimulator) -> BTreeMap<String, Str
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("it ran")
 }

@@ -25,5 +25,6 @@ mod separate;
 mod shutdown;
 mod simulate;
 mod sources;
+mod stops;
 mod trouble;
 mod webhooks;

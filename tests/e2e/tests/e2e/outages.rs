@@ -2,7 +2,8 @@
 
 use chrono::{TimeDelta, Utc};
 use regua_e2e::{House, Service, World, WorldOptions, until};
-use regua_simulators::{Fault, FaultKind};
+use regua_simulators::opa::catalogue::CHANNEL_WHATSAPP_SECOND;
+use regua_simulators::{Fault, FaultKind, OpaOptions, OpaSimulator};
 use serde_json::json;
 
 /// A certain fault of what is sent.
@@ -218,4 +219,88 @@ async fn a_retry_after_of_any_form_pauses_the_channel_for_all_dispatchers() {
         assert_eq!(world.database.count(&inside).await, 0, "no dispatcher sent anything meanwhile");
     }
     assert_eq!(world.in_state("failed").await + world.in_state("in_doubt").await, 0);
+}
+
+/// What the channel of the base that answers may send per second.
+const HEALTHY_PER_SECOND: i64 = 20;
+/// What is compared of it: so long of the ledger's time while the other hangs, and as long after that. Both end long before a time-out.
+const COMPARED_US: i64 = 10_000_000;
+
+/// A house on PostgreSQL with two Opa! Suites, each with a channel of its own; nobody answers what is sent to the second.
+async fn one_of_two_hangs() -> (House, OpaSimulator) {
+    let second = format!(
+        "[[integration]]\nname = \"Segunda base\"\nurl_env = \"SECOND_OPA_URL\"\ntoken_env = \"REGUA_DEMO_OPA_TOKEN\"\n\n\
+         [[channel]]\nname = \"Segundo número\"\nintegration = \"Segunda base\"\nid = \"{CHANNEL_WHATSAPP_SECOND}\"\n\n\
+         # One WhatsApp number."
+    );
+    let overdue = "name = \"Aviso de cobrança\"\nchannel = ";
+    let replace = [
+        ("# One WhatsApp number.".to_owned(), second),
+        ("per_second = 200".to_owned(), format!("per_second = {HEALTHY_PER_SECOND}")),
+        (format!("{overdue}\"Cobrança\""), format!("{overdue}\"Segundo número\"\nintegration = \"Segunda base\"")),
+    ];
+    let mut house = House::build_on_postgres(2000, &replace).await;
+    let hangs = OpaSimulator::start(OpaOptions { token: house.opa.token().to_owned(), ..OpaOptions::default() }).await.unwrap();
+    hangs.faults(vec![sending(FaultKind::HangAfterAccept)]).unwrap();
+    house.cli = house.cli.with("SECOND_OPA_URL", &hangs.url());
+    (house, hangs)
+}
+
+/// A channel's requests in a stretch of the ledger's time.
+struct Stretch {
+    used: i64,
+    given_back: i64,
+    longest_gap_us: i64,
+}
+
+impl Stretch {
+    async fn of(house: &House, channel: &str, from: i64) -> Self {
+        let database = house.database();
+        let through = from + COMPARED_US;
+        let slots = format!("channel_id = {channel} AND slot_at >= {from} AND slot_at < {through}");
+        let used =
+            database.numbers(&format!("SELECT slot_at FROM attempts WHERE {slots} AND outcome <> 'given_back' ORDER BY 1")).await;
+        let edges: Vec<i64> = [from].into_iter().chain(used.iter().copied()).chain([through]).collect();
+        Self {
+            used: i64::try_from(used.len()).unwrap(),
+            given_back: database.count(&format!("attempts WHERE {slots} AND outcome = 'given_back'")).await,
+            longest_gap_us: edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap(),
+        }
+    }
+}
+
+/// F3, and that no channel blocks another: while one base hangs, the other's slots are used as if it weren't there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_hangs_slows_no_other_and_leaves_no_more_than_its_places_in_doubt() {
+    let (house, hangs) = one_of_two_hangs().await;
+    let up = house.up().await;
+    house.run("update-collections").await;
+    house.run("send-queued-messages").await;
+    let database = house.database();
+    let [healthy, hanging] =
+        ["Cobrança", "Segundo número"].map(|name| format!("(SELECT id FROM channels WHERE name = '{name}')"));
+    let breaker = format!("SELECT trips FROM gates WHERE channel_id = {hanging} AND trips > 0");
+    until("the breaker opens", async || database.number(&breaker).await).await;
+    let on_the_wire = format!("messages WHERE state = 'sending' AND channel_id = {hanging}");
+    until("nothing hangs any more", async || (database.count(&on_the_wire).await == 0).then_some(())).await;
+    let rests_since = house.ledger_now().await;
+    let doubt = database.count(&format!("messages WHERE state = 'in_doubt' AND channel_id = {hanging}")).await;
+    assert!((5..=32).contains(&doubt), "{doubt} in doubt");
+
+    let hangs_since = database.number(&format!("SELECT MIN(slot_at) FROM attempts WHERE channel_id = {hanging}")).await.unwrap();
+    let last =
+        format!("SELECT MIN(slot_at) FROM attempts WHERE channel_id = {healthy} AND slot_at > {rests_since} + {COMPARED_US}");
+    until("the other has gone on for as long", async || database.number(&last).await).await;
+    let during = Stretch::of(&house, &healthy, hangs_since + 1_000_000).await;
+    let after = Stretch::of(&house, &healthy, rests_since).await;
+    // The interval is that of the limit and 1 % more.
+    let allowed = COMPARED_US * 100 / 101 * HEALTHY_PER_SECOND / 1_000_000;
+    // A machine that is busy makes slots late, or starts slow: it is measured by what it does with nobody hanging.
+    let is_busy = during.given_back * 100 > allowed || up.log().contains("the ledger is too slow");
+    println!("{doubt} in doubt; {} of {allowed} slots used, {} with nobody hanging; busy: {is_busy}", during.used, after.used);
+    let expected = if is_busy { after.used / 2 } else { allowed * 95 / 100 };
+    assert!(during.used >= expected, "{} of {allowed} slots were used, {} with nobody hanging", during.used, after.used);
+    assert!(during.longest_gap_us < COMPARED_US / 2, "nothing was sent for {} µs", during.longest_gap_us);
+    assert_eq!(database.count(&format!("messages WHERE state IN ('failed', 'in_doubt') AND channel_id = {healthy}")).await, 0);
+    assert_eq!(hangs.stats().accepted, 0);
 }

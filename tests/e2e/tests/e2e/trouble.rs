@@ -184,3 +184,35 @@ async fn an_unreachable_erp_is_waited_for_and_told_and_costs_the_run_no_try() {
     assert!(database.count("messages").await > 20);
     drop(up);
 }
+
+/// F26a, of decisions: what the schema refuses is left out by name, and whatever stands beside it goes its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn f26a_an_invoice_that_the_ledger_refuses_is_told_by_name_and_holds_up_no_other() {
+    let (others, waiting) = decided(150).await;
+    let first = "SELECT subject FROM messages WHERE state = 'held' ORDER BY due_on, subject LIMIT 1 OFFSET 7";
+    let refused = others.database().texts(first).await[0][0].clone();
+    let house = House::build(150, &[]).await;
+    let up = house.up().await;
+    let database = house.database();
+    let refuse = format!(
+        "CREATE TABLE refusals (refused INTEGER CONSTRAINT nothing_is_refused CHECK (refused = 0));
+         CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.subject = '{refused}' BEGIN INSERT INTO refusals VALUES (1); END"
+    );
+    database.execute(&refuse).await;
+    house.run("update-collections").await;
+    assert_eq!(database.count(WAITING).await, waiting - 1);
+    assert!(up.log().contains("evaluation.refused") && up.log().contains("nothing_is_refused"), "{}", up.log());
+    let run = house.cli.run(&["runs", "--json"]).await.good();
+    assert!(run.out.contains(&format!("invoice {refused}")), "{run:?}");
+    house.run("send-queued-messages").await;
+    house.settled().await;
+    database.execute("DROP TRIGGER refuse").await;
+    house.run("update-collections").await;
+    assert_eq!(
+        database.count(&format!("messages WHERE subject = '{refused}' AND reason IS NULL")).await,
+        1,
+        "the next run decides it"
+    );
+    let sums = "SELECT (SELECT SUM(evaluated) FROM runs) - (SELECT count(*) FROM messages)";
+    assert_eq!(database.number(sums).await, Some(0), "the runs have added up what they wrote");
+}

@@ -105,6 +105,10 @@ impl OpaApp {
         phones.into_iter().for_each(|phone| conversations.set_in_service(phone, in_service, self.clock.now_us()));
     }
 
+    pub fn set_removed(&self, id: &str, removed: bool) {
+        self.base.set_removed(id, removed);
+    }
+
     pub fn counted(&self) -> OpaStats {
         let memory = locked(&self.memory);
         OpaStats {
@@ -132,12 +136,12 @@ impl OpaApp {
         match (request.method.clone(), segments.as_slice()) {
             (Method::POST, ["template", "send"]) => Ok(self.send(request)),
             _ if !get || segments.contains(&"") => Ok(to_login()),
-            (_, ["template"]) => Ok(list(request, self.base.templates.iter().map(Template::record))),
+            (_, ["template"]) => Ok(list(request, self.base.templates().map(Template::record))),
             (_, ["template", id]) if *id != "send" => Ok(self
                 .base
                 .template(id)
                 .map_or_else(|| not_found("Template not found."), |template| success(&template.expanded()))),
-            (_, ["canal-comunicacao"]) => Ok(list(request, self.base.channels.iter().map(Channel::record))),
+            (_, ["canal-comunicacao"]) => Ok(list(request, self.base.channels().map(Channel::record))),
             (_, ["canal-comunicacao", id, rest @ ..]) => Ok(match (self.base.channel(id), rest) {
                 // Contracts §1.2: the 404 of a wrong channel id.
                 (None, [] | ["template"] | ["template", "limites-diarios-envio"]) => {
@@ -145,8 +149,8 @@ impl OpaApp {
                 }
                 (Some(channel), []) => success(&channel.expanded()),
                 (Some(channel), ["template"]) => {
-                    let templates = if channel.is_whatsapp() { self.base.templates.as_slice() } else { &[] };
-                    list(request, templates.iter().map(Template::channel_record))
+                    let templates = self.base.templates().filter(|_| channel.is_whatsapp());
+                    list(request, templates.map(Template::channel_record))
                 }
                 (Some(channel), ["template", "limites-diarios-envio"]) => self.allowance(channel, request.received_at_us),
                 _ => to_login(),

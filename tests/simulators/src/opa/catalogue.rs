@@ -1,8 +1,11 @@
 //! The base that every simulated Opa! Suite has unless it is given its own, whatever its seed: configuration files can name these ids.
 
 use super::OwnBase;
+use crate::mix::locked;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Mutex;
 
 use super::variables::{Takes, Variables};
 
@@ -163,28 +166,49 @@ static TEMPLATES: [Template; 9] = [
 /// The channels and templates that a simulated Opa! Suite has.
 #[derive(Debug)]
 pub(crate) struct Base {
-    pub channels: Vec<Channel>,
-    pub templates: Vec<Template>,
+    channels: Vec<Channel>,
+    templates: Vec<Template>,
+    /// The ids of channels and templates that somebody took out of it.
+    removed: Mutex<HashSet<String>>,
 }
 
 impl Base {
     /// The one of this module, or exactly what somebody else's has.
     pub fn new(own: Option<&OwnBase>) -> Self {
         match own {
-            None => Self { channels: CHANNELS.to_vec(), templates: TEMPLATES.to_vec() },
+            None => Self { channels: CHANNELS.to_vec(), templates: TEMPLATES.to_vec(), removed: Mutex::default() },
             Some(own) => Self {
                 channels: own.channels.iter().map(|id| Channel::own(id)).collect(),
                 templates: own.templates.iter().map(|(id, takes)| Template::own(id, *takes)).collect(),
+                removed: Mutex::default(),
             },
         }
     }
 
+    /// Takes a channel or template out of it, or puts it back.
+    pub fn set_removed(&self, id: &str, removed: bool) {
+        let mut all = locked(&self.removed);
+        if removed {
+            all.insert(id.to_owned());
+        } else {
+            all.remove(id);
+        }
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.channels.iter().filter(|channel| !locked(&self.removed).contains(&*channel.id))
+    }
+
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().filter(|template| !locked(&self.removed).contains(&*template.id))
+    }
+
     pub fn channel(&self, id: &str) -> Option<&Channel> {
-        self.channels.iter().find(|channel| channel.id == id)
+        self.channels().find(|channel| channel.id == id)
     }
 
     pub fn template(&self, id: &str) -> Option<&Template> {
-        self.templates.iter().find(|template| template.id == id)
+        self.templates().find(|template| template.id == id)
     }
 }
 

@@ -184,6 +184,11 @@ impl OpaSimulator {
         self.app.set_in_service(phones, in_service);
     }
 
+    /// Takes the channel or template of an id out of the base, or puts it back: it isn't listed, and nothing can be sent through it.
+    pub fn set_removed(&self, id: &str, removed: bool) {
+        self.app.set_removed(id, removed);
+    }
+
     /// Says where to tell what becomes of messages that are accepted from now on, as `POST /_admin/webhook` does; `None`: nowhere.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
         self.app.set_webhook(webhook);
