@@ -59,7 +59,8 @@ impl LedgerError {
         Self::Unreadable { column: column.to_owned(), found: found.chars().take(40).collect() }
     }
 
-    /// Whether a constraint of the schema refused what was to be written: repeating it as it is helps only if something else moves.
+    /// Whether a constraint of the schema, or a column's type, refused what was to be written: repeating it as it is helps only if something else
+    /// moves. Class 22 is PostgreSQL's of data that no column can hold.
     pub fn is_violation(&self) -> bool {
         use sqlx::error::ErrorKind;
         let Self::Database(sqlx::Error::Database(error)) = self else { return false };
@@ -70,7 +71,7 @@ impl LedgerError {
                 | ErrorKind::NotNullViolation
                 | ErrorKind::CheckViolation
                 | ErrorKind::ExclusionViolation
-        )
+        ) || error.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"))
     }
 
     /// What was just checked to be the only one and isn't was written meanwhile: repeated, the transaction sees it.

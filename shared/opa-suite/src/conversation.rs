@@ -2,7 +2,7 @@
 
 use crate::client::OpaClient;
 use crate::list::{LIST_PAGE_ROWS, List, ListError, text};
-use crate::webhook::status_of;
+use crate::webhook::{is_token, status_of};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::look_up::Shown;
 use regua_domain::phone::PhoneKey;
@@ -60,7 +60,7 @@ fn conversation(record: &Value) -> Option<Conversation> {
 }
 
 fn id_of<'a>(record: &'a Value, field: &str) -> Option<&'a str> {
-    record.get(field)?.as_str().filter(|id| !id.is_empty())
+    record.get(field)?.as_str().filter(|id| is_token(id))
 }
 
 /// Who it is of WhatsApp: with the country code, with or without the ninth digit (contracts §3.3), and maybe a host behind it.
@@ -125,7 +125,7 @@ mod tests {
     fn a_message_that_is_not_certainly_one_of_the_talk_is_left_out() {
         assert!(shown(&message(), "a1").is_some_and(|shown| shown.is_to_customer && shown.text == "Olá" && shown.id == "m1"));
         for field in ["_id", "id_rota", "tipoDestinatario", "statusEnvio", "data"] {
-            for value in [Value::Null, json!(""), json!(7), json!({})] {
+            for value in [Value::Null, json!(""), json!("\0"), json!(7), json!({})] {
                 let mut broken = message();
                 broken[field] = value.clone();
                 assert!(shown(&broken, "a1").is_none(), "{field}: {value}");

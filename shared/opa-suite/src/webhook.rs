@@ -253,7 +253,8 @@ fn is_object_id(text: &str) -> bool {
     text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn is_token(text: &str) -> bool {
+/// Whether it has the form of an id that is kept.
+pub(crate) fn is_token(text: &str) -> bool {
     (1..=PROVIDER_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

@@ -216,6 +216,17 @@ async fn nothing_and_no_more_than_a_batch_may_be_reported(f: Fixture) {
     assert!(matches!(w.ledger.finish(many).await, Err(LedgerError::Refused(_))), "a result is never dropped in silence");
 }
 
+/// PostgreSQL has no text with a NUL. Whoever reports it halves its batch and gives it up alone (F26a), instead of trying it for ever.
+async fn f26a_what_no_column_can_hold_is_told_as_refused(f: Fixture) {
+    let w = world(f).await;
+    let id = w.queued(1).await[0];
+    let attempt = w.started(id).await.attempt_id;
+    match w.ledger.finish(vec![finished(id, attempt, sent("a\0b"))]).await {
+        Ok(_) => assert!(w.f.is_sqlite()),
+        Err(error) => assert!(error.is_violation() && !w.f.is_sqlite(), "{error:?}"),
+    }
+}
+
 conformance! {
     each_answer_has_its_state_reason_and_attempts
     what_is_given_back_uses_no_attempt_and_restores_its_recipient
@@ -229,4 +240,5 @@ conformance! {
     f1_a_late_answer_is_never_discarded
     a_batch_settles_each_by_itself
     nothing_and_no_more_than_a_batch_may_be_reported
+    f26a_what_no_column_can_hold_is_told_as_refused
 }
