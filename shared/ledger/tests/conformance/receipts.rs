@@ -28,7 +28,7 @@ pub fn receipt(w: &World, message: MessageId, attempt: Option<AttemptId>, status
 }
 
 /// One with the provider's id alone.
-fn of_provider(w: &World, provider_id: &str, status: ReceiptStatus) -> NewReceipt {
+pub fn of_provider(w: &World, provider_id: &str, status: ReceiptStatus) -> NewReceipt {
     let about = About::ProviderId(provider_id.into());
     NewReceipt { about, ..receipt(w, MessageId(new_id()), None, status) }
 }
@@ -37,14 +37,14 @@ fn failure(w: &World, message: MessageId, attempt: AttemptId, code: u32, consequ
     NewReceipt { provider_code: Some(code), consequence, ..receipt(w, message, Some(attempt), ReceiptStatus::Failed) }
 }
 
-async fn receive(w: &World, receipts: &[NewReceipt]) -> Received {
+pub async fn receive(w: &World, receipts: &[NewReceipt]) -> Received {
     let received = w.ledger.receive(receipts.to_vec()).await.unwrap();
     assert_eq!(received.answers.len(), receipts.len());
     received
 }
 
 /// Nothing of the message is on its way any more, whatever is asked.
-async fn is_never_sent_again(w: &World, id: MessageId) {
+pub async fn is_never_sent_again(w: &World, id: MessageId) {
     w.evaluate().await;
     w.release().await;
     assert_eq!(w.top_up(1000).await, []);
