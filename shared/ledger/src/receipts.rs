@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::State;
-use regua_domain::receipt::{Proof, ReceiptStatus};
+use regua_domain::receipt::{Named, Proof, ReceiptStatus};
 use regua_domain::stop::{BY_ANSWER, StopScope};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -167,6 +167,7 @@ impl Ledger {
 struct Message {
     was: State,
     state: State,
+    attempt: Option<AttemptId>,
     provider_id: Option<String>,
     phone_key: Option<String>,
     redirected: bool,
@@ -174,6 +175,12 @@ struct Message {
     business: BusinessId,
     integration: IntegrationId,
     template: String,
+}
+
+/// An attempt under its lock.
+struct Attempt {
+    message: MessageId,
+    outcome: Option<String>,
 }
 
 async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerError> {
@@ -205,18 +212,18 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
         };
         received.lost.extend(
             attempt
-                .filter(|attempt| attempts.get(attempt) != Some(id) && !is_explained(attempt.0))
+                .filter(|attempt| attempts.get(attempt).is_none_or(|known| known.message != *id) && !is_explained(attempt.0))
                 .map(|attempt| format!("attempt {attempt}")),
         );
-        let from = message.state;
-        let to = receipt.status.state_after(from);
+        let (from, named) = (message.state, named(message, *attempt, &attempts));
+        let to = receipt.status.state_after(from, named);
         message.state = to;
         message.provider_id = message.provider_id.take().or_else(|| receipt.provider_id.clone());
         rows.push((received.answers.len(), row(receipt, *id, *attempt, from)));
         received.answers.push(if from == to {
             ReceiptAnswer::Noted
         } else {
-            ReceiptAnswer::Moved { message: *id, from, to, contradicts: receipt.status.contradicts(from) }
+            ReceiptAnswer::Moved { message: *id, from, to, contradicts: receipt.status.contradicts(from, named) }
         });
     }
     let new = write_receipts(tx, &rows, now).await?;
@@ -235,6 +242,16 @@ async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerEr
         }
     }
     Ok(received)
+}
+
+/// What has become of the attempt that a receipt about this message names.
+fn named(message: &Message, attempt: Option<AttemptId>, attempts: &HashMap<AttemptId, Attempt>) -> Named {
+    let Some(known) = attempt.and_then(|attempt| attempts.get(&attempt)) else { return Named::Undecided };
+    match known.outcome.as_deref() {
+        None | Some("doubt") if message.attempt == attempt => Named::Undecided,
+        None | Some("doubt" | "sent") => Named::Past,
+        Some(_) => Named::Refused,
+    }
 }
 
 impl NewReceipt {
@@ -286,7 +303,7 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
     let rows = tx
         .fetch(
             sql!(
-                "SELECT m.id, m.state, m.provider_id, m.phone_key, m.redirected, m.channel_id, c.business_id, c.integration_id, t.template_id
+                "SELECT m.id, m.state, m.attempt_id, m.provider_id, m.phone_key, m.redirected, m.channel_id, c.business_id, c.integration_id, t.template_id
                  FROM messages m JOIN channels c ON c.id = m.channel_id LEFT JOIN message_texts t ON t.message_id = m.id WHERE m.id",
                 (among 1 uuid),
                 " ORDER BY m.id",
@@ -300,6 +317,7 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
         let message = Message {
             was: state,
             state,
+            attempt: row.opt_id("attempt_id")?.map(AttemptId),
             provider_id: row.opt_text("provider_id")?,
             phone_key: row.opt_text("phone_key")?,
             redirected: row.flag("redirected")?,
@@ -313,15 +331,18 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
     rows.iter().map(message).collect()
 }
 
-/// Which message each attempt is of.
-async fn lock_attempts(tx: &mut Tx, ids: impl Iterator<Item = AttemptId>) -> Result<HashMap<AttemptId, MessageId>, LedgerError> {
+async fn lock_attempts(tx: &mut Tx, ids: impl Iterator<Item = AttemptId>) -> Result<HashMap<AttemptId, Attempt>, LedgerError> {
     let rows = tx
         .fetch(
-            sql!("SELECT id, message_id FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update),
+            sql!("SELECT id, message_id, outcome FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update),
             values![json_ids(ids.map(|id| id.0))],
         )
         .await?;
-    rows.iter().map(|row| Ok((AttemptId(row.id("id")?), MessageId(row.id("message_id")?)))).collect()
+    let attempt = |row: &Row| {
+        let attempt = Attempt { message: MessageId(row.id("message_id")?), outcome: row.opt_text("outcome")? };
+        Ok((AttemptId(row.id("id")?), attempt))
+    };
+    rows.iter().map(attempt).collect()
 }
 
 /// A receipt's row.

@@ -7,7 +7,7 @@ use crate::world::{LEASE, World, sent};
 use chrono::TimeDelta;
 use regua_domain::ids::{AttemptId, MessageId};
 use regua_domain::message::{DoubtReason, FailReason, State};
-use regua_domain::receipt::ReceiptStatus;
+use regua_domain::receipt::{Named, ReceiptStatus};
 use regua_domain::settlement::Settlement;
 use regua_ledger::finish::FinishAnswer;
 use regua_ledger::receipts::{NewReceipt, ReceiptAnswer};
@@ -57,7 +57,7 @@ async fn what_a_receipt_proves_of_an_attempt_is_the_same_before_and_after_its_do
                     assert!(end(&w, id, attempt, how).await, "{how:?} {status}");
                     receive(&w, &[told]).await;
                 }
-                let expected = status.state_after(State::InDoubt);
+                let expected = status.state_after(State::InDoubt, Named::Undecided);
                 assert_eq!(w.state(id).await, (expected, None), "{how:?} {status}, early: {is_early}");
                 assert_eq!(w.message(id).await.provider_id, Some(format!("opa-{invoice}")));
                 is_never_sent_again(&w, id).await;

@@ -16,7 +16,7 @@ mod world;
 use chrono::TimeDelta;
 use databases::Fixture;
 use regua_domain::ids::{AttemptId, InvoiceId, MessageId};
-use regua_domain::message::DeferReason;
+use regua_domain::message::{DeferReason, DoubtReason};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus, Told};
 use regua_domain::receipt::ReceiptStatus;
 use regua_domain::settlement::Settlement;
@@ -114,11 +114,11 @@ fn check(findings: &Findings) {
 async fn a_day(w: &World) {
     // What was heard before is a person's doing: the configuration.
     HEARD.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    let ids = w.queued(6).await;
+    let ids = w.queued(7).await;
     w.ledger.locate(&ids).await.unwrap();
     let attempts: Vec<_> = {
         let mut attempts = Vec::new();
-        for id in &ids[..4] {
+        for id in ids[..4].iter().chain(&ids[6..]) {
             w.f.advance(TimeDelta::seconds(1)).await;
             attempts.push(w.started(*id).await.attempt_id);
         }
@@ -129,6 +129,7 @@ async fn a_day(w: &World) {
         finished(ids[0], attempts[0], sent("p")),
         finished(ids[1], attempts[1], Settlement::GiveBack),
         finished(ids[2], attempts[2], Settlement::Defer { until: at, why: DeferReason::Throttled }),
+        finished(ids[3], attempts[3], Settlement::Doubt { why: DoubtReason::TimedOut }),
     ];
     w.ledger.finish(results.clone()).await.unwrap();
     w.ledger.finish(results).await.unwrap();
