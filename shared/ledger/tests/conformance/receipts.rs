@@ -24,7 +24,8 @@ async fn world(f: Fixture) -> World {
 /// A receipt with our ids in it.
 pub fn receipt(w: &World, message: MessageId, attempt: Option<AttemptId>, status: ReceiptStatus) -> NewReceipt {
     let about = About::Metadata { message, attempt };
-    NewReceipt { integration_id: w.integration, about, status, provider_id: None, provider_code: None, consequence: None }
+    let integration_id = w.integration;
+    NewReceipt { integration_id, about, status, provider_id: None, provider_code: None, consequence: None, came_at: None }
 }
 
 /// One with the provider's id alone.
@@ -163,7 +164,7 @@ async fn a_receipt_with_the_providers_id_alone_is_its_own_integrations_attempts(
     let foreign = NewReceipt { integration_id: stranger, ..known.clone() };
     let received = receive(&w, &[foreign, of_provider(&w, "opa-2", ReceiptStatus::Read), known]).await;
     let moved = ReceiptAnswer::Moved { message: id, from: State::Sent, to: State::Delivered, contradicts: false };
-    assert_eq!(received.answers, [ReceiptAnswer::Unmatched, ReceiptAnswer::Unmatched, moved]);
+    assert_eq!(received.answers, [ReceiptAnswer::Early, ReceiptAnswer::Early, moved]);
     let record = w.ledger.receipts(id).await.unwrap().remove(0);
     assert_eq!((record.proved_by, record.attempt), (Proof::ProviderId, Some(attempt)));
 }

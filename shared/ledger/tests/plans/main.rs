@@ -23,7 +23,7 @@ use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_domain::switches::HoldKind;
 use regua_ledger::holds::NewHold;
-use regua_ledger::receipts::{About, Consequence, NewReceipt};
+use regua_ledger::receipts::{About, Consequence, NewReceipt, ReceiptAnswer};
 use regua_ledger::retention::Walks;
 use regua_ledger::stops::NewStop;
 use regua_ledger::{Ledger, new_id};
@@ -158,6 +158,7 @@ async fn webhooks(w: &World, message: MessageId, attempt: AttemptId) {
         provider_id: Some("p".into()),
         provider_code: None,
         consequence,
+        came_at: None,
     };
     let ours = About::Metadata { message, attempt: Some(attempt) };
     let receipts = vec![
@@ -165,8 +166,15 @@ async fn webhooks(w: &World, message: MessageId, attempt: AttemptId) {
         receipt(ours, ReceiptStatus::Failed, Some(Consequence::OptOut)),
     ];
     assert_eq!(w.ledger.receive(receipts).await.unwrap().opted_out, 1);
+    let early = receipt(About::ProviderId("of somebody else".into()), ReceiptStatus::Read, None);
+    assert_eq!(w.ledger.receive(vec![early]).await.unwrap().answers, [ReceiptAnswer::Early]);
+    w.f.advance(TimeDelta::seconds(1)).await;
+    assert_eq!(w.ledger.receive_early(|_| None).await.unwrap().answers, [ReceiptAnswer::Early]);
     w.ledger.receipts(message).await.unwrap();
-    w.ledger.tell(w.source, [(InvoiceId("i0004".into()), Told::Paid)].into()).await.unwrap();
+    w.ledger
+        .tell(w.source, [(InvoiceId("i0004".into()), Told::Paid), (InvoiceId("i0033".into()), Told::Paid)].into())
+        .await
+        .unwrap();
 }
 
 /// Something of each kind happens, is told, and is looked at again.
