@@ -12,6 +12,7 @@ mod decide;
 mod finisher;
 mod intake;
 mod lane;
+mod look_ups;
 mod pulse;
 mod rejections;
 mod routes;
@@ -55,6 +56,7 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
         tokio::spawn(clock::keep_sampling(Arc::clone(&dispatcher))),
         tokio::spawn(checks::keep_checking(Arc::clone(&dispatcher))),
         tokio::spawn(allowances::keep_asking(Arc::clone(&dispatcher))),
+        tokio::spawn(look_ups::keep_looking(Arc::clone(&dispatcher))),
     ];
     intake::run(&dispatcher, hints, finisher, finishing).await;
     for task in upkeep {

@@ -16,6 +16,7 @@ pub mod forecast;
 pub mod frequency;
 pub mod gate;
 pub mod ids;
+pub mod look_up;
 pub mod media;
 pub mod message;
 pub mod mirror;

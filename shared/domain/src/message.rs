@@ -117,6 +117,8 @@ names! {
         ResolveDrop = "resolve_drop",
         /// Nobody settled its doubt in time.
         ExpireDoubt = "expire_doubt",
+        /// A late proof that nothing was taken finds another message of its invoice, which it would get in the way of.
+        Overtake = "overtake",
         /// A person has a failed message tried again; of those that certainly never left.
         Replay = "replay",
         /// The provider took it after all: an answer that came after its doubt had expired.
@@ -152,6 +154,7 @@ impl State {
             (T::ResolveSent, InDoubt) => Some(Sent),
             (T::ResolveResend, InDoubt) => Some(Scheduled),
             (T::ResolveDrop | T::ExpireDoubt, InDoubt) => Some(Failed),
+            (T::Overtake, InDoubt) => Some(Skipped),
             (T::Replay, Failed) => Some(Scheduled),
             // Only from `doubt_expired`: what a person let go stays as they said, with the answer on its attempt.
             (T::AcceptLate, Failed) => Some(Sent),
@@ -397,6 +400,7 @@ mod tests {
             T::ResolveResend,
             T::ResolveDrop,
             T::ExpireDoubt,
+            T::Overtake,
         ];
         assert_eq!(ways, expected.iter().collect::<Vec<_>>());
     }

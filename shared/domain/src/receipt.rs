@@ -25,6 +25,8 @@ names! {
         Metadata = "metadata",
         /// The provider's id is the one that it gave for our attempt.
         ProviderId = "provider_id",
+        /// It was seen in a talk with its customer, see [`look_up`](crate::look_up).
+        LookUp = "look_up",
     }
 }
 

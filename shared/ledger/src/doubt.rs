@@ -171,7 +171,7 @@ async fn resolve(tx: &mut Tx, id: MessageId, how: Resolution, by: &str, why: &st
             "UPDATE messages SET state = 'scheduled', reason = NULL, next_attempt_at = $2, updated_at = $2 WHERE id = $1 AND state = 'in_doubt'"
         ),
     };
-    tx.execute(moved, values![id, now]).await?;
+    tx.execute(moved, values![id, now]).await.map_err(LedgerError::or_overtaken)?;
     tx.execute(
         sql!("INSERT INTO resolutions (id, message_id, how, resolved_by, why, resolved_at) VALUES ($1, $2, $3, $4, $5, $6)"),
         values![new_id(), id, how.as_str(), by, why, now],

@@ -73,6 +73,11 @@ impl LedgerError {
         )
     }
 
+    /// What was just checked and is a violation nevertheless was written meanwhile: repeated, the transaction sees it.
+    pub(crate) fn or_overtaken(self) -> Self {
+        if self.is_violation() { Self::Overtaken } else { self }
+    }
+
     /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy.
     pub(crate) fn asks_for_repeat(&self) -> bool {
         match self {

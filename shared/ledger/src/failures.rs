@@ -361,7 +361,8 @@ async fn replay(tx: &mut Tx, ids: &[MessageId], who: &Intervention) -> Result<Ve
         ),
         values![json_ids(going.iter().map(|(id, _)| id.0)), now],
     )
-    .await?;
+    .await
+    .map_err(LedgerError::or_overtaken)?;
     for (id, found) in going {
         let was = json!({ "state": State::Failed, "reason": found.facts.reason, "attempts": found.attempts });
         let became = json!({ "state": State::Scheduled, "replays": found.replays + 1 });

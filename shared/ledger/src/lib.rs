@@ -23,6 +23,7 @@ pub mod finish;
 mod frequency;
 pub mod gates;
 pub mod holds;
+pub mod look_ups;
 pub mod looks;
 mod migrations;
 pub mod mirror;

@@ -39,6 +39,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0014_receipts"),
     migration!("0015_gates"),
     migration!("0016_last_look"),
+    migration!("0017_look_ups"),
     migration!("0018_told_early"),
 ];
 

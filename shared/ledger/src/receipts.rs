@@ -38,6 +38,13 @@ pub enum About {
     },
     /// The id that the provider gave for an attempt.
     ProviderId(String),
+    /// It was seen at the provider by whoever looked for it.
+    LookUp {
+        /// The message.
+        message: MessageId,
+        /// The attempt that was in doubt.
+        attempt: AttemptId,
+    },
 }
 
 /// What a failure means for more than its message.
@@ -194,13 +201,14 @@ struct Attempt {
 /// Whose a receipt is: message and attempt.
 type Name = (MessageId, Option<AttemptId>);
 
-async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerError> {
+pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerError> {
     let of_provider = attempts_by_provider_id(tx, batch).await?;
     // `None` where nobody knows.
     let names: Vec<Option<Name>> = batch
         .iter()
         .map(|receipt| match &receipt.about {
             About::Metadata { message, attempt } => Some((*message, *attempt)),
+            About::LookUp { message, attempt } => Some((*message, Some(*attempt))),
             About::ProviderId(id) => of_provider.get(&(receipt.integration_id, id.as_str())).copied(),
         })
         .collect();
@@ -271,6 +279,7 @@ impl NewReceipt {
         match self.about {
             About::Metadata { .. } => Proof::Metadata,
             About::ProviderId(_) => Proof::ProviderId,
+            About::LookUp { .. } => Proof::LookUp,
         }
     }
 }
@@ -284,7 +293,7 @@ async fn attempts_by_provider_id<'a>(
         .iter()
         .filter_map(|receipt| match &receipt.about {
             About::ProviderId(id) => Some((id.as_str(), id.as_str())),
-            About::Metadata { .. } => None,
+            About::Metadata { .. } | About::LookUp { .. } => None,
         })
         .collect();
     let mut found = HashMap::new();

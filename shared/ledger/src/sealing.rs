@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -87,7 +88,8 @@ impl SecretKey {
         if sealed.key_id != self.id {
             return Err(OpenError::OtherKey);
         }
-        let mut bytes = STANDARD.decode(&sealed.text).map_err(|_| OpenError::Damaged)?;
+        // It is opened where it stands, and wiped.
+        let mut bytes = Zeroizing::new(STANDARD.decode(&sealed.text).map_err(|_| OpenError::Damaged)?);
         let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(OpenError::Damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Damaged)?;
         let opened = self.key.open_in_place(nonce, place(ledger, name), text).map_err(|_| OpenError::Damaged)?;

@@ -30,6 +30,7 @@ mod base_url;
 mod body;
 mod classify;
 mod client;
+mod conversation;
 mod list;
 mod outcome;
 mod provider_code;
@@ -43,6 +44,7 @@ pub use client::{
     Answer, BuildError, CONNECT_TIMEOUT, LIST_BODY_BYTES_MAX, OpaClient, OpaClientConfig, POOL_IDLE_TIMEOUT,
     POOL_MAX_IDLE_PER_HOST, REQUEST_TIMEOUT, SEND_BODY_BYTES_MAX,
 };
+pub use conversation::Conversation;
 pub use list::{Channel, DailyAllowance, LIST_PAGE_ROWS, LIST_PAGES_MAX, List, ListError, Template};
 pub use outcome::{NotSentReason, Outcome, StopCheck, StopReason, ThrottleReason};
 pub use provider_code::ProviderCode;

@@ -31,6 +31,10 @@ pub enum List {
     DailyAllowance,
     /// `GET /template`
     Templates,
+    /// `GET /atendimento`
+    Conversations,
+    /// `GET /atendimento/mensagem`
+    ConversationMessages,
 }
 
 impl fmt::Display for List {
@@ -40,6 +44,8 @@ impl fmt::Display for List {
             Self::ChannelTemplates => "the channel's templates",
             Self::DailyAllowance => "the channel's daily allowance",
             Self::Templates => "the templates",
+            Self::Conversations => "the talks with customers",
+            Self::ConversationMessages => "what was said in a talk",
         })
     }
 }
@@ -233,7 +239,7 @@ impl OpaClient {
     pub async fn daily_allowance(&self, channel_id: &str) -> Result<Option<DailyAllowance>, ListError> {
         const LIST: List = List::DailyAllowance;
         let url = self.base_url().resource(&["canal-comunicacao", channel_id, "template", "limites-diarios-envio"]);
-        let data = self.data(LIST, url, 0).await?;
+        let data = self.data(LIST, url, &json!({}), 0).await?;
         let fields = data.as_object().ok_or(ListError::Unparsable { list: LIST, what: "data is not an object" })?;
         if fields.is_empty() {
             return Ok(None);
@@ -254,10 +260,9 @@ impl OpaClient {
         let mut ids = HashSet::new();
         let mut skip = 0;
         for _ in 0..LIST_PAGES_MAX {
-            let data = self.data(list, url.clone(), skip).await?;
-            let page = data.as_array().ok_or(ListError::Unparsable { list, what: "data is not a list" })?;
+            let page = self.page(list, url, &json!({}), skip).await?;
             let known = ids.len();
-            for record in page {
+            for record in &page {
                 let id = record.get("_id").and_then(Value::as_str).filter(|id| !id.is_empty());
                 let id = id.ok_or(ListError::Unparsable { list, what: "a record has no _id" })?.to_owned();
                 if ids.insert(id.clone()) {
@@ -272,9 +277,17 @@ impl OpaClient {
         Err(ListError::TooManyPages { list })
     }
 
+    /// The records of one page.
+    pub(crate) async fn page(&self, list: List, url: &Url, filter: &Value, skip: usize) -> Result<Vec<Value>, ListError> {
+        match self.data(list, url.clone(), filter, skip).await? {
+            Value::Array(records) => Ok(records),
+            _ => Err(ListError::Unparsable { list, what: "data is not a list" }),
+        }
+    }
+
     /// The `data` of one answer.
-    async fn data(&self, list: List, url: Url, skip: usize) -> Result<Value, ListError> {
-        let body = json!({ "filter": {}, "options": { "skip": skip, "limit": LIST_PAGE_ROWS } }).to_string();
+    async fn data(&self, list: List, url: Url, filter: &Value, skip: usize) -> Result<Value, ListError> {
+        let body = json!({ "filter": filter, "options": { "skip": skip, "limit": LIST_PAGE_ROWS } }).to_string();
         match self.get(url, body.into_bytes()).await {
             Ok(answer) => data_of(list, &answer, self.list_body_bytes_max()),
             Err(source) => Err(ListError::Unreachable { list, source: Some(source.without_url()) }),
@@ -318,7 +331,7 @@ fn template(id: String, row: &Value) -> Template {
 }
 
 /// A text that may be absent or null.
-fn text(row: &Value, field: &str) -> String {
+pub(crate) fn text(row: &Value, field: &str) -> String {
     row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 

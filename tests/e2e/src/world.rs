@@ -280,7 +280,8 @@ pub async fn simulators(customers: u32, seed: u64) -> (OpaSimulator, IxcSimulato
 }
 
 async fn opa(seed: u64) -> OpaSimulator {
-    OpaSimulator::start(OpaOptions { seed, ..OpaOptions::default() }).await.expect("a port")
+    let begins_at = Some(NOW.parse().expect("an instant"));
+    OpaSimulator::start(OpaOptions { seed, begins_at, ..OpaOptions::default() }).await.expect("a port")
 }
 
 async fn ixc(customers: u32, seed: u64, by_hand: bool) -> IxcSimulator {

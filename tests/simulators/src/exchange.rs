@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::spill::LogBytes;
@@ -78,10 +79,12 @@ impl Answer {
     }
 }
 
-/// Reads an admin body as JSON.
+/// Reads an admin body, which is JSON.
 ///
 /// # Errors
-/// The answer to give when it is not JSON.
-pub(crate) fn admin_json(request: &Request) -> Result<Value, Answer> {
-    serde_json::from_slice(&request.body).map_err(|error| Answer::refused(format_args!("the body is not JSON: {error}")))
+/// The answer to give when it is not JSON, or not of this form.
+pub(crate) fn admin_json<T: DeserializeOwned>(request: &Request) -> Result<T, Answer> {
+    let value: Value =
+        serde_json::from_slice(&request.body).map_err(|error| Answer::refused(format_args!("the body is not JSON: {error}")))?;
+    serde_json::from_value(value).map_err(Answer::refused)
 }

@@ -6,6 +6,7 @@ use crate::commands::{Outcome, Session};
 use crate::operator::Request;
 use crate::operator::secrets::{RemoveRequest, RotateRequest, SetRequest};
 use crate::output::{self, Format, remark};
+use console::Term;
 use regua_domain::configuration::is_secret_name;
 use regua_ledger::sealing::SecretKey;
 use regua_ledger::secrets::Resealed;
@@ -16,6 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// What is said where a secret can't be sealed.
 const NO_KEY: &str =
@@ -41,10 +43,13 @@ impl SecretFrom {
     fn read(self, session: &Session) -> Result<SecretString, String> {
         match self {
             Self::StandardInput => {
+                let none = |error: std::io::Error| format!("no secret on standard input: {error}");
                 if std::io::stdin().is_terminal() {
-                    remark!("write the secret, then Enter and Ctrl-D; better from a pipe, for a terminal shows it");
+                    remark!("write the secret, which isn't shown, and Enter");
+                    let line = Zeroizing::new(Term::stderr().read_secure_line().map_err(none)?);
+                    return secret_text(line.as_bytes()).map_err(none);
                 }
-                secret_text(std::io::stdin().lock()).map_err(|error| format!("no secret on standard input: {error}"))
+                secret_text(std::io::stdin().lock()).map_err(none)
             }
             Self::File(path) => secret_file(&path, "--from-file").map_err(|error| Chain(&error).to_string()),
             Self::Variable(name) => match session.environment.secret(&name) {

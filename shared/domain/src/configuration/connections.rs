@@ -110,6 +110,7 @@ impl Reading<'_, '_> {
         let release = section.choice("release", &Release::ALL);
         let enabled = section.flag("enabled");
         let webhook_secret = self.webhook_secret(&mut section);
+        let look_up = section.flag("look_up");
         let implied = section.implied("release", ());
         section.finish();
         let name = name?.value;
@@ -143,6 +144,7 @@ impl Reading<'_, '_> {
             release: release?.map_or_else(Release::default, |release| release.value),
             enabled: enabled?.is_none_or(|flag| flag.value),
             webhook_secret: webhook_secret?,
+            look_up: look_up?.is_some_and(|flag| flag.value),
         })
     }
 

@@ -51,6 +51,7 @@ pub(super) fn entries(configuration: &Configuration) -> Vec<Entry> {
             ("release", text(integration.release.as_str())),
             ("enabled", integration.enabled.to_string()),
             webhook_secret(integration.webhook_secret.as_ref()),
+            ("look_up", integration.look_up.to_string()),
         ];
         Entry { header: "[[integration]]", name: integration.name.clone(), fields: without_empty(fields) }
     }));

@@ -110,6 +110,9 @@ pub struct Integration {
     /// What its webhook must say to be heard; nobody is heard without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretRef>,
+    /// Whether doubtful messages are looked for in its talks with customers, see [`look_up`](crate::look_up).
+    #[serde(default)]
+    pub look_up: bool,
 }
 
 /// The products that an integration can speak to.

@@ -134,10 +134,12 @@ fn webhook_secret() -> impl Strategy<Value = Option<SecretRef>> {
 fn integration(prefix: &'static str, default: bool) -> impl Strategy<Value = Integration> {
     let release = prop_oneof![Just(Release::OnTask), Just(Release::Immediate)];
     let text = (name(prefix), name(""), "[a-z]{1,9}");
-    (text, secret(), release, webhook_secret()).prop_map(move |((name, description, host), token, release, webhook_secret)| {
+    let rest = (secret(), release, webhook_secret(), any::<bool>());
+    (text, rest).prop_map(move |((name, description, host), (token, release, webhook_secret, look_up))| {
         let url = format!("https://{prefix}{host}.example.com/api/v1").parse().expect("an address");
         let enabled = !default;
-        Integration { name, description, gateway: Gateway::OpaSuite, url, token, default, release, enabled, webhook_secret }
+        let gateway = Gateway::OpaSuite;
+        Integration { name, description, gateway, url, token, default, release, enabled, webhook_secret, look_up }
     })
 }
 

@@ -100,7 +100,7 @@ pub(super) async fn keep(tx: &mut Tx, batch: &[NewReceipt], names: &[Option<Name
     let mut rows: Vec<_> = early
         .filter_map(|(receipt, _)| match &receipt.about {
             About::ProviderId(id) => Some((receipt.integration_id, id, receipt.status, receipt.provider_code)),
-            About::Metadata { .. } => None,
+            About::Metadata { .. } | About::LookUp { .. } => None,
         })
         .collect();
     if rows.is_empty() {

@@ -214,6 +214,24 @@ async fn of_two_failures_of_one_invoice_only_the_more_advanced_waits_again(f: Fi
     assert_eq!(replay(&w, early).await, Some(Refusal::Overtaken));
 }
 
+async fn two_failures_of_one_invoice_that_are_replayed_at_once_never_live_together(f: Fixture) {
+    let w = world(f).await;
+    let early = failed(&w, 8).await;
+    w.f.advance(TimeDelta::days(4)).await;
+    w.evaluate().await;
+    w.release().await;
+    let late = w.top_up(100).await;
+    for id in &late {
+        fail(&w, *id, FailReason::Rejected).await;
+    }
+    w.f.advance(TimeDelta::days(6)).await;
+    let replays = early.iter().chain(&late).map(|id| w.ledger.replay(vec![*id], ana()));
+    let answers = futures::future::join_all(replays).await;
+    let going = answers.into_iter().filter(|answers| answers.as_ref().unwrap()[0].refusal.is_none()).count();
+    assert_eq!((going, late.len()), (8, 8));
+    assert_eq!(w.f.count("messages WHERE state = 'scheduled'").await, 8);
+}
+
 async fn a_replay_and_the_next_stage_never_live_together(f: Fixture) {
     let w = world(f).await;
     let id = failed(&w, 1).await[0];
@@ -343,6 +361,7 @@ conformance! {
     nothing_is_replayed_after_its_time_or_when_it_is_not_called_for
     nothing_is_replayed_that_a_later_stage_overtook
     of_two_failures_of_one_invoice_only_the_more_advanced_waits_again
+    two_failures_of_one_invoice_that_are_replayed_at_once_never_live_together
     a_replay_and_the_next_stage_never_live_together
     many_who_replay_at_once_replay_once
     what_a_restored_backup_has_as_failed_is_not_replayed

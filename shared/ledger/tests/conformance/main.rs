@@ -44,6 +44,7 @@ mod frequency;
 mod gates;
 mod holds;
 mod limits;
+mod look_ups;
 mod looks;
 mod migrations;
 mod mirror;

@@ -5,7 +5,7 @@ use crate::receipts::receipt;
 use crate::setup::Setup;
 use crate::world::{World, by, sent};
 use chrono::TimeDelta;
-use regua_domain::ids::AttemptId;
+use regua_domain::ids::{AttemptId, MessageId};
 use regua_domain::message::{DeferReason, DoubtReason, FailReason, State, Transition};
 use regua_domain::receipt::ReceiptStatus;
 use regua_domain::settlement::Settlement;
@@ -23,6 +23,8 @@ struct Subject {
     message: MessageView,
     /// The batch that wrote it, for bringing it back.
     batch: EvaluationBatch,
+    /// A message of another invoice, that was sent.
+    other: MessageId,
 }
 
 impl Subject {
@@ -35,7 +37,11 @@ impl Subject {
         w.release().await;
         batch.messages[0].revives = true;
         let message = w.message_of(1).await;
-        Self { w, message, batch }
+        let other = w.released(2, 1, "overdue").await[0];
+        w.top_up(10).await;
+        w.send(other).await;
+        w.send(message.id).await;
+        Self { w, message, batch, other }
     }
 
     /// Puts the message into a state with all that its checks ask for, and a new attempt.
@@ -117,6 +123,19 @@ impl Subject {
             Transition::ExpireDoubt => {
                 w.f.execute(format!("UPDATE messages SET expires_at = 1 WHERE id = '{id}'")).await;
                 w.ledger.expire_doubt().await.unwrap();
+            }
+            Transition::Overtake => {
+                // Of another invoice, until it is said to be a later stage of the same one's.
+                let (subject, other) = (&self.message.subject, self.other);
+                let be = async |subject: &str, stage: &str| {
+                    w.f.execute(format!("UPDATE messages SET subject = '{subject}', stage = '{stage}' WHERE id = '{other}'"))
+                        .await
+                };
+                if w.state(id).await.0 == State::InDoubt {
+                    be(subject, "pending_query").await;
+                    settle(Settlement::GiveBack).await;
+                    be("2", "overdue").await;
+                }
             }
             Transition::Replay => {
                 w.f.execute(format!("DELETE FROM attempts WHERE message_id = '{id}'")).await;

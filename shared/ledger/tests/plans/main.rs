@@ -16,16 +16,20 @@ mod world;
 use chrono::TimeDelta;
 use databases::Fixture;
 use regua_domain::ids::{AttemptId, InvoiceId, MessageId};
+use regua_domain::look_up::Sought;
 use regua_domain::message::{DeferReason, DoubtReason};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus, Told};
 use regua_domain::receipt::ReceiptStatus;
 use regua_domain::settlement::Settlement;
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_ANSWER, StopScope};
 use regua_domain::switches::HoldKind;
+use regua_domain::template::TemplateText;
 use regua_ledger::holds::NewHold;
+use regua_ledger::look_ups::Hit;
 use regua_ledger::receipts::{About, Consequence, NewReceipt, ReceiptAnswer};
 use regua_ledger::retention::Walks;
 use regua_ledger::stops::NewStop;
+use regua_ledger::templates::SeenTemplate;
 use regua_ledger::{Ledger, new_id};
 use setup::Setup;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
@@ -211,6 +215,7 @@ async fn sweeps(w: &World) {
     let ledger = &w.ledger;
     w.f.advance(TimeDelta::minutes(2)).await;
     ledger.rescue().await.unwrap();
+    asking(w).await;
     ledger.expire().await.unwrap();
     ledger.expire_doubt().await.unwrap();
     ledger.end_overdue_runs().await.unwrap();
@@ -224,6 +229,36 @@ async fn sweeps(w: &World) {
     let sync = ledger.begin_sync(w.source, new_id()).await.unwrap().unwrap();
     ledger.unseen_titles(sync, today() - TimeDelta::days(60), None, 10).await.unwrap();
     ledger.end_sync(sync, true).await.unwrap();
+}
+
+/// What is asked of the provider and the ERP beside the sending.
+async fn asking(w: &World) {
+    let ledger = &w.ledger;
+    let look = ledger.take_allowance_look(w.channel).await.unwrap().unwrap();
+    ledger.note_allowance(look, Some(1000)).await.unwrap();
+    ledger.looks_failed(w.source).await.unwrap();
+    assert!(ledger.take_looks(w.source).await.unwrap().is_none());
+    let answered = NewStop {
+        scope: StopScope::Channel,
+        target: w.channel.to_string(),
+        raised_by: BY_ANSWER.into(),
+        why: "channel_not_found".into(),
+        until_at: None,
+    };
+    ledger.raise_stop(answered).await.unwrap();
+    w.f.advance(TimeDelta::minutes(2)).await;
+    let check = ledger.take_stop_check(&["channel_not_found"]).await.unwrap().unwrap();
+    ledger.channels_of_template(setup::TEMPLATE).await.unwrap();
+    assert!(ledger.pass_stop_check(check).await.unwrap());
+    let text = "Olá {{1}}! {{2}}, {{3}}".to_owned();
+    let now = Some(TemplateText { name: "aviso".into(), text });
+    let seen = SeenTemplate { integration: "Opa! Suite".into(), template_id: setup::TEMPLATE.into(), now };
+    ledger.note_templates(vec![seen]).await.unwrap();
+    w.f.execute("UPDATE integrations SET look_up = true").await;
+    let look_up = ledger.take_look_up().await.unwrap().unwrap();
+    let hit = |sought: &Sought| Hit { message: sought.message, attempt: sought.attempt, record: "r1".into() };
+    let hits = look_up.sought.iter().take(1).map(hit).collect();
+    assert_eq!(ledger.note_look_up(look_up, hits).await.unwrap().answers.len(), 1);
 }
 
 /// A round while nothing is due, and one in which everything is, but for a clock that isn't moved: the statements are the same.

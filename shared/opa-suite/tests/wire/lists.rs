@@ -79,6 +79,28 @@ async fn lists_are_asked_for_with_get_and_a_json_body() {
 }
 
 #[tokio::test]
+async fn talks_are_asked_for_by_their_days_and_what_was_said_by_its_talk() {
+    let server = Server::start(Behaviour::by(|_| envelope(&json!([])))).await;
+    let day = |text: &str| text.parse().expect("a day");
+    let (client, first, last) = (server.client(), day("2026-01-01"), day("2026-01-02"));
+    assert_eq!(client.conversations(first, last, 1000).await.expect("a page"), vec![]);
+    assert!(client.conversation_messages(CHANNEL).await.expect("a page").is_empty());
+    let requests = server.seen().requests;
+    let asked: Vec<_> = requests.iter().map(|request| (request.line(), request.json())).collect();
+    let days = json!({ "dataInicialAbertura": "2026-01-01", "dataFinalAbertura": "2026-01-02" });
+    assert_eq!(
+        asked,
+        [
+            ("GET /api/v1/atendimento HTTP/1.1", json!({ "filter": days, "options": { "skip": 1000, "limit": 1000 } })),
+            (
+                "GET /api/v1/atendimento/mensagem HTTP/1.1",
+                json!({ "filter": { "id_rota": CHANNEL }, "options": { "skip": 0, "limit": 1000 } })
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn records_are_read_as_the_contracts_show_them() {
     let channels = json!([
         { "_id": CHANNEL, "nome": "Cobrança WhatsApp", "id_atendente": "x", "status": "A", "canal": "Whatsapp", "integracao": "dialog360" },

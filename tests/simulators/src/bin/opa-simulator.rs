@@ -11,8 +11,15 @@ use regua_simulators::{OpaOptions, OpaSimulator, run_until_terminated};
 /// Prints `listening on http://ADDR` and serves until SIGTERM. The API is below /api/v1. Channels and templates are always the
 /// same; GET /api/v1/canal-comunicacao lists them.
 ///
+/// Every accepted send opens an atendimento, whatever its client was told, or goes on with the open one if
+/// allowSendingToStartedCustomerService is true and it is among the newest 10000. GET /api/v1/atendimento lists them (filters protocolo,
+/// status, `id_cliente`, dataInicialAbertura, dataFinalAbertura, dataInicialEncerramento, dataFinalEncerramento), GET
+/// /api/v1/atendimento/mensagem their messages (filter `id_rota`); an id after either gives one. They are read back from the log.
+///
 /// Administration: POST|GET|DELETE /_admin/faults, GET /_admin/log (every accepted send, JSON Lines), GET /_admin/stats,
-/// POST /_admin/in-service with the members phones (a list) and `in_service` (true or false).
+/// POST /_admin/in-service with the members phones (a list) and `in_service` (true or false, which finishes their atendimentos),
+/// POST /_admin/customer-message with phone, channel and text: the customer writes into the open atendimento (the newest 1000 such
+/// messages are kept), POST /_admin/webhook with the members of a webhook, or null.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -34,6 +41,9 @@ struct Arguments {
     /// Share of phones in service with an attendant, 0 to 1
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     in_service: f64,
+    /// Shows each space of a value twice in the records of messages
+    #[arg(long)]
+    double_spaces: bool,
     /// The daily allowance that WhatsApp channels report; none if absent
     #[arg(long, value_name = "N")]
     daily_limit: Option<u64>,
@@ -58,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
         per_second: arguments.per_second,
         pair_interval: arguments.pair_interval_ms.map(Duration::from_millis),
         in_service_share: arguments.in_service,
+        double_spaces: arguments.double_spaces,
         daily_limit: arguments.daily_limit,
         idle_close: arguments.idle_close_ms.map(Duration::from_millis),
         ..OpaOptions::default()

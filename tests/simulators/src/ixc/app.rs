@@ -8,7 +8,6 @@ use chrono::NaiveDate;
 use http::header::{HeaderValue, SET_COOKIE};
 use http::{Method, StatusCode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::books::{Books, ChangeRefused, Payment};
@@ -215,7 +214,7 @@ impl IxcApp {
     }
 
     fn pay(&self, request: &Request) -> Result<Answer, Answer> {
-        let pay: Pay = read(request)?;
+        let pay: Pay = admin_json(request)?;
         let payment = match pay.status.as_deref() {
             None | Some("R") => Payment::Full,
             Some("P") => Payment::Half,
@@ -249,10 +248,6 @@ fn business_error(message: &str) -> Answer {
 /// Contracts §2.1: generic failures are HTML, whatever the status.
 fn html_error(status: StatusCode) -> Answer {
     Answer::html(status, "<div style=\"text-align: center;\">Ocorreu um erro ao processar a sua requisição.</div>")
-}
-
-fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Answer> {
-    admin_json(request).and_then(|value| serde_json::from_value(value).map_err(Answer::refused))
 }
 
 fn refused(why: ChangeRefused) -> Answer {
@@ -303,20 +298,20 @@ impl App for IxcApp {
             return None;
         }
         let done = match request.path.as_str() {
-            "/_admin/day" => read(request).and_then(|MoveDate { date }| {
+            "/_admin/day" => admin_json(request).and_then(|MoveDate { date }| {
                 let moved = self.books_to_change().move_to(date).map_err(refused)?;
                 Ok(Answer::ok(&json!({ "date": date, "moved": moved })))
             }),
             "/_admin/pay" => self.pay(request),
-            "/_admin/own-sender" => read::<Option<OwnSender>>(request).map(|settings| {
+            "/_admin/own-sender" => admin_json::<Option<OwnSender>>(request).map(|settings| {
                 self.set_own_sender(settings.clone());
                 Answer::ok(&json!({ "own_sender": settings }))
             }),
-            "/_admin/cancel" => read(request).and_then(|OneInvoice { invoice }| {
+            "/_admin/cancel" => admin_json(request).and_then(|OneInvoice { invoice }| {
                 self.books_to_change().cancel(invoice).map_err(refused)?;
                 Ok(Answer::ok(&json!({ "cancelled": invoice })))
             }),
-            "/_admin/renegotiate" => read(request).and_then(|OneInvoice { invoice }| {
+            "/_admin/renegotiate" => admin_json(request).and_then(|OneInvoice { invoice }| {
                 let replacement = self.books_to_change().renegotiate(invoice).map_err(refused)?;
                 Ok(Answer::ok(&json!({ "renegotiated": invoice, "replacement": replacement })))
             }),

@@ -10,15 +10,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::catalogue::{Base, Channel, Template};
-use super::conversations;
+use super::conversations::{Conversations, TEXT_CHARS_MAX};
 use super::lists::{ListQuery, is_json, success};
 use super::order::{self, Order, Refusal, described_error, not_found};
 use super::rates::{PairRate, Throughput};
+use super::records::{Records, ids};
 use super::webhook::{Teller, Webhook};
 use super::{OpaOptions, OpaStats, Sent};
 use crate::exchange::{Answer, Request, admin_json};
 use crate::faults::{Fault, Faults, InvalidFault};
-use crate::mix::{draw, hash_text, locked, scramble};
+use crate::mix::{Clock, hash_text, locked, scramble};
 use crate::server::App;
 use crate::spill::{LogBytes, LogReader, SpillLog};
 use crate::tally::Tally;
@@ -34,9 +35,11 @@ pub(crate) struct OpaApp {
     base: Base,
     log: SpillLog<Sent>,
     memory: Mutex<Memory>,
+    conversations: Mutex<Conversations>,
     faults: Arc<Faults>,
     tally: Tally,
     teller: Teller,
+    clock: Clock,
 }
 
 /// What sends leave behind, apart from the log. Only `distinct` grows, by 16 bytes a message.
@@ -48,8 +51,6 @@ struct Memory {
     rejected: BTreeMap<&'static str, u64>,
     throughput: Throughput,
     pairs: PairRate,
-    /// Phones of which someone said whether they are in service; the others are drawn.
-    in_service: HashMap<String, bool>,
     /// Messages of each channel on its last day of sending: (day, count).
     sent_on_day: HashMap<String, (i64, u64)>,
 }
@@ -60,12 +61,27 @@ struct InServiceChange {
     in_service: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CustomerMessage {
+    phone: String,
+    channel: String,
+    text: String,
+}
+
 impl OpaApp {
-    pub fn new(options: OpaOptions) -> io::Result<Self> {
-        let faults = Arc::new(Faults::new(options.seed));
-        let base = Base::new(options.own.as_ref());
-        let teller = Teller::new(options.seed);
-        Ok(Self { options, base, log: SpillLog::create()?, memory: Mutex::default(), faults, tally: Tally::default(), teller })
+    pub fn new(options: OpaOptions, clock: Clock) -> io::Result<Self> {
+        Ok(Self {
+            base: Base::new(options.own.as_ref()),
+            log: SpillLog::create()?,
+            memory: Mutex::default(),
+            conversations: Mutex::new(Conversations::new(options.seed, options.in_service_share)),
+            faults: Arc::new(Faults::new(options.seed)),
+            tally: Tally::default(),
+            teller: Teller::new(options.seed),
+            options,
+            clock,
+        })
     }
 
     pub fn token(&self) -> &str {
@@ -85,7 +101,8 @@ impl OpaApp {
     }
 
     pub fn set_in_service(&self, phones: impl IntoIterator<Item = String>, in_service: bool) {
-        locked(&self.memory).in_service.extend(phones.into_iter().map(|phone| (phone, in_service)));
+        let mut conversations = locked(&self.conversations);
+        phones.into_iter().for_each(|phone| conversations.set_in_service(phone, in_service, self.clock.now_us()));
     }
 
     pub fn counted(&self) -> OpaStats {
@@ -134,20 +151,14 @@ impl OpaApp {
                 (Some(channel), ["template", "limites-diarios-envio"]) => self.allowance(channel, request.received_at_us),
                 _ => to_login(),
             }),
-            (_, ["atendimento"]) => match ListQuery::read(request) {
-                Ok(query) => conversations::conversations(self.log.read()?, query),
-                Err(answer) => Ok(answer),
-            },
-            (_, ["atendimento", "mensagem"]) => match ListQuery::read(request) {
-                Ok(query) => conversations::messages(&self.base, self.log.read()?, &query),
-                Err(answer) => Ok(answer),
-            },
-            (_, ["atendimento", "mensagem", id]) => Ok(conversations::message_by_id(&self.base, self.log.read()?, id)?
-                .unwrap_or_else(|| not_found("Message not found."))),
-            (_, ["atendimento", id]) => Ok(conversations::conversation_by_id(self.log.read()?, id)?
-                .unwrap_or_else(|| not_found("Customer service not found."))),
+            (_, ["atendimento", below @ ..]) => Ok(self.records().answer(request, below)?.unwrap_or_else(to_login)),
             _ => Ok(to_login()),
         }
+    }
+
+    fn records(&self) -> Records<'_> {
+        let Self { base, log, conversations, options, .. } = self;
+        Records { base, log, conversations, double_spaces: options.double_spaces }
     }
 
     /// Contracts §1.4: three numbers, or an empty object if the channel has no limit.
@@ -175,7 +186,8 @@ impl OpaApp {
     fn accept(&self, order: Order, request: &Request) -> Result<String, Refusal> {
         let at_us = request.received_at_us;
         let mut memory = locked(&self.memory);
-        if !order.allow_in_service && self.in_service(&memory, &order.phone) {
+        let mut conversations = locked(&self.conversations);
+        if !order.allow_in_service && conversations.in_service(&order.phone) {
             return Err(Refusal::InService);
         }
         if self.options.per_second.is_some_and(|limit| !memory.throughput.allows(&order.channel, limit, at_us)) {
@@ -184,9 +196,10 @@ impl OpaApp {
         if self.options.pair_interval.is_some_and(|interval| !memory.pairs.allows(&order.phone, interval, at_us)) {
             return Err(Refusal::PairRate);
         }
-        // Contracts §1.1: 24 lower-case hex digits, the first 8 of them the Unix time.
-        let sequence = scramble(self.options.seed.wrapping_add(memory.accepted));
-        let id = format!("{:08x}{sequence:016x}", at_us.div_euclid(1_000_000) & 0xFFFF_FFFF);
+        let (id, new_conversation) = ids(at_us, scramble(self.options.seed.wrapping_add(memory.accepted)));
+        // Contracts §1.5: the flag lets a send into a conversation under way. Without it, it opens one: the simulator's choice.
+        let open = if order.allow_in_service { conversations.open(&order.phone, &order.channel) } else { None };
+        let conversation = open.map_or(new_conversation, str::to_owned);
         let message = message_key(self.options.seed, &order.metadata["message"]);
         let sent = Sent {
             at_us,
@@ -198,21 +211,26 @@ impl OpaApp {
             alternative_media: order.alternative_media,
             metadata: order.metadata,
             message_sent_id: id.clone(),
+            conversation,
         };
         if let Err(error) = self.log.append(&sent) {
             tracing::error!(%error, "the log could not be written");
             return Err(Refusal::LogFailed);
         }
         memory.remember(&sent, message, &self.options);
+        conversations.remember(&sent);
         self.teller.accepted(&sent);
         Ok(id)
     }
 
-    fn in_service(&self, memory: &Memory, phone: &str) -> bool {
-        memory.in_service.get(phone).copied().unwrap_or_else(|| {
-            let ten_thousandth = u32::try_from(draw(self.options.seed, 1, hash_text(0, phone)) % 10_000).unwrap_or_default();
-            f64::from(ten_thousandth) < self.options.in_service_share * 10_000.0
-        })
+    fn customer_writes(&self, message: CustomerMessage) -> Result<Answer, Answer> {
+        let CustomerMessage { phone, channel, text } = message;
+        if text.chars().count() > TEXT_CHARS_MAX {
+            return Err(Answer::refused(format_args!("text is longer than {TEXT_CHARS_MAX} characters")));
+        }
+        let written = locked(&self.conversations).write(phone, channel, text, self.clock.now_us());
+        let id = written.ok_or_else(|| Answer::refused("the phone has no open conversation on the channel"))?;
+        Ok(Answer::ok(&json!({ "_id": id })))
     }
 }
 
@@ -292,31 +310,24 @@ impl App for OpaApp {
     }
 
     fn admin(&self, request: &Request) -> Option<Answer> {
-        if request.method == Method::POST && request.path == "/_admin/webhook" {
-            let webhook =
-                admin_json(request).and_then(|value| serde_json::from_value::<Option<Webhook>>(value).map_err(Answer::refused));
-            return Some(webhook.map_or_else(
-                |answer| answer,
-                |webhook| {
-                    let tells = webhook.is_some();
-                    self.set_webhook(webhook);
-                    Answer::ok(&json!({ "tells": tells }))
-                },
-            ));
-        }
-        if request.method != Method::POST || request.path != "/_admin/in-service" {
+        if request.method != Method::POST {
             return None;
         }
-        let change =
-            admin_json(request).and_then(|value| serde_json::from_value::<InServiceChange>(value).map_err(Answer::refused));
-        Some(match change {
-            Ok(change) => {
-                let count = change.phones.len();
-                self.set_in_service(change.phones, change.in_service);
+        let answered = match request.path.as_str() {
+            "/_admin/webhook" => admin_json(request).map(|webhook: Option<Webhook>| {
+                let tells = webhook.is_some();
+                self.set_webhook(webhook);
+                Answer::ok(&json!({ "tells": tells }))
+            }),
+            "/_admin/in-service" => admin_json(request).map(|InServiceChange { phones, in_service }| {
+                let count = phones.len();
+                self.set_in_service(phones, in_service);
                 Answer::ok(&json!({ "changed": count }))
-            }
-            Err(answer) => answer,
-        })
+            }),
+            "/_admin/customer-message" => admin_json(request).and_then(|message| self.customer_writes(message)),
+            _ => return None,
+        };
+        Some(answered.unwrap_or_else(|refusal| refusal))
     }
 
     fn stats(&self) -> Value {

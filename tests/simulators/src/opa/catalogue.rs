@@ -35,7 +35,8 @@ pub const TEMPLATE_OF_THE_GUIDE: &str = "64f1c0de0a1b2c3d4e5f7008";
 pub const TEMPLATE_PAYMENT: &str = "64f1c0de0a1b2c3d4e5f7f01";
 
 const DEPARTMENT: &str = "64f1c0de0a1b2c3d4e5f8001";
-const ATTENDANT: &str = "64f1c0de0a1b2c3d4e5f9001";
+/// The one attendant.
+pub(crate) const ATTENDANT: &str = "64f1c0de0a1b2c3d4e5f9001";
 
 /// A *canal de comunicação* (contracts §1.4).
 #[derive(Clone, Debug)]

@@ -1,132 +1,200 @@
-//! `/atendimento` and `/atendimento/mensagem`, read back from the log of accepted sends, oldest first (contracts §1.2, §1.3).
-//!
-//! Each accepted send opens one conversation with one message: enough to look a doubtful send up by phone and day.
+//! What becomes of conversations apart from the sends: who is in service, what was finished, what customers wrote.
 
-use std::io;
-
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use std::collections::{HashMap, VecDeque};
 
 use super::Sent;
-use super::catalogue::Base;
-use super::lists::{ListQuery, success};
-use crate::exchange::Answer;
-use crate::spill::LogReader;
+use crate::mix::{draw, hash_text};
 
-const USER: &str = "64f1c0de0a1b2c3d4e5f9002";
+/// A send can continue one of so many newest conversations, and a customer can write into them; older ones are only listed.
+pub(crate) const CONTINUED_MAX: usize = 10_000;
 
-/// The atendimento that a message belongs to: its id with the random part inverted, so that either leads to the other.
-fn other_id(id: &str) -> Option<String> {
-    let (seconds, random) = id.split_at_checked(8)?;
-    let random = u64::from_str_radix(random, 16).ok()?;
-    Some(format!("{seconds}{:016x}", !random))
+/// So many of the customers' newest messages are kept.
+pub(crate) const WRITTEN_MAX: usize = 1000;
+
+/// Longer texts of customers are refused: a bound on memory, and what WhatsApp takes.
+pub(crate) const TEXT_CHARS_MAX: usize = 4096;
+
+/// One state for all conversations of a phone, so that memory doesn't grow with the sends: `said` and `finished` grow by what
+/// `/_admin/in-service` is told, the rest is bounded.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    seed: u64,
+    /// The share of phones, in `[0, 1]`, that are in service if nobody said otherwise.
+    in_service_share: f64,
+    /// Phones of which someone said whether they are in service; the others are drawn.
+    said: HashMap<String, bool>,
+    /// When those of a phone were finished, in microseconds since 1970, in order.
+    finished: HashMap<String, Vec<i64>>,
+    newest: VecDeque<Opened>,
+    written: VecDeque<Written>,
+    written_ever: u64,
 }
 
-fn instant(at_us: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(at_us).unwrap_or_default()
+#[derive(Debug)]
+struct Opened {
+    /// Phone and channel, hashed.
+    place: u64,
+    id: String,
+    at_us: i64,
 }
 
-/// Contracts §1.1: ISO-8601 UTC with `Z`.
-fn iso(at_us: i64) -> String {
-    instant(at_us).to_rfc3339_opts(SecondsFormat::Millis, true)
+/// A message that a customer wrote.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub id: String,
+    pub conversation: String,
+    pub at_us: i64,
+    pub phone: String,
+    pub channel: String,
+    pub text: String,
 }
 
-/// Contracts §1.4: the channel's kind is lower-case here, capitalised in channels.
-fn conversation(sent: &Sent) -> Value {
-    json!({
-        "_id": other_id(&sent.message_sent_id), "id_cliente": null, "id_user": USER, "id_atendente": null, "setor": null,
-        "status": "AG", "canal": "whatsapp", "canal_id": sent.channel, "canal_cliente": sent.phone,
-        "protocolo": format!("SIM{}", sent.message_sent_id), "tags": [], "motivos": [], "date": iso(sent.at_us), "fim": null,
-    })
+/// Where a conversation stands (contracts §1.4: `AG`, `EA`, `F`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Waiting,
+    InService,
+    /// Since when, in microseconds since 1970.
+    Finished(i64),
 }
 
-fn message(base: &Base, sent: &Sent) -> Value {
-    let text = base.template(&sent.template).map_or_else(String::new, |template| template.rendered(&sent.variaveis));
-    json!({
-        "_id": sent.message_sent_id, "id_rota": other_id(&sent.message_sent_id), "id_user": USER, "id_atend": null,
-        "mensagem": text, "tipo": "texto", "canalComunicacao": sent.channel, "destinatario": sent.phone,
-        "tipoDestinatario": "clientes_users", "statusEnvio": { "status": "sent", "observacao": "" },
-        "data": iso(sent.at_us), "createdAt": iso(sent.at_us),
-    })
-}
-
-/// The days of `dataInicialAbertura` and `dataFinalAbertura`, both included (contracts §1.3; taken as UTC, the zone of the records).
-struct Days {
-    first: Option<NaiveDate>,
-    last: Option<NaiveDate>,
-}
-
-impl Days {
-    fn take(filter: &mut Map<String, Value>) -> Self {
-        let mut day = |name| filter.remove(name).and_then(|value| value.as_str()?.parse().ok());
-        Self { first: day("dataInicialAbertura"), last: day("dataFinalAbertura") }
-    }
-
-    fn contain(&self, sent: &Sent) -> bool {
-        let day = instant(sent.at_us).date_naive();
-        self.first.is_none_or(|first| first <= day) && self.last.is_none_or(|last| day <= last)
-    }
-}
-
-/// `GET /atendimento`.
-pub(crate) fn conversations(log: LogReader<Sent>, mut query: ListQuery) -> io::Result<Answer> {
-    let days = Days::take(&mut query.filter);
-    collect(log, None, |sent| days.contain(sent).then(|| conversation(sent)), &query)
-}
-
-/// `GET /atendimento/mensagem`; with `id_rota`, that conversation's messages.
-pub(crate) fn messages(base: &Base, log: LogReader<Sent>, query: &ListQuery) -> io::Result<Answer> {
-    let of = query.filter.get("id_rota").and_then(Value::as_str).map(|route| other_id(route).unwrap_or_else(|| route.to_owned()));
-    collect(log, of.as_deref(), |sent| Some(message(base, sent)), query)
-}
-
-/// `GET /atendimento/:id`; `None` if there is none.
-pub(crate) fn conversation_by_id(log: LogReader<Sent>, id: &str) -> io::Result<Option<Answer>> {
-    let Some(message_id) = other_id(id) else { return Ok(None) };
-    Ok(find(log, &message_id)?.map(|sent| success(&conversation(&sent))))
-}
-
-/// `GET /atendimento/mensagem/:id`; `None` if there is none. That `messageSentId` is its id is inferred (contracts §1.6).
-pub(crate) fn message_by_id(base: &Base, log: LogReader<Sent>, id: &str) -> io::Result<Option<Answer>> {
-    Ok(find(log, id)?.map(|sent| success(&message(base, &sent))))
-}
-
-fn find(log: LogReader<Sent>, message_id: &str) -> io::Result<Option<Sent>> {
-    for line in log.into_lines() {
-        let line = line?;
-        if line.contains(message_id) {
-            let sent: Sent = serde_json::from_str(&line)?;
-            if sent.message_sent_id == message_id {
-                return Ok(Some(sent));
-            }
+impl Conversations {
+    pub fn new(seed: u64, in_service_share: f64) -> Self {
+        Self {
+            seed,
+            in_service_share,
+            said: HashMap::new(),
+            finished: HashMap::new(),
+            newest: VecDeque::new(),
+            written: VecDeque::new(),
+            written_ever: 0,
         }
     }
-    Ok(None)
-}
 
-/// The page of the records that `record` makes of the log's lines; lines without `mark` aren't even parsed.
-fn collect(
-    log: LogReader<Sent>,
-    mark: Option<&str>,
-    record: impl Fn(&Sent) -> Option<Value>,
-    query: &ListQuery,
-) -> io::Result<Answer> {
-    let mut skipped = 0;
-    let mut page = Vec::new();
-    for line in log.into_lines() {
-        let line = line?;
-        if mark.is_some_and(|mark| !line.contains(mark)) {
-            continue;
+    pub fn in_service(&self, phone: &str) -> bool {
+        self.said.get(phone).copied().unwrap_or_else(|| {
+            let ten_thousandth = u32::try_from(draw(self.seed, 1, hash_text(0, phone)) % 10_000).unwrap_or_default();
+            f64::from(ten_thousandth) < self.in_service_share * 10_000.0
+        })
+    }
+
+    /// Puts a phone in service, or finishes all its conversations.
+    pub fn set_in_service(&mut self, phone: String, in_service: bool, at_us: i64) {
+        if !in_service {
+            self.finished.entry(phone.clone()).or_default().push(at_us);
         }
-        let sent: Sent = serde_json::from_str(&line)?;
-        let Some(record) = record(&sent).filter(|record| query.matches(record)) else { continue };
-        if skipped < query.skip {
-            skipped += 1;
-        } else if page.len() < query.limit {
-            page.push(record);
-        } else {
-            break;
+        self.said.insert(phone, in_service);
+    }
+
+    /// Where a conversation with `phone` stands that was opened at `at_us`.
+    pub fn state(&self, phone: &str, at_us: i64) -> State {
+        let finished = self.finished.get(phone).and_then(|finished| finished.iter().find(|finished| **finished >= at_us));
+        match finished {
+            Some(finished) => State::Finished(*finished),
+            None if self.in_service(phone) => State::InService,
+            None => State::Waiting,
         }
     }
-    Ok(success(&Value::Array(page)))
+
+    /// Remembers a send's conversation if it is a new one.
+    pub fn remember(&mut self, sent: &Sent) {
+        if !sent.opens_conversation() {
+            return;
+        }
+        if self.newest.len() == CONTINUED_MAX {
+            self.newest.pop_front();
+        }
+        let place = self.place(&sent.phone, &sent.channel);
+        self.newest.push_back(Opened { place, id: sent.conversation.clone(), at_us: sent.at_us });
+    }
+
+    /// The newest conversation with a phone on a channel, unless it was finished.
+    pub fn open(&self, phone: &str, channel: &str) -> Option<&str> {
+        let place = self.place(phone, channel);
+        let newest = self.newest.iter().rev().find(|opened| opened.place == place)?;
+        match self.state(phone, newest.at_us) {
+            State::Waiting | State::InService => Some(&newest.id),
+            State::Finished(_) => None,
+        }
+    }
+
+    /// A customer writes into the open conversation on a channel; the message's id, or `None` if none is open.
+    pub fn write(&mut self, phone: String, channel: String, text: String, at_us: i64) -> Option<String> {
+        let conversation = self.open(&phone, &channel)?.to_owned();
+        let id = format!("{:08x}{:016x}", at_us.div_euclid(1_000_000) & 0xFFFF_FFFF, draw(self.seed, 4, self.written_ever));
+        self.written_ever += 1;
+        if self.written.len() == WRITTEN_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back(Written { id: id.clone(), conversation, at_us, phone, channel, text });
+        Some(id)
+    }
+
+    /// What customers wrote, oldest first.
+    pub fn written(&self) -> impl Iterator<Item = &Written> {
+        self.written.iter()
+    }
+
+    fn place(&self, phone: &str, channel: &str) -> u64 {
+        draw(self.seed, hash_text(0, channel), hash_text(0, phone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opa::Variables;
+    use crate::opa::records::ids;
+    use serde_json::Value;
+
+    fn opening(phone: &str, at_us: i64) -> Sent {
+        let (message_sent_id, conversation) = ids(at_us, u64::try_from(at_us).unwrap_or_default());
+        Sent {
+            at_us,
+            answered: "200".to_owned(),
+            phone: phone.to_owned(),
+            channel: "c".to_owned(),
+            template: "t".to_owned(),
+            variaveis: Variables::Positional(Vec::new()),
+            alternative_media: None,
+            metadata: Value::Null,
+            message_sent_id,
+            conversation,
+        }
+    }
+
+    #[test]
+    fn memory_keeps_the_newest_conversations_and_messages_alone() {
+        let mut conversations = Conversations::new(1, 0.0);
+        let phone = |number: usize| format!("+55{number}");
+        for (number, at_us) in (0..=CONTINUED_MAX).zip(0..) {
+            conversations.remember(&opening(&phone(number), at_us));
+        }
+        assert_eq!((conversations.newest.len(), conversations.open(&phone(0), "c")), (CONTINUED_MAX, None));
+        assert!(conversations.open(&phone(1), "c").is_some());
+        for number in 0..=WRITTEN_MAX {
+            assert!(conversations.write(phone(1), "c".to_owned(), number.to_string(), 0).is_some());
+        }
+        let texts: Vec<&str> = conversations.written().map(|written| written.text.as_str()).collect();
+        assert_eq!((texts.len(), texts[0]), (WRITTEN_MAX, "1"));
+    }
+
+    #[test]
+    fn a_finished_conversation_stays_finished_since_its_first_end_and_later_ones_are_open() {
+        let mut conversations = Conversations::new(1, 0.0);
+        conversations.remember(&opening("+551", 10));
+        assert_eq!(conversations.state("+551", 10), State::Waiting);
+        for (in_service, at_us) in [(true, 15), (false, 20), (true, 25)] {
+            conversations.set_in_service("+551".to_owned(), in_service, at_us);
+        }
+        assert_eq!(conversations.open("+551", "c"), None);
+        conversations.remember(&opening("+551", 21));
+        assert_eq!(conversations.open("+551", "c"), Some(&*ids(21, 21).1));
+        assert_eq!(conversations.state("+551", 21), State::InService);
+        conversations.set_in_service("+551".to_owned(), false, 30);
+        assert_eq!(
+            (conversations.state("+551", 10), conversations.state("+551", 21)),
+            (State::Finished(20), State::Finished(30))
+        );
+    }
 }

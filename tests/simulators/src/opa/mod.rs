@@ -1,4 +1,4 @@
-//! Opa! Suite: channels, templates and `POST /template/send`, as contracts §1 has them.
+//! Opa! Suite: channels, templates, `POST /template/send` and the conversations that sends open, as contracts §1 has them.
 
 mod app;
 pub mod catalogue;
@@ -6,6 +6,7 @@ mod conversations;
 mod lists;
 mod order;
 mod rates;
+mod records;
 mod variables;
 mod webhook;
 
@@ -43,6 +44,9 @@ pub struct OpaOptions {
     pub pair_interval: Option<Duration>,
     /// The share of phones, in `[0, 1]`, that are in service with an attendant from the beginning (contracts §1.2).
     pub in_service_share: f64,
+    /// Shows each space of a value twice in the records of messages: a product that formats texts might, and what was sent can't be
+    /// found by comparing bytes.
+    pub double_spaces: bool,
     /// The daily allowance that every WhatsApp channel reports (contracts §1.4). `None`: no limit, an empty object.
     pub daily_limit: Option<u64>,
     /// Closes keep-alive connections that idle so long. `None`: never.
@@ -62,6 +66,7 @@ impl Default for OpaOptions {
             per_second: None,
             pair_interval: None,
             in_service_share: 0.0,
+            double_spaces: false,
             daily_limit: None,
             idle_close: None,
             own: None,
@@ -102,6 +107,9 @@ pub struct Sent {
     /// The id given to the message, 24 hex digits.
     #[serde(rename = "messageSentId")]
     pub message_sent_id: String,
+    /// The id of the conversation (*atendimento*) that it opened or went on with, 24 hex digits.
+    #[serde(rename = "id_rota")]
+    pub conversation: String,
 }
 
 /// What the simulator counted since it started.
@@ -137,7 +145,7 @@ impl OpaSimulator {
     /// The address can't be bound, or the log's temporary file can't be created.
     pub async fn start(options: OpaOptions) -> io::Result<Self> {
         let (listen, idle_close, clock) = (options.listen, options.idle_close, Clock::new(options.begins_at));
-        let app = Arc::new(OpaApp::new(options)?);
+        let app = Arc::new(OpaApp::new(options, clock)?);
         let server = Server::start(listen, Arc::clone(&app), idle_close, clock).await?;
         Ok(Self { app, server })
     }
@@ -170,7 +178,8 @@ impl OpaSimulator {
         self.app.clear_faults();
     }
 
-    /// Says whether phones (`+55…`) are in service with an attendant, as `POST /_admin/in-service` does.
+    /// Says whether phones (`+55…`) are in service with an attendant, as `POST /_admin/in-service` does; `false` finishes their
+    /// conversations.
     pub fn set_in_service(&self, phones: impl IntoIterator<Item = String>, in_service: bool) {
         self.app.set_in_service(phones, in_service);
     }

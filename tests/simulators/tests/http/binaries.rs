@@ -35,7 +35,16 @@ async fn a_program_says_where_it_listens_and_ends_0_on_sigterm() -> anyhow::Resu
 async fn help_names_every_flag_and_a_wrong_one_is_a_usage_error() -> anyhow::Result<()> {
     let common = ["--listen", "--seed", "--token", "--idle-close-ms", "/_admin/faults", "/_admin/log", "/_admin/stats"];
     let own: [&[&str]; 2] = [
-        &["--per-second", "--pair-interval-ms", "--in-service", "--daily-limit"],
+        &[
+            "--per-second",
+            "--pair-interval-ms",
+            "--in-service",
+            "--double-spaces",
+            "--daily-limit",
+            "/atendimento/mensagem",
+            "/_admin/in-service",
+            "/_admin/customer-message",
+        ],
         &["--customers", "--today", "--due-offsets", "--iso-dates-only", "/_admin/day", "/_admin/pay"],
     ];
     for (program, own) in PROGRAMS.into_iter().zip(own) {

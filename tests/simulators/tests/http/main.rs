@@ -6,6 +6,7 @@ mod faults;
 mod ixc;
 mod ixc_days;
 mod opa;
+mod opa_conversations;
 mod opa_payment;
 mod opa_send;
 mod opa_webhook;

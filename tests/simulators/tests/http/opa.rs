@@ -56,7 +56,7 @@ pub fn order(phone: &str, message: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_login(answer: &Answer, what: &str) {
+pub fn assert_login(answer: &Answer, what: &str) {
     assert_eq!((answer.status, answer.header("location")), (302, Some("/auth/login")), "{what}");
 }
 
