@@ -16,5 +16,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub const AGAIN_AFTER_S: &str = "5";
 /// Calls of ERPs that are written at once.
 pub const ERP_AT_ONCE: usize = 4;
+/// How often it is looked for early receipts whose turn has come.
+pub const EARLY_EVERY: Duration = Duration::from_secs(1);
 /// How often the secrets are read again.
 pub const FRESH_EVERY: Duration = Duration::from_secs(5);

@@ -5,14 +5,20 @@ use crate::keys::Product;
 use regua_ledger::mirror::told::ToldAnswer;
 use regua_ledger::receipts::{ReceiptAnswer, Received};
 use regua_telemetry::metrics::Metrics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The console's counters. Clones count together.
 #[derive(Clone)]
-pub struct Counters(Metrics);
+pub struct Counters {
+    metrics: Metrics,
+    /// Whether it was said that early receipts were dropped.
+    told_dropped: Arc<AtomicBool>,
+}
 
 impl Counters {
     pub fn new(metrics: &Metrics) -> Self {
-        Self(metrics.clone())
+        Self { metrics: metrics.clone(), told_dropped: Arc::default() }
     }
 
     fn call(&self, product: Product, outcome: &'static str) {
@@ -21,12 +27,12 @@ impl Counters {
             Product::Erp => "erp",
         };
         let labels = [("webhook", product), ("outcome", outcome)];
-        self.0.counter("regua_webhooks_total", "Calls of webhooks by outcome.", &labels).increment();
+        self.metrics.counter("regua_webhooks_total", "Calls of webhooks by outcome.", &labels).increment();
     }
 
     fn receipts(&self, outcome: &'static str, number: u64) {
         let help = "What calls of Opa! Suite's webhook told of messages, by what came of it.";
-        self.0.counter("regua_receipts_total", help, &[("outcome", outcome)]).add(number);
+        self.metrics.counter("regua_receipts_total", help, &[("outcome", outcome)]).add(number);
     }
 
     pub fn taken(&self, product: Product) {
@@ -52,13 +58,14 @@ impl Counters {
                 ReceiptAnswer::Moved { .. } => "moved",
                 ReceiptAnswer::Noted => "noted",
                 ReceiptAnswer::Repeated => "repeated",
+                ReceiptAnswer::Early => "early",
                 ReceiptAnswer::Unmatched => "unmatched",
                 ReceiptAnswer::Unknown => "unknown",
             };
             self.receipts(outcome, 1);
             match answer {
                 ReceiptAnswer::Moved { message, from, to, contradicts: true } => {
-                    self.0
+                    self.metrics
                         .counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
                         .increment();
                     tracing::error!(%message, %from, %to, "receipt.contradicts: it counted as unsent and was sent; it won't be sent again");
@@ -66,11 +73,23 @@ impl Counters {
                 ReceiptAnswer::Moved { message, from, to, contradicts: false } => {
                     tracing::info!(%message, %from, %to, "receipt.moved");
                 }
-                ReceiptAnswer::Noted | ReceiptAnswer::Repeated | ReceiptAnswer::Unmatched | ReceiptAnswer::Unknown => {}
+                ReceiptAnswer::Noted
+                | ReceiptAnswer::Repeated
+                | ReceiptAnswer::Early
+                | ReceiptAnswer::Unmatched
+                | ReceiptAnswer::Unknown => {}
             }
         }
         for stop in &received.stops {
             tracing::error!(scope = %stop.scope, target = stop.target, why = stop.why, "stop.raised: lift it with `regua resume` when its cause is gone");
+        }
+        if received.dropped > 0 {
+            self.receipts("dropped", received.dropped);
+            if !self.told_dropped.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "receipt.dropped: too many wait that have no id of ours; have Opa! Suite's webhook send `metadata` back. Told once: see regua_receipts_total{{outcome=\"dropped\"}}"
+                );
+            }
         }
         if received.opted_out > 0 {
             tracing::info!(people = received.opted_out, "opt_out.by_webhook");
@@ -80,11 +99,18 @@ impl Counters {
     pub fn told(&self, answer: &ToldAnswer) {
         let told = |outcome, number| {
             let help = "Invoices of which an ERP's webhook told something, and messages that this skipped.";
-            self.0.counter("regua_told_total", help, &[("outcome", outcome)]).add(number);
+            self.metrics.counter("regua_told_total", help, &[("outcome", outcome)]).add(number);
         };
         told("noted", answer.noted);
         told("unknown", answer.unknown.len() as u64);
         told("skipped", answer.skipped);
-        tracing::info!(noted = answer.noted, skipped = answer.skipped, unknown = answer.unknown.len(), "invoices.told");
+        told("dropped", answer.dropped);
+        tracing::info!(
+            noted = answer.noted,
+            skipped = answer.skipped,
+            unknown = answer.unknown.len(),
+            dropped = answer.dropped,
+            "invoices.told"
+        );
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! One such object, or an array of at most 500. `invoice` is the ERP's id of the title, text or number; `event` is `paid` or `cancelled`; other
 //! members are not read. The answer is `{"noted": 1, "skipped": 1, "unknown": []}`: of how many titles it is noted, how many waiting messages
-//! are skipped for it, and which titles the mirror doesn't have. Of two statements about one title the later one counts.
+//! are skipped for it, and which titles the mirror doesn't have: of those it is kept until the next complete sync, or until they are there. Of two
+//! statements about one title the later one counts.
 
 use crate::Console;
 use crate::answer::Refusal;

@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod config;
 mod counters;
+mod early;
 pub mod erp;
 mod keys;
 pub mod opa;
@@ -61,6 +62,7 @@ impl Console {
         let desk = self.0.get_or_init(|| Desk { pipeline, keys, receiver, erp_places, counters });
         tokio::select! {
             () = desk.keys.keep_fresh(&desk.pipeline.ledger, &process) => {}
+            () = early::keep_trying(&desk.pipeline.ledger, &desk.counters) => {}
             () = process.shutdown.begun() => {}
         }
         receiving.await.map_err(Failure::fault)

@@ -87,23 +87,29 @@ fn sort(events: &[Event], ledger: LedgerId, integration_id: IntegrationId) -> To
             status,
             provider_id: event.provider_id.clone(),
             provider_code: event.code.map(ProviderCode::number),
-            consequence: consequence(event),
+            consequence: event.failure().and_then(consequence),
+            came_at: None,
         });
     }
     told
 }
 
-/// What a failure means for more than its message: what the same code means in an answer, and that the recipient asked for no more.
-fn consequence(event: &Event) -> Option<Consequence> {
-    match event.outcome()? {
+/// What a failure means for more than its message: what its code means in an answer, and that the recipient asked for no more.
+fn consequence(code: ProviderCode) -> Option<Consequence> {
+    match code.outcome(None) {
         Outcome::Stop { why } => Some(Consequence::Stop { scope: why.scope(), why: why.as_str() }),
         Outcome::Accepted { .. }
         | Outcome::NotSent { .. }
         | Outcome::Doubt { .. }
         | Outcome::Throttled { .. }
         | Outcome::ContactInService
-        | Outcome::Rejected { .. } => (event.code == Some(ProviderCode::OptedOut)).then_some(Consequence::OptOut),
+        | Outcome::Rejected { .. } => (code == ProviderCode::OptedOut).then_some(Consequence::OptOut),
     }
+}
+
+/// The same of a code's number, as a receipt has it that waited in the ledger.
+pub(crate) fn consequence_of(number: u32) -> Option<Consequence> {
+    ProviderCode::from_number(number).and_then(consequence)
 }
 
 #[cfg(test)]

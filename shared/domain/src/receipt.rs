@@ -30,17 +30,29 @@ names! {
     }
 }
 
+/// What has become of the attempt that a receipt names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptFate {
+    /// It is its message's last and nothing definite is known of it; or the receipt names none that the ledger has.
+    Undecided,
+    /// Its answer proved that nothing was taken.
+    Refused,
+    /// It was taken, or another attempt followed its doubt.
+    Past,
+}
+
 impl ReceiptStatus {
     /// Where a message is after this receipt about it.
     ///
-    /// A failure settles doubt, for the platform speaks of nothing that it didn't take. It moves nothing else: what was taken stays taken, and an
-    /// answer that says *not taken* is not contradicted by it.
-    pub const fn state_after(self, before: State) -> State {
-        let transition = match (self, before) {
-            (Self::Sent, _) | (Self::Failed, State::InDoubt) => Transition::ReceiptSent,
-            (Self::Delivered, _) => Transition::ReceiptDelivered,
-            (Self::Read, _) => Transition::ReceiptRead,
-            (Self::Failed, _) => return before,
+    /// A failure settles the doubt of the attempt that it names, for the platform speaks of nothing that it didn't take. It moves nothing else: what
+    /// was taken stays taken, and an answer that says *not taken*, come or still to come, is not contradicted by it. If that answer never comes, the
+    /// attempt ends as taken where it would have ended in doubt.
+    pub const fn state_after(self, before: State, fate: AttemptFate) -> State {
+        let transition = match (self, before, fate) {
+            (Self::Sent, ..) | (Self::Failed, State::InDoubt, AttemptFate::Undecided) => Transition::ReceiptSent,
+            (Self::Delivered, ..) => Transition::ReceiptDelivered,
+            (Self::Read, ..) => Transition::ReceiptRead,
+            (Self::Failed, ..) => return before,
         };
         match before.after(transition) {
             Some(after) => after,
@@ -48,10 +60,11 @@ impl ReceiptStatus {
         }
     }
 
-    /// Whether it proves wrong what made the message wait, or end unsent: it was taken for unsent, and was not.
-    pub const fn contradicts(self, before: State) -> bool {
+    /// Whether it proves wrong what made the message wait, end unsent, or be tried again: it was taken for unsent, and was not.
+    pub const fn contradicts(self, before: State, fate: AttemptFate) -> bool {
         matches!(self, Self::Sent | Self::Delivered | Self::Read)
-            && matches!(before, State::Held | State::Scheduled | State::Queued | State::Skipped | State::Failed)
+            && (matches!(fate, AttemptFate::Refused)
+                || matches!(before, State::Held | State::Scheduled | State::Queued | State::Skipped | State::Failed))
     }
 }
 
@@ -60,10 +73,13 @@ mod tests {
     use super::*;
 
     const RANKS: [State; 3] = [State::Sent, State::Delivered, State::Read];
+    const FATES: [AttemptFate; 3] = [AttemptFate::Undecided, AttemptFate::Refused, AttemptFate::Past];
 
     #[test]
     fn receipts_in_any_order_end_at_the_best_of_them() {
-        let best = |statuses: &[ReceiptStatus]| statuses.iter().fold(State::Sending, |state, status| status.state_after(state));
+        let best = |statuses: &[ReceiptStatus]| {
+            statuses.iter().fold(State::Sending, |state, status| status.state_after(state, AttemptFate::Undecided))
+        };
         let (sent, delivered, read) = (ReceiptStatus::Sent, ReceiptStatus::Delivered, ReceiptStatus::Read);
         for order in [[sent, delivered, read], [read, delivered, sent], [delivered, read, sent], [read, read, read]] {
             assert_eq!(best(&order), State::Read, "{order:?}");
@@ -72,11 +88,18 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_settles_doubt_as_taken_and_moves_nothing_else() {
-        for &state in State::ALL {
-            let expected = if state == State::InDoubt { State::Sent } else { state };
-            assert_eq!(ReceiptStatus::Failed.state_after(state), expected, "{state}");
-            assert!(!ReceiptStatus::Failed.contradicts(state), "{state}");
+    fn a_failure_settles_the_doubt_of_its_attempt_as_taken_and_moves_nothing_else() {
+        for (&state, fate) in State::ALL.iter().flat_map(|state| FATES.map(|fate| (state, fate))) {
+            let expected = if (state, fate) == (State::InDoubt, AttemptFate::Undecided) { State::Sent } else { state };
+            assert_eq!(ReceiptStatus::Failed.state_after(state, fate), expected, "{state} {fate:?}");
+            assert!(!ReceiptStatus::Failed.contradicts(state, fate), "{state} {fate:?}");
+        }
+    }
+
+    #[test]
+    fn proof_of_a_sending_counts_whatever_attempt_it_names() {
+        for (&state, fate) in State::ALL.iter().flat_map(|state| FATES.map(|fate| (state, fate))) {
+            assert_eq!(ReceiptStatus::Read.state_after(state, fate), State::Read, "{state} {fate:?}");
         }
     }
 
@@ -84,7 +107,8 @@ mod tests {
     fn what_was_taken_for_unsent_is_contradicted_by_proof_of_the_contrary() {
         for &state in State::ALL {
             let on_its_way = [State::Sending, State::InDoubt].contains(&state) || RANKS.contains(&state);
-            assert_eq!(ReceiptStatus::Delivered.contradicts(state), !on_its_way, "{state}");
+            assert_eq!(ReceiptStatus::Delivered.contradicts(state, AttemptFate::Undecided), !on_its_way, "{state}");
+            assert!(ReceiptStatus::Delivered.contradicts(state, AttemptFate::Refused), "{state}");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! *finish*: attempt, state and counters in ONE transaction, fenced by the attempt id (K4).
 
-use crate::Ledger;
 use crate::budgets::BucketChanges;
 use crate::database::{Tx, from_micros, micros};
 use crate::error::LedgerError;
@@ -8,6 +7,7 @@ use crate::frequency::People;
 use crate::gates;
 use crate::snapshot::json_ids;
 use crate::start::RecipientBefore;
+use crate::{Ledger, doubt};
 use chrono::{DateTime, Utc};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, MessageId};
 use regua_domain::message::{DeferReason, State};
@@ -41,7 +41,7 @@ pub struct Finished {
 pub enum FinishAnswer {
     /// The message moved.
     Settled,
-    /// The message counted as sent already, by a receipt or a person, and this doesn't say otherwise: the attempt's record is written.
+    /// The message counts as sent, by a receipt or a person, and this doesn't say otherwise: the attempt's record is written.
     Confirmed,
     /// The message had moved on: the attempt's record is written unless it has a definite result, the state stays.
     Late,
@@ -92,6 +92,10 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
     let mut settled = HashSet::with_capacity(batch.len());
     for group in [true, false] {
         let members: Vec<&Finished> = batch.iter().copied().filter(|finished| proves(finished) == group).collect();
+        if !group {
+            let doubtful: Vec<_> = members.iter().map(|f| json!({"id": f.message_id, "attempt_id": f.attempt_id})).collect();
+            doubt::settle_by_receipts(tx, &doubtful, now).await?;
+        }
         settled.extend(move_messages(tx, &members, group, now).await?);
     }
     let outcomes = if settled.len() == batch.len() { HashMap::new() } else { outcomes(tx, &attempts).await? };

@@ -199,6 +199,7 @@ async fn proofs(tx: &mut Tx, integration_id: IntegrationId, hits: &[(&Searched, 
         provider_id: Some((*record).to_owned()),
         provider_code: None,
         consequence: None,
+        came_at: None,
     };
     Ok(hits.iter().filter(proves).map(receipt).collect())
 }

@@ -40,6 +40,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0015_gates"),
     migration!("0016_last_look"),
     migration!("0017_look_ups"),
+    migration!("0018_told_early"),
 ];
 
 /// How long the migrations of a large ledger may take.

@@ -337,5 +337,9 @@ async fn end_sync(tx: &mut Tx, sync: Sync, complete: bool) -> Result<(), LedgerE
             values![sync.source_id, sync.owner, complete_at],
         )
         .await?;
-    crate::runs::guarded(ended)
+    crate::runs::guarded(ended)?;
+    if complete {
+        told::forget(tx, sync.source_id, sync.began_at).await?;
+    }
+    Ok(())
 }

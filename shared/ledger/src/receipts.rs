@@ -1,6 +1,8 @@
-//! Receipts: evidence that beats doubt and every contrary answer, written in batches. Locks messages → attempts.
+//! Receipts: evidence that beats doubt and every contrary answer, written in batches. Locks early receipts → messages → attempts.
 
-use crate::database::{Row, Tx};
+pub mod early;
+
+use crate::database::{Row, Tx, micros};
 use crate::doubt::lost_period;
 use crate::error::LedgerError;
 use crate::people::{self, NewOptOut, OptOutOrigin};
@@ -11,7 +13,7 @@ use chrono::{DateTime, Utc};
 use regua_domain::consent::{OptOutScope, OptOutSource};
 use regua_domain::ids::{AttemptId, BusinessId, ChannelId, IntegrationId, MessageId};
 use regua_domain::message::State;
-use regua_domain::receipt::{Proof, ReceiptStatus};
+use regua_domain::receipt::{AttemptFate, Proof, ReceiptStatus};
 use regua_domain::stop::{BY_ANSWER, StopScope};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -74,6 +76,8 @@ pub struct NewReceipt {
     pub provider_code: Option<u32>,
     /// What the failure means beyond.
     pub consequence: Option<Consequence>,
+    /// When it came, of one that waited in the ledger for its attempt; of all others it is now.
+    pub came_at: Option<DateTime<Utc>>,
 }
 
 /// What one receipt did.
@@ -94,7 +98,9 @@ pub enum ReceiptAnswer {
     Noted,
     /// The ledger has it already.
     Repeated,
-    /// No attempt of this integration has that provider's id.
+    /// No attempt of this integration has that provider's id yet: it waits in the ledger and is tried again, see [`early`].
+    Early,
+    /// It has waited for its attempt in vain: it is of a message that somebody else sent, or whose answer never came.
     Unmatched,
     /// The ledger has no such message: it has gone back in time.
     Unknown,
@@ -111,6 +117,8 @@ pub struct Received {
     pub stops: Vec<NewStop>,
     /// How many people opted out.
     pub opted_out: u64,
+    /// How many early receipts gave way, because too many waited.
+    pub dropped: u64,
 }
 
 /// A receipt as a person sees it.
@@ -174,6 +182,7 @@ impl Ledger {
 struct Message {
     was: State,
     state: State,
+    attempt: Option<AttemptId>,
     provider_id: Option<String>,
     phone_key: Option<String>,
     redirected: bool,
@@ -183,10 +192,19 @@ struct Message {
     template: String,
 }
 
+/// An attempt under its lock.
+struct Attempt {
+    message: MessageId,
+    outcome: Option<String>,
+}
+
+/// Whose a receipt is: message and attempt.
+type Name = (MessageId, Option<AttemptId>);
+
 pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Received, LedgerError> {
     let of_provider = attempts_by_provider_id(tx, batch).await?;
-    // Whose each is: message and attempt; `None` where nobody knows.
-    let names: Vec<_> = batch
+    // `None` where nobody knows.
+    let names: Vec<Option<Name>> = batch
         .iter()
         .map(|receipt| match &receipt.about {
             About::Metadata { message, attempt } => Some((*message, *attempt)),
@@ -194,16 +212,17 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
             About::ProviderId(id) => of_provider.get(&(receipt.integration_id, id.as_str())).copied(),
         })
         .collect();
+    let dropped = early::keep(tx, batch, &names).await?;
     let mut messages = lock_messages(tx, names.iter().flatten().map(|(message, _)| *message)).await?;
     let attempts = lock_attempts(tx, names.iter().flatten().filter_map(|(_, attempt)| *attempt)).await?;
     let now = tx.now().await?;
     // What a person has said to be lost may be told for days still.
     let lost = lost_period(tx).await?;
     let is_explained = |id: Uuid| lost.is_some_and(|lost| lost.explains(id));
-    let (mut received, mut rows) = (Received::default(), Vec::with_capacity(batch.len()));
+    let (mut received, mut rows) = (Received { dropped, ..Received::default() }, Vec::with_capacity(batch.len()));
     for (receipt, name) in batch.iter().zip(&names) {
         let Some((id, attempt)) = name else {
-            received.answers.push(ReceiptAnswer::Unmatched);
+            received.answers.push(if receipt.came_at.is_some() { ReceiptAnswer::Unmatched } else { ReceiptAnswer::Early });
             continue;
         };
         let Some(message) = messages.get_mut(id) else {
@@ -213,21 +232,21 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
         };
         received.lost.extend(
             attempt
-                .filter(|attempt| attempts.get(attempt) != Some(id) && !is_explained(attempt.0))
+                .filter(|attempt| attempts.get(attempt).is_none_or(|known| known.message != *id) && !is_explained(attempt.0))
                 .map(|attempt| format!("attempt {attempt}")),
         );
-        let from = message.state;
-        let to = receipt.status.state_after(from);
+        let (from, fate) = (message.state, fate(message, *attempt, &attempts));
+        let to = receipt.status.state_after(from, fate);
         message.state = to;
         message.provider_id = message.provider_id.take().or_else(|| receipt.provider_id.clone());
-        rows.push((received.answers.len(), row(receipt, *id, *attempt, from)));
+        rows.push((received.answers.len(), row(receipt, *id, *attempt, from, now)));
         received.answers.push(if from == to {
             ReceiptAnswer::Noted
         } else {
-            ReceiptAnswer::Moved { message: *id, from, to, contradicts: receipt.status.contradicts(from) }
+            ReceiptAnswer::Moved { message: *id, from, to, contradicts: receipt.status.contradicts(from, fate) }
         });
     }
-    let new = write_receipts(tx, &rows, now).await?;
+    let new = write_receipts(tx, &rows).await?;
     for (index, row) in &rows {
         let answer = &mut received.answers[*index];
         if *answer == ReceiptAnswer::Noted && !new.contains(&id_of(row)) {
@@ -245,6 +264,16 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
     Ok(received)
 }
 
+/// What has become of the attempt that a receipt about this message names.
+fn fate(message: &Message, attempt: Option<AttemptId>, attempts: &HashMap<AttemptId, Attempt>) -> AttemptFate {
+    let Some(known) = attempt.and_then(|attempt| attempts.get(&attempt)) else { return AttemptFate::Undecided };
+    match known.outcome.as_deref() {
+        None | Some("doubt") if message.attempt == attempt => AttemptFate::Undecided,
+        None | Some("doubt" | "sent") => AttemptFate::Past,
+        Some(_) => AttemptFate::Refused,
+    }
+}
+
 impl NewReceipt {
     const fn proof(&self) -> Proof {
         match self.about {
@@ -259,7 +288,7 @@ impl NewReceipt {
 async fn attempts_by_provider_id<'a>(
     tx: &mut Tx,
     batch: &'a [NewReceipt],
-) -> Result<HashMap<(IntegrationId, &'a str), (MessageId, Option<AttemptId>)>, LedgerError> {
+) -> Result<HashMap<(IntegrationId, &'a str), Name>, LedgerError> {
     let asked: HashMap<&str, &str> = batch
         .iter()
         .filter_map(|receipt| match &receipt.about {
@@ -295,7 +324,7 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
     let rows = tx
         .fetch(
             sql!(
-                "SELECT m.id, m.state, m.provider_id, m.phone_key, m.redirected, m.channel_id, c.business_id, c.integration_id, t.template_id
+                "SELECT m.id, m.state, m.attempt_id, m.provider_id, m.phone_key, m.redirected, m.channel_id, c.business_id, c.integration_id, t.template_id
                  FROM messages m JOIN channels c ON c.id = m.channel_id LEFT JOIN message_texts t ON t.message_id = m.id WHERE m.id",
                 (among 1 uuid),
                 " ORDER BY m.id",
@@ -309,6 +338,7 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
         let message = Message {
             was: state,
             state,
+            attempt: row.opt_id("attempt_id")?.map(AttemptId),
             provider_id: row.opt_text("provider_id")?,
             phone_key: row.opt_text("phone_key")?,
             redirected: row.flag("redirected")?,
@@ -322,22 +352,26 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
     rows.iter().map(message).collect()
 }
 
-/// Which message each attempt is of.
-async fn lock_attempts(tx: &mut Tx, ids: impl Iterator<Item = AttemptId>) -> Result<HashMap<AttemptId, MessageId>, LedgerError> {
+async fn lock_attempts(tx: &mut Tx, ids: impl Iterator<Item = AttemptId>) -> Result<HashMap<AttemptId, Attempt>, LedgerError> {
     let rows = tx
         .fetch(
-            sql!("SELECT id, message_id FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update),
+            sql!("SELECT id, message_id, outcome FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update),
             values![json_ids(ids.map(|id| id.0))],
         )
         .await?;
-    rows.iter().map(|row| Ok((AttemptId(row.id("id")?), MessageId(row.id("message_id")?)))).collect()
+    let attempt = |row: &Row| {
+        let attempt = Attempt { message: MessageId(row.id("message_id")?), outcome: row.opt_text("outcome")? };
+        Ok((AttemptId(row.id("id")?), attempt))
+    };
+    rows.iter().map(attempt).collect()
 }
 
 /// A receipt's row.
-fn row(receipt: &NewReceipt, message: MessageId, attempt: Option<AttemptId>, before: State) -> Value {
+fn row(receipt: &NewReceipt, message: MessageId, attempt: Option<AttemptId>, before: State, now: DateTime<Utc>) -> Value {
     json!({
         "id": new_id(), "message_id": message, "attempt_id": attempt, "integration_id": receipt.integration_id, "status": receipt.status,
         "proved_by": receipt.proof(), "state_before": before, "provider_id": receipt.provider_id, "provider_code": receipt.provider_code,
+        "received_at": micros(receipt.came_at.unwrap_or(now)),
     })
 }
 
@@ -346,7 +380,7 @@ fn id_of(row: &Value) -> String {
 }
 
 /// Writes the receipts that the ledger doesn't have; which they are.
-async fn write_receipts(tx: &mut Tx, rows: &[(usize, Value)], now: DateTime<Utc>) -> Result<HashSet<String>, LedgerError> {
+async fn write_receipts(tx: &mut Tx, rows: &[(usize, Value)]) -> Result<HashSet<String>, LedgerError> {
     let rows: Vec<_> = rows.iter().map(|(_, row)| row).collect();
     let written = tx
         .fetch(
@@ -354,12 +388,12 @@ async fn write_receipts(tx: &mut Tx, rows: &[(usize, Value)], now: DateTime<Utc>
                 "INSERT INTO receipts (id, message_id, attempt_id, integration_id, status, proved_by, state_before, provider_id,
                         provider_code, received_at)
                  SELECT r.id, r.message_id, r.attempt_id, r.integration_id, r.status, r.proved_by, r.state_before, r.provider_id,
-                        r.provider_code, $2 FROM ",
+                        r.provider_code, r.received_at FROM ",
                 (rows 1 r id: uuid, message_id: uuid, attempt_id: uuid, integration_id: uuid, status: text, proved_by: text,
-                 state_before: text, provider_id: text, provider_code: bigint),
+                 state_before: text, provider_id: text, provider_code: bigint, received_at: bigint),
                 " WHERE true ON CONFLICT DO NOTHING RETURNING id"
             ),
-            values![json!(rows).to_string(), now],
+            values![json!(rows).to_string()],
         )
         .await?;
     written.iter().map(|row| row.id("id").map(|id: Uuid| id.to_string())).collect()

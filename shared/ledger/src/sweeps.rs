@@ -1,9 +1,12 @@
 //! What time drives: expired leases, expired messages, expired doubt, lost hints. Each sweep is bounded and safe in any number of schedulers.
 
 use crate::Ledger;
-use crate::doubt::DOUBT_EXPIRES_AFTER;
+use crate::database::Tx;
+use crate::doubt::{self, DOUBT_EXPIRES_AFTER};
 use crate::error::LedgerError;
-use chrono::TimeDelta;
+use crate::snapshot::json_ids;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 /// Rows that one sweep touches at most.
 pub const SWEEP_MAX: i64 = 500;
@@ -11,47 +14,21 @@ pub const SWEEP_MAX: i64 = 500;
 pub const HINT_LOST_AFTER: TimeDelta = TimeDelta::seconds(60);
 
 impl Ledger {
-    /// Turns attempts whose lease expired into doubt, never back into the queue; how many.
+    /// Turns attempts whose lease expired into doubt, never back into the queue; how many. Those that a receipt names were sent.
     pub async fn rescue(&self) -> Result<u64, LedgerError> {
         self.db
             .write(|tx| {
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    tx.execute(
-                        sql!(
-                            "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
-                             WHERE id IN (SELECT id FROM messages WHERE ",
-                            live,
-                            " AND state = 'sending' AND lease_expires_at <= $1 LIMIT $2",
-                            { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
-                            ") AND state = 'sending'"
-                        ),
-                        values![now, SWEEP_MAX],
-                    )
-                    .await
+                    rescue(tx, now, SWEEP_MAX).await
                 })
             })
             .await
     }
 
-    /// Turns every open attempt into doubt at once: a process with an own ledger file starts, so nobody else can be sending (F26 f).
+    /// The same of every open attempt at once: a process with an own ledger file starts, so nobody else can be sending (F26 f).
     pub async fn rescue_orphans(&self) -> Result<u64, LedgerError> {
-        self.db
-            .write(|tx| {
-                Box::pin(async move {
-                    let now = tx.now().await?;
-                    tx.execute(
-                        sql!(
-                            "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $1
-                             WHERE state = 'sending' AND ",
-                            live
-                        ),
-                        values![now],
-                    )
-                    .await
-                })
-            })
-            .await
+        self.db.write(|tx| Box::pin(rescue(tx, DateTime::<Utc>::MAX_UTC, i64::MAX))).await
     }
 
     /// Ends waiting messages whose time has passed; how many.
@@ -134,4 +111,35 @@ impl Ledger {
             })
             .await
     }
+}
+
+/// Puts open attempts in doubt whose lease expired by then. They are locked first: what a receipt told meanwhile is seen by the statements after.
+async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64) -> Result<u64, LedgerError> {
+    let open = tx
+        .fetch(
+            sql!(
+                "SELECT id, attempt_id FROM messages WHERE ",
+                live,
+                " AND state = 'sending' AND lease_expires_at <= $1 LIMIT $2",
+                { postgres: " FOR NO KEY UPDATE SKIP LOCKED", sqlite: "" }
+            ),
+            values![expired_by, limit],
+        )
+        .await?;
+    let ids = open.iter().map(|row| row.id("id")).collect::<Result<Vec<_>, _>>()?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let now = tx.now().await?;
+    let attempts = open.iter().map(|row| Ok(json!({"id": row.id("id")?, "attempt_id": row.id("attempt_id")?})));
+    doubt::settle_by_receipts(tx, &attempts.collect::<Result<Vec<_>, LedgerError>>()?, now).await?;
+    tx.execute(
+        sql!(
+            "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $2
+             WHERE state = 'sending' AND id",
+            (among 1 uuid)
+        ),
+        values![json_ids(ids.into_iter()), now],
+    )
+    .await
 }

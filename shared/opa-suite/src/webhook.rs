@@ -10,7 +10,6 @@ mod shape;
 pub use shape::{SHAPE_BYTES_MAX, shape};
 
 use crate::body::code_of;
-use crate::outcome::Outcome;
 use crate::provider_code::ProviderCode;
 use regua_domain::folding::folded;
 use regua_domain::ids::{AttemptId, LedgerId, MessageId};
@@ -87,9 +86,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// What its failure means, as if the answer to the request had named it.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.code.filter(|_| self.status == Some(ReceiptStatus::Failed)).map(|code| code.outcome(None))
+    /// The code of its failure: what [`ProviderCode::outcome`] says of it, it means as if the answer to the request had named it.
+    pub fn failure(&self) -> Option<ProviderCode> {
+        self.code.filter(|_| self.status == Some(ReceiptStatus::Failed))
     }
 }
 
@@ -261,7 +260,7 @@ pub(crate) fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::StopReason;
+    use crate::outcome::{Outcome, StopReason};
     use serde_json::json;
 
     const LEDGER: &str = "0192f000-0000-7000-8000-000000000001";
@@ -372,7 +371,7 @@ mod tests {
     #[test]
     fn a_failures_code_means_what_it_means_in_an_answer() {
         let failure = |said: &str| json!({ "metadata": metadata(), "statusEnvio": { "status": "failed", "observacao": said } });
-        let outcome = |body: &Value| read(body).remove(0).outcome();
+        let outcome = |body: &Value| read(body).remove(0).failure().map(|code| code.outcome(None));
         let stop = Outcome::Stop { why: StopReason::SpamLimited };
         assert_eq!(outcome(&failure("(#131048) Spam rate limit hit")), Some(stop));
         assert_eq!(outcome(&failure("sem código")), None);

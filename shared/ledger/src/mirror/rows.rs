@@ -1,7 +1,7 @@
 //! Rows of the mirror. Most are as they were at the last look: of those only the look is noted, and their records are neither parsed nor
 //! written again.
 
-use super::{MirrorCounts, Sync};
+use super::{MirrorCounts, Sync, told};
 use crate::database::{Row, Sql, Tx, micros};
 use crate::doubt::{LostPeriod, lost_period};
 use crate::error::LedgerError;
@@ -30,7 +30,7 @@ pub(super) async fn write_customers(
     observed_at: DateTime<Utc>,
 ) -> Result<MirrorCounts, LedgerError> {
     let customers = texts(customers)?;
-    let ids: Vec<&str> = customers.iter().map(|(customer, _)| customer.id.0.as_str()).collect();
+    let ids = json!(customers.iter().map(|(customer, _)| &customer.id).collect::<Vec<_>>()).to_string();
     let sql = sql!(
         "SELECT id, record, observed_at FROM customers WHERE source_id = $1 AND observed_at < $3 AND id",
         (among 2 text),
@@ -63,7 +63,7 @@ pub(crate) async fn write_invoices(
     observed_at: DateTime<Utc>,
 ) -> Result<MirrorCounts, LedgerError> {
     let invoices = texts(invoices)?;
-    let ids: Vec<&str> = invoices.iter().map(|(invoice, _)| invoice.id.0.as_str()).collect();
+    let ids = json!(invoices.iter().map(|(invoice, _)| &invoice.id).collect::<Vec<_>>()).to_string();
     let sql = sql!(
         "SELECT id, record, observed_at FROM invoices WHERE source_id = $1 AND observed_at < $3 AND id",
         (among 2 text),
@@ -87,6 +87,7 @@ pub(crate) async fn write_invoices(
             )
             .await?;
     }
+    told::enter(tx, sync.source_id, &ids).await?;
     let events = crate::events::write(tx, sync.source_id, &found, observed_at).await?;
     Ok(MirrorCounts { written, events })
 }
@@ -107,13 +108,13 @@ async fn known(
     tx: &mut Tx,
     sync: Sync,
     sql: Sql,
-    ids: &[&str],
+    ids: &str,
     observed_at: DateTime<Utc>,
 ) -> Result<HashMap<String, Known>, LedgerError> {
     if sync.is_baseline {
         return Ok(HashMap::new());
     }
-    let rows = tx.fetch(sql, values![sync.source_id, json!(ids).to_string(), observed_at]).await?;
+    let rows = tx.fetch(sql, values![sync.source_id, ids, observed_at]).await?;
     let known =
         |row: &Row| Ok((row.text("id")?, Known { record: row.text("record")?, observed_at: row.instant("observed_at")? }));
     rows.iter().map(known).collect()

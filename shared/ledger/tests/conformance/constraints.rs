@@ -3,6 +3,8 @@
 use crate::databases::Fixture;
 use crate::setup::Setup;
 use crate::world::World;
+use regua_domain::ids::InvoiceId;
+use regua_domain::mirror::Told;
 use regua_domain::receipt::ReceiptStatus;
 use regua_domain::switches::HoldKind;
 use std::collections::BTreeSet;
@@ -17,6 +19,7 @@ const POSTGRES: &str = concat!(
     include_str!("../../migrations/postgres/0012_secrets.sql"),
     include_str!("../../migrations/postgres/0013_retention.sql"),
     include_str!("../../migrations/postgres/0014_receipts.sql"),
+    include_str!("../../migrations/postgres/0018_told_early.sql"),
 );
 const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -28,6 +31,7 @@ const SQLITE: &str = concat!(
     include_str!("../../migrations/sqlite/0012_secrets.sql"),
     include_str!("../../migrations/sqlite/0013_retention.sql"),
     include_str!("../../migrations/sqlite/0014_receipts.sql"),
+    include_str!("../../migrations/sqlite/0018_told_early.sql"),
 );
 
 /// A constraint, a statement that violates it, and how SQLite, which names no unique constraint, shows it.
@@ -237,7 +241,7 @@ fn of_configuration() -> Vec<Violation> {
     ]
 }
 
-/// One receipt must be there.
+/// One receipt, an early one and an early word of the ERP must be there.
 fn of_webhooks() -> Vec<Violation> {
     const COLUMNS: [&str; 7] = ["id", "message_id", "integration_id", "status", "proved_by", "state_before", "received_at"];
     vec![
@@ -250,6 +254,13 @@ fn of_webhooks() -> Vec<Violation> {
         ),
         check("what_is_told_of_a_title_is_closed", "UPDATE invoices SET told = 'lost', told_at = 1"),
         check("what_was_told_says_when", "UPDATE invoices SET told = 'paid'"),
+        check("the_statuses_of_an_early_receipt_are_closed", "UPDATE early_receipts SET status = 'seen'"),
+        unique(
+            "one_early_receipt_per_id_and_status",
+            "early_receipts.integration_id, early_receipts.provider_id, early_receipts.status",
+            copy("early_receipts", &["id", "integration_id", "provider_id", "status", "received_at", "next_at"], &[ID]),
+        ),
+        check("what_is_told_early_is_closed", "UPDATE early_told SET told = 'lost'"),
     ]
 }
 
@@ -264,7 +275,9 @@ fn names(migration: &str) -> BTreeSet<&str> {
 async fn every_named_constraint_refuses_what_its_name_says(f: Fixture) {
     let w = World::new(f, &Setup::default()).await;
     let id = w.released(1, 1, "overdue").await[0];
-    w.ledger.receive(vec![crate::receipts::receipt(&w, id, None, ReceiptStatus::Failed)]).await.unwrap();
+    let early = crate::receipts::of_provider(&w, "opa-1", ReceiptStatus::Failed);
+    w.ledger.receive(vec![crate::receipts::receipt(&w, id, None, ReceiptStatus::Failed), early]).await.unwrap();
+    w.ledger.tell(w.source, [(InvoiceId("unknown".into()), Told::Paid)].into()).await.unwrap();
     w.ledger.ask("{}".into()).await.unwrap();
     let stop = regua_ledger::stops::NewStop {
         scope: regua_domain::stop::StopScope::Stage,

@@ -126,6 +126,7 @@ async fn what_a_receipt_speaks_of_is_not_replayed(f: Fixture) {
         provider_id: None,
         provider_code: Some(131_026),
         consequence: None,
+        came_at: None,
     };
     w.ledger.receive(vec![receipt]).await.unwrap();
     assert_eq!(replay(&w, id).await, Some(Refusal::MayHaveBeenSent));

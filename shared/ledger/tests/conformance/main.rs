@@ -26,6 +26,7 @@ macro_rules! conformance {
 mod allowances;
 mod at_random;
 mod audit;
+mod before_the_answer;
 mod clock;
 mod configuration;
 mod consent;

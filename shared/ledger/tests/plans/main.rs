@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 use databases::Fixture;
 use regua_domain::ids::{AttemptId, InvoiceId, MessageId};
 use regua_domain::look_up::Sought;
-use regua_domain::message::DeferReason;
+use regua_domain::message::{DeferReason, DoubtReason};
 use regua_domain::mirror::{Customer, Invoice, InvoiceStatus, Told};
 use regua_domain::receipt::ReceiptStatus;
 use regua_domain::settlement::Settlement;
@@ -26,7 +26,7 @@ use regua_domain::switches::HoldKind;
 use regua_domain::template::TemplateText;
 use regua_ledger::holds::NewHold;
 use regua_ledger::look_ups::Searched;
-use regua_ledger::receipts::{About, Consequence, NewReceipt};
+use regua_ledger::receipts::{About, Consequence, NewReceipt, ReceiptAnswer};
 use regua_ledger::retention::Walks;
 use regua_ledger::stops::NewStop;
 use regua_ledger::templates::SeenTemplate;
@@ -118,11 +118,11 @@ fn check(findings: &Findings) {
 async fn a_day(w: &World) {
     // What was heard before is a person's doing: the configuration.
     HEARD.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    let ids = w.queued(6).await;
+    let ids = w.queued(7).await;
     w.ledger.locate(&ids).await.unwrap();
     let attempts: Vec<_> = {
         let mut attempts = Vec::new();
-        for id in &ids[..4] {
+        for id in ids[..4].iter().chain(&ids[6..]) {
             w.f.advance(TimeDelta::seconds(1)).await;
             attempts.push(w.started(*id).await.attempt_id);
         }
@@ -133,6 +133,7 @@ async fn a_day(w: &World) {
         finished(ids[0], attempts[0], sent("p")),
         finished(ids[1], attempts[1], Settlement::GiveBack),
         finished(ids[2], attempts[2], Settlement::Defer { until: at, why: DeferReason::Throttled }),
+        finished(ids[3], attempts[3], Settlement::Doubt { why: DoubtReason::TimedOut }),
     ];
     w.ledger.finish(results.clone()).await.unwrap();
     w.ledger.finish(results).await.unwrap();
@@ -161,6 +162,7 @@ async fn webhooks(w: &World, message: MessageId, attempt: AttemptId) {
         provider_id: Some("p".into()),
         provider_code: None,
         consequence,
+        came_at: None,
     };
     let ours = About::Metadata { message, attempt: Some(attempt) };
     let receipts = vec![
@@ -168,8 +170,15 @@ async fn webhooks(w: &World, message: MessageId, attempt: AttemptId) {
         receipt(ours, ReceiptStatus::Failed, Some(Consequence::OptOut)),
     ];
     assert_eq!(w.ledger.receive(receipts).await.unwrap().opted_out, 1);
+    let early = receipt(About::ProviderId("of somebody else".into()), ReceiptStatus::Read, None);
+    assert_eq!(w.ledger.receive(vec![early]).await.unwrap().answers, [ReceiptAnswer::Early]);
+    w.f.advance(TimeDelta::seconds(1)).await;
+    assert_eq!(w.ledger.receive_early(|_| None).await.unwrap().answers, [ReceiptAnswer::Early]);
     w.ledger.receipts(message).await.unwrap();
-    w.ledger.tell(w.source, [(InvoiceId("i0004".into()), Told::Paid)].into()).await.unwrap();
+    w.ledger
+        .tell(w.source, [(InvoiceId("i0004".into()), Told::Paid), (InvoiceId("i0033".into()), Told::Paid)].into())
+        .await
+        .unwrap();
 }
 
 /// Something of each kind happens, is told, and is looked at again.
