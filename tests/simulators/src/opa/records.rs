@@ -175,7 +175,7 @@ fn written_message(written: &Written) -> Value {
     })
 }
 
-/// A contact as messages name it. [inferred] An id and no phone: `clientes_users` sounds like the collection it is of.
+/// A contact as messages name it. An id and no phone (inferred): `clientes_users` sounds like the collection it is of.
 fn contact_id(phone: &str) -> String {
     format!("64f1c0de{:016x}", hash_text(1, phone))
 }
