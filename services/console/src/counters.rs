@@ -65,9 +65,7 @@ impl Counters {
             self.receipts(outcome, 1);
             match answer {
                 ReceiptAnswer::Moved { message, from, to, contradicts: true } => {
-                    self.metrics
-                        .counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
-                        .increment();
+                    self.contradicting();
                     tracing::error!(%message, %from, %to, "receipt.contradicts: it counted as unsent and was sent; it won't be sent again");
                 }
                 ReceiptAnswer::Moved { message, from, to, contradicts: false } => {
@@ -79,6 +77,10 @@ impl Counters {
                 | ReceiptAnswer::Unmatched
                 | ReceiptAnswer::Unknown => {}
             }
+        }
+        for message in &received.doubled {
+            self.contradicting();
+            tracing::error!(%message, "receipt.contradicts: an attempt of it that counted as refused was taken, and another one was sent, too");
         }
         for stop in &received.stops {
             tracing::error!(scope = %stop.scope, target = stop.target, why = stop.why, "stop.raised: lift it with `regua resume` when its cause is gone");
@@ -94,6 +96,12 @@ impl Counters {
         if received.opted_out > 0 {
             tracing::info!(people = received.opted_out, "opt_out.by_webhook");
         }
+    }
+
+    fn contradicting(&self) {
+        self.metrics
+            .counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
+            .increment();
     }
 
     pub fn told(&self, answer: &ToldAnswer) {

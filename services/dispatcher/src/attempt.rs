@@ -2,7 +2,7 @@
 
 use crate::Dispatcher;
 use crate::config::{LATE_MAX, START_BUDGET};
-use crate::decide::{AttemptFacts, Decision, Effect, decide};
+use crate::decide::{AttemptFacts, Decision, Effect, STOPPED, decide};
 use crate::effects;
 use crate::finisher::Finisher;
 use crate::lane::{Asked, not_begun};
@@ -11,6 +11,7 @@ use crate::routes::Way;
 use regua_broker::AckTag;
 use regua_domain::ids::MessageId;
 use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
@@ -132,8 +133,11 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     if order.asked.elapsed() > START_BUDGET {
         return give_back(&dispatcher, order, &finisher, "suspended").await;
     }
-    if dispatcher.effects.hold(&order.way.route, Some(&order.started.text.template_id)) {
+    if dispatcher.effects.hold(&order.way.route, None) {
         return give_back(&dispatcher, order, &finisher, "held_back").await;
+    }
+    if dispatcher.effects.hold(&order.way.route, Some(&order.started.text.template_id)) {
+        return hold_back(&dispatcher, order, &finisher).await;
     }
     let on_wire = pulse.send();
     let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
@@ -153,7 +157,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
         let end = if failed { ProbeEnd::Failed { jitter: rand::random() } } else { ProbeEnd::Answered };
         end_probe(&dispatcher, &order, end).await;
     }
-    let unnoted = effects::note(learned).await;
+    let learned = effects::note(learned).await;
     let result = Finished {
         message_id: order.message,
         attempt_id: order.started.attempt_id,
@@ -163,7 +167,7 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
         latency_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
     };
     finisher.finish(result, Some(order.ack), order.place);
-    effects::insist(unnoted).await;
+    effects::insist(learned).await;
 }
 
 fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
@@ -189,6 +193,17 @@ async fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, w
         end_probe(dispatcher, &order, ProbeEnd::NotMade).await;
     }
     finisher.finish(not_begun(order.message, order.started.attempt_id), Some(order.ack), order.place);
+}
+
+/// Of a template that is held back while its channel goes on: not due at once, else it would be started again and again.
+async fn hold_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher) {
+    dispatcher.events.given_back(&order, "held_back");
+    if order.started.is_probe {
+        end_probe(dispatcher, &order, ProbeEnd::NotMade).await;
+    }
+    let settlement = Settlement::Defer { until: dispatcher.clock.now() + STOPPED, why: DeferReason::Stopped };
+    let result = Finished { settlement, ..not_begun(order.message, order.started.attempt_id) };
+    finisher.finish(result, Some(order.ack), order.place);
 }
 
 /// Says in `/readyz` that the provider is away, until it answers again.

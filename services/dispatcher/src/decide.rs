@@ -20,7 +20,7 @@ const PAUSE_MAX: TimeDelta = TimeDelta::hours(24);
 /// A contact in service with an attendant is left alone for this long.
 const IN_SERVICE: TimeDelta = TimeDelta::minutes(30);
 /// A message that met a stop is looked at again after this long.
-const STOPPED: TimeDelta = TimeDelta::seconds(60);
+pub const STOPPED: TimeDelta = TimeDelta::seconds(60);
 
 /// What an attempt was.
 #[derive(Clone, Copy, Debug)]

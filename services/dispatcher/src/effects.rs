@@ -1,9 +1,10 @@
 //! What an answer means for more than its message: a pause, a stop, a breaker that opens.
 //!
 //! Each is noted in the ledger, for every dispatcher, in a transaction of its own and however often that has to be tried. Until it is noted, this
-//! dispatcher sends nothing through what it concerns.
+//! dispatcher sends nothing through what it concerns, nor what it had started before.
 
 use crate::Dispatcher;
+use crate::config::HORIZON;
 use crate::decide::Effect;
 use crate::finisher::AGAIN;
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use regua_ledger::LedgerError;
 use regua_ledger::release::Route;
 use regua_ledger::stops::NewStop;
 use regua_pipeline::raise_stop;
+use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -59,12 +61,13 @@ fn held_by(scope: StopScope, route: &Route, template: &str) -> Held {
     (scope, target)
 }
 
-/// An effect that the ledger may not have yet. While it lives, it holds back here what it is about.
+/// An effect that the ledger may not have yet, or hasn't had for long. While it lives, it holds back here what it is about.
 pub struct Unnoted<'a> {
     dispatcher: &'a Dispatcher,
     channel: ChannelId,
     effect: Effect,
     held: Held,
+    is_noted: bool,
     is_tried_again: bool,
 }
 
@@ -76,7 +79,7 @@ impl<'a> Unnoted<'a> {
         };
         let held = held_by(scope, route, template);
         dispatcher.effects.lock().entry(held.clone()).or_default().answers += 1;
-        Self { dispatcher, channel: route.channel_id, effect, held, is_tried_again: false }
+        Self { dispatcher, channel: route.channel_id, effect, held, is_noted: false, is_tried_again: false }
     }
 
     /// Whether nobody else tries the same again: from now on this one does.
@@ -92,7 +95,7 @@ impl<'a> Unnoted<'a> {
     }
 
     /// Tries once to note it; whether the ledger has it now.
-    async fn is_noted(&self, tries: u32) -> bool {
+    async fn note(&mut self, tries: u32) -> bool {
         let noted = match &self.effect {
             Effect::Pause { until } => self.pause(*until).await,
             Effect::Stop { why, .. } => self.stop(why).await,
@@ -103,7 +106,28 @@ impl<'a> Unnoted<'a> {
             let effect = &self.effect;
             tracing::warn!(%scope, target, ?effect, tries, error = %Chain(error), "effect.not_noted: nothing goes through it from here");
         }
-        noted.is_ok()
+        self.is_noted = noted.is_ok();
+        self.tell_readiness(noted.err().as_ref());
+        self.is_noted
+    }
+
+    /// `/readyz` says what is held back because the ledger doesn't take it.
+    fn tell_readiness(&self, error: Option<&LedgerError>) {
+        // One answer speaks for all that say the same.
+        if !self.is_tried_again {
+            return;
+        }
+        let (scope, target) = &self.held;
+        let (health, check) =
+            (self.dispatcher.process.health.scoped("dispatcher"), format!("{scope} {target}").trim_end().to_owned());
+        match error {
+            Some(error) => {
+                let why =
+                    format!("nothing is sent through it, for the ledger doesn't take what an answer taught: {}", Chain(error));
+                health.set(&check, Readiness::degraded(why));
+            }
+            None => health.remove(&check),
+        }
     }
 
     async fn pause(&self, until: DateTime<Utc>) -> Result<(), LedgerError> {
@@ -149,31 +173,32 @@ pub fn learn<'a>(dispatcher: &'a Dispatcher, effects: Vec<Effect>, route: &Route
     effects.into_iter().map(|effect| Unnoted::new(dispatcher, effect, route, template)).collect()
 }
 
-/// Tries once to note each; those that the ledger didn't take.
-pub async fn note(learned: Vec<Unnoted<'_>>) -> Vec<Unnoted<'_>> {
-    let mut left = Vec::new();
-    for one in learned {
-        if !one.is_noted(1).await {
-            left.push(one);
-        }
+/// Tries once to note each.
+pub async fn note(mut learned: Vec<Unnoted<'_>>) -> Vec<Unnoted<'_>> {
+    for one in &mut learned {
+        one.note(1).await;
     }
-    left
+    learned
 }
 
-/// Tries again until the ledger has all of them. The places bound how many wait here; only the end of the shutdown's grace drops them.
-pub async fn insist(unnoted: Vec<Unnoted<'_>>) {
-    for mut one in unnoted {
-        if !one.takes_over() {
+/// Tries again until the ledger has all of them, and holds back for as long as something may have been started before that. The places bound how
+/// many wait here; only the end of the shutdown's grace drops them.
+pub async fn insist(mut learned: Vec<Unnoted<'_>>) {
+    for one in &mut learned {
+        if one.is_noted || !one.takes_over() {
             continue;
         }
         let mut tries = 1;
         loop {
             tokio::time::sleep(AGAIN.delay(tries, rand::random())).await;
             tries += 1;
-            if one.is_noted(tries).await {
+            if one.note(tries).await {
                 break;
             }
         }
+    }
+    if !learned.is_empty() {
+        tokio::time::sleep(HORIZON).await;
     }
 }
 

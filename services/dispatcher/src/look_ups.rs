@@ -101,15 +101,24 @@ impl<T: Talks> Search<'_, T> {
     /// Searches for each as long as there is time.
     ///
     /// # Errors
-    /// Opa! Suite doesn't answer, or can't list its talks. A single talk that can't be read counts as one that shows nothing.
+    /// Opa! Suite doesn't answer. A day or a talk that can't be read counts as one that shows nothing.
     async fn run(&mut self, sought: &[Sought]) -> Result<(), ListError> {
         let mut by_days: BTreeMap<(NaiveDate, NaiveDate), Vec<&Sought>> = BTreeMap::new();
         for one in sought {
             by_days.entry(one.days()).or_default().push(one);
         }
         for (days, sought) in by_days {
-            for (one, talks) in self.talks_of(days, &sought).await? {
-                if Instant::now() >= self.ends {
+            let talks = match self.talks_of(days, &sought).await {
+                // So that a day that can't be listed stands in no other's way.
+                Err(error) if error.is_an_answer() => {
+                    tracing::warn!(first = %days.0, last = %days.1, error = %Chain(&error), "look_up.day_not_read");
+                    sought.iter().map(|one| (*one, Vec::new())).collect()
+                }
+                talks => talks?,
+            };
+            for (one, talks) in talks {
+                // What isn't come to is due still; where there is nothing to read, nothing is to come to.
+                if self.is_over() && !talks.is_empty() {
                     return Ok(());
                 }
                 let found = self.record_of(one, &talks).await;
@@ -123,6 +132,10 @@ impl<T: Talks> Search<'_, T> {
             }
         }
         Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.ends
     }
 
     /// The talks with each one's phone through its channel, as many as are read.
@@ -147,7 +160,7 @@ impl<T: Talks> Search<'_, T> {
                 });
                 of_it.filter(|(_, ids)| ids.len() < TALKS_MAX).for_each(|(_, ids)| ids.push(talk.id.clone()));
             }
-            if is_last || Instant::now() >= self.ends {
+            if is_last || self.is_over() {
                 break;
             }
             begins_with = first_id;
@@ -158,6 +171,9 @@ impl<T: Talks> Search<'_, T> {
     /// The first record of these talks that shows it.
     async fn record_of(&mut self, sought: &Sought, talks: &[String]) -> Result<Option<String>, ListError> {
         for talk in talks {
+            if self.is_over() {
+                break;
+            }
             self.pace.tick().await;
             match self.talks.messages(talk).await {
                 Ok(messages) => {

@@ -33,7 +33,9 @@ names! {
 /// What has become of the attempt that a receipt names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptFate {
-    /// It is its message's last and nothing definite is known of it; or the receipt names none that the ledger has.
+    /// It is its message's last, and its answer may still come.
+    Open,
+    /// It is its message's last, and will have no answer; or the receipt names none that the ledger has.
     Undecided,
     /// Its answer proved that nothing was taken.
     Refused,
@@ -45,8 +47,8 @@ impl ReceiptStatus {
     /// Where a message is after this receipt about it.
     ///
     /// A failure settles the doubt of the attempt that it names, for the platform speaks of nothing that it didn't take. It moves nothing else: what
-    /// was taken stays taken, and an answer that says *not taken*, come or still to come, is not contradicted by it. If that answer never comes, the
-    /// attempt ends as taken where it would have ended in doubt.
+    /// was taken stays taken, and an answer that says *not taken*, come or still to come, is not contradicted by it. If it is known that no answer
+    /// came, the attempt ends as taken where it would have ended in doubt.
     pub const fn state_after(self, before: State, fate: AttemptFate) -> State {
         let transition = match (self, before, fate) {
             (Self::Sent, ..) | (Self::Failed, State::InDoubt, AttemptFate::Undecided) => Transition::ReceiptSent,
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     const RANKS: [State; 3] = [State::Sent, State::Delivered, State::Read];
-    const FATES: [AttemptFate; 3] = [AttemptFate::Undecided, AttemptFate::Refused, AttemptFate::Past];
+    const FATES: [AttemptFate; 4] = [AttemptFate::Open, AttemptFate::Undecided, AttemptFate::Refused, AttemptFate::Past];
 
     #[test]
     fn receipts_in_any_order_end_at_the_best_of_them() {

@@ -117,27 +117,38 @@ impl Ledger {
 }
 
 /// Of attempts that would leave doubt now, given as `{id, attempt_id}` of their locked messages: those that a receipt names were taken, for the
-/// platform speaks of nothing else. Their messages count as sent, by the receipt. All others stay as they are.
+/// platform speaks of nothing else. Their messages count as sent, by the receipt. All others stay as they are. A failure says so of an
+/// attempt that has no answer, and not of one whose answer may still come.
 pub(crate) async fn settle_by_receipts(
     tx: &mut Tx,
     attempts: &[serde_json::Value],
+    may_be_answered: bool,
     now: DateTime<Utc>,
 ) -> Result<(), LedgerError> {
     if attempts.is_empty() {
         return Ok(());
     }
-    tx.execute(
-        sql!(
-            "UPDATE messages SET state = 'sent', reason = NULL, lease_expires_at = NULL, updated_at = $2,
+    let settled = tx
+        .execute(
+            sql!(
+                "UPDATE messages SET state = 'sent', reason = NULL, lease_expires_at = NULL, updated_at = $2,
                     provider_id = COALESCE(provider_id, (SELECT a.provider_id FROM attempts a WHERE a.id = messages.attempt_id))
              FROM ",
-            (rows 1 r id: uuid, attempt_id: uuid),
-            " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id AND messages.state = 'sending'
-                AND EXISTS (SELECT 1 FROM receipts t WHERE t.message_id = r.id AND t.attempt_id = r.attempt_id)"
-        ),
-        values![json!(attempts).to_string(), now],
-    )
-    .await?;
+                (rows 1 r id: uuid, attempt_id: uuid),
+                " WHERE messages.id = r.id AND messages.attempt_id = r.attempt_id
+                AND (messages.state = 'sending' OR (messages.state = 'in_doubt' AND messages.reason <> 'restored' AND $3 = 0))
+                AND EXISTS (SELECT 1 FROM receipts t WHERE t.message_id = r.id AND t.attempt_id = r.attempt_id
+                    AND (t.status <> 'failed' OR $3 = 0))"
+            ),
+            values![json!(attempts).to_string(), now, i64::from(may_be_answered)],
+        )
+        .await?;
+    if settled > 0 {
+        tracing::warn!(
+            messages = settled,
+            "doubt.settled_by_receipts: no answer came, but the platform reported what became of them"
+        );
+    }
     Ok(())
 }
 

@@ -94,7 +94,7 @@ async fn finish(tx: &mut Tx, batch: &[Finished]) -> Result<Vec<(AttemptId, Finis
         let members: Vec<&Finished> = batch.iter().copied().filter(|finished| proves(finished) == group).collect();
         if !group {
             let doubtful: Vec<_> = members.iter().map(|f| json!({"id": f.message_id, "attempt_id": f.attempt_id})).collect();
-            doubt::settle_by_receipts(tx, &doubtful, now).await?;
+            doubt::settle_by_receipts(tx, &doubtful, false, now).await?;
         }
         settled.extend(move_messages(tx, &members, group, now).await?);
     }

@@ -3,7 +3,7 @@
 pub mod early;
 
 use crate::database::{Row, Tx, micros};
-use crate::doubt::lost_period;
+use crate::doubt::{DOUBT_GRACE, lost_period};
 use crate::error::LedgerError;
 use crate::people::{self, NewOptOut, OptOutOrigin};
 use crate::snapshot::json_ids;
@@ -119,6 +119,8 @@ pub struct Received {
     pub opted_out: u64,
     /// How many early receipts gave way, because too many waited.
     pub dropped: u64,
+    /// Messages that were taken by an attempt that counted as refused, and are sent by another one, too.
+    pub doubled: Vec<MessageId>,
 }
 
 /// A receipt as a person sees it.
@@ -196,6 +198,7 @@ struct Message {
 struct Attempt {
     message: MessageId,
     outcome: Option<String>,
+    lease_expires_at: DateTime<Utc>,
 }
 
 /// Whose a receipt is: message and attempt.
@@ -220,6 +223,8 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
     let lost = lost_period(tx).await?;
     let is_explained = |id: Uuid| lost.is_some_and(|lost| lost.explains(id));
     let (mut received, mut rows) = (Received { dropped, ..Received::default() }, Vec::with_capacity(batch.len()));
+    // Which receipts prove an earlier answer wrong.
+    let mut contradicting = HashMap::new();
     for (receipt, name) in batch.iter().zip(&names) {
         let Some((id, attempt)) = name else {
             received.answers.push(if receipt.came_at.is_some() { ReceiptAnswer::Unmatched } else { ReceiptAnswer::Early });
@@ -235,21 +240,30 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
                 .filter(|attempt| attempts.get(attempt).is_none_or(|known| known.message != *id) && !is_explained(attempt.0))
                 .map(|attempt| format!("attempt {attempt}")),
         );
-        let (from, fate) = (message.state, fate(message, *attempt, &attempts));
+        let (from, fate) = (message.state, fate(message, *attempt, &attempts, now));
         let to = receipt.status.state_after(from, fate);
         message.state = to;
         message.provider_id = message.provider_id.take().or_else(|| receipt.provider_id.clone());
+        let contradicts = receipt.status.contradicts(from, fate);
+        if contradicts {
+            contradicting.insert(received.answers.len(), *id);
+        }
         rows.push((received.answers.len(), row(receipt, *id, *attempt, from, now)));
         received.answers.push(if from == to {
             ReceiptAnswer::Noted
         } else {
-            ReceiptAnswer::Moved { message: *id, from, to, contradicts: receipt.status.contradicts(from, fate) }
+            ReceiptAnswer::Moved { message: *id, from, to, contradicts }
         });
     }
     let new = write_receipts(tx, &rows).await?;
     for (index, row) in &rows {
         let answer = &mut received.answers[*index];
-        if *answer == ReceiptAnswer::Noted && !new.contains(&id_of(row)) {
+        if *answer != ReceiptAnswer::Noted {
+            continue;
+        }
+        if new.contains(&id_of(row)) {
+            received.doubled.extend(contradicting.get(index));
+        } else {
             *answer = ReceiptAnswer::Repeated;
         }
     }
@@ -265,9 +279,15 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
 }
 
 /// What has become of the attempt that a receipt about this message names.
-fn fate(message: &Message, attempt: Option<AttemptId>, attempts: &HashMap<AttemptId, Attempt>) -> AttemptFate {
+fn fate(
+    message: &Message,
+    attempt: Option<AttemptId>,
+    attempts: &HashMap<AttemptId, Attempt>,
+    now: DateTime<Utc>,
+) -> AttemptFate {
     let Some(known) = attempt.and_then(|attempt| attempts.get(&attempt)) else { return AttemptFate::Undecided };
     match known.outcome.as_deref() {
+        None if message.attempt == attempt && now < known.lease_expires_at + DOUBT_GRACE => AttemptFate::Open,
         None | Some("doubt") if message.attempt == attempt => AttemptFate::Undecided,
         None | Some("doubt" | "sent") => AttemptFate::Past,
         Some(_) => AttemptFate::Refused,
@@ -355,12 +375,13 @@ async fn lock_messages(tx: &mut Tx, ids: impl Iterator<Item = MessageId>) -> Res
 async fn lock_attempts(tx: &mut Tx, ids: impl Iterator<Item = AttemptId>) -> Result<HashMap<AttemptId, Attempt>, LedgerError> {
     let rows = tx
         .fetch(
-            sql!("SELECT id, message_id, outcome FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update),
+            sql!("SELECT id, message_id, outcome, lease_expires_at FROM attempts WHERE id", (among 1 uuid), " ORDER BY id", for_update),
             values![json_ids(ids.map(|id| id.0))],
         )
         .await?;
     let attempt = |row: &Row| {
-        let attempt = Attempt { message: MessageId(row.id("message_id")?), outcome: row.opt_text("outcome")? };
+        let (message, outcome) = (MessageId(row.id("message_id")?), row.opt_text("outcome")?);
+        let attempt = Attempt { message, outcome, lease_expires_at: row.instant("lease_expires_at")? };
         Ok((AttemptId(row.id("id")?), attempt))
     };
     rows.iter().map(attempt).collect()

@@ -20,7 +20,7 @@ impl Ledger {
             .write(|tx| {
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    rescue(tx, now, SWEEP_MAX).await
+                    rescue(tx, now, SWEEP_MAX, true).await
                 })
             })
             .await
@@ -28,7 +28,7 @@ impl Ledger {
 
     /// The same of every open attempt at once: a process with an own ledger file starts, so nobody else can be sending (F26 f).
     pub async fn rescue_orphans(&self) -> Result<u64, LedgerError> {
-        self.db.write(|tx| Box::pin(rescue(tx, DateTime::<Utc>::MAX_UTC, i64::MAX))).await
+        self.db.write(|tx| Box::pin(rescue(tx, DateTime::<Utc>::MAX_UTC, i64::MAX, false))).await
     }
 
     /// Ends waiting messages whose time has passed; how many.
@@ -114,7 +114,7 @@ impl Ledger {
 }
 
 /// Puts open attempts in doubt whose lease expired by then. They are locked first: what a receipt told meanwhile is seen by the statements after.
-async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64) -> Result<u64, LedgerError> {
+async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64, may_be_answered: bool) -> Result<u64, LedgerError> {
     let open = tx
         .fetch(
             sql!(
@@ -132,7 +132,7 @@ async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64) -> Result<u6
     }
     let now = tx.now().await?;
     let attempts = open.iter().map(|row| Ok(json!({"id": row.id("id")?, "attempt_id": row.id("attempt_id")?})));
-    doubt::settle_by_receipts(tx, &attempts.collect::<Result<Vec<_>, LedgerError>>()?, now).await?;
+    doubt::settle_by_receipts(tx, &attempts.collect::<Result<Vec<_>, LedgerError>>()?, may_be_answered, now).await?;
     tx.execute(
         sql!(
             "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $2

@@ -13,6 +13,8 @@ CREATE TABLE early_receipts (
     CONSTRAINT one_early_receipt_per_id_and_status UNIQUE (integration_id, provider_id, status)
 );
 CREATE INDEX early_receipts_by_next_at ON early_receipts (next_at);
+-- The oldest of an integration give way.
+CREATE INDEX early_receipts_of_an_integration ON early_receipts (integration_id, id);
 
 -- What the ERP told of titles that the mirror doesn't have: it goes with the title into the mirror, or when a sync that began later is complete.
 CREATE TABLE early_told (

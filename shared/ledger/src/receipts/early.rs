@@ -1,6 +1,6 @@
 //! Receipts that have only the provider's id and come before an attempt has it: the platform's webhook may be faster than the commit of its
 //! answer. Who calls gets its 200 and doesn't come again, so they wait in the ledger, where a crash loses none, and are tried again: after 1 s
-//! and then whenever they have grown three times as old. Most are another sender's messages on the same platform: they go unmatched.
+//! and then whenever they have grown three times as old, or two minutes older. Most are another sender's messages on the same platform: they go unmatched.
 
 use super::{About, BATCH_MAX, Consequence, Name, NewReceipt, ReceiptAnswer, Received, receive};
 use crate::database::{Row, Tx};
@@ -18,6 +18,8 @@ use uuid::Uuid;
 pub const EARLY_MAX: usize = 4096;
 /// How long one waits: until its attempt can't report any more, its lease and [`DOUBT_GRACE`](crate::doubt::DOUBT_GRACE) being over.
 pub const EARLY_FOR: TimeDelta = TimeDelta::minutes(12);
+/// How long it waits at most until it is tried again: what it may mean beyond its message, an opt-out, is late by so much.
+const AGAIN_WITHIN: TimeDelta = TimeDelta::minutes(2);
 /// How long it waits before it is tried again for the first time.
 const FIRST_AFTER: TimeDelta = TimeDelta::seconds(1);
 
@@ -70,8 +72,11 @@ async fn receive_due(tx: &mut Tx, consequence: fn(u32) -> Option<Consequence>) -
         }
     }
     tx.execute(
-        sql!("UPDATE early_receipts SET next_at = $2 + 2 * ($2 - received_at) WHERE id", (among 1 uuid)),
-        values![json_ids(again.into_iter()), now],
+        sql!(
+            "UPDATE early_receipts SET next_at = $2 + CASE WHEN 2 * ($2 - received_at) < $3 THEN 2 * ($2 - received_at) ELSE $3 END WHERE id",
+            (among 1 uuid)
+        ),
+        values![json_ids(again.into_iter()), now, AGAIN_WITHIN.num_microseconds()],
     )
     .await?;
     tx.execute(sql!("DELETE FROM early_receipts WHERE id", (among 1 uuid)), values![json_ids(over.into_iter())]).await?;

@@ -35,7 +35,8 @@ async fn a_message_whose_answer_was_lost_is_found_in_its_talk() {
     let found: BTreeSet<MessageId> = found.iter().map(|row| row[0].parse().unwrap()).collect();
     assert_eq!(found, doubted);
     assert!(found.is_subset(&taken(&house)));
-    assert_eq!(up.metric("regua_look_ups_total{outcome=\"found\"}").await, Some(3.0));
+    let counted = "regua_look_ups_total{outcome=\"found\"}";
+    until("they are counted", async || (up.metric(counted).await == Some(3.0)).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -249,7 +249,6 @@ async fn one_of_two_hangs() -> (House, OpaSimulator) {
 /// A channel's requests in a stretch of the ledger's time.
 struct Stretch {
     used: i64,
-    given_back: i64,
     longest_gap_us: i64,
 }
 
@@ -263,7 +262,6 @@ impl Stretch {
         let edges: Vec<i64> = [from].into_iter().chain(used.iter().copied()).chain([through]).collect();
         Self {
             used: i64::try_from(used.len()).unwrap(),
-            given_back: database.count(&format!("attempts WHERE {slots} AND outcome = 'given_back'")).await,
             longest_gap_us: edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap(),
         }
     }
@@ -295,11 +293,14 @@ async fn a_provider_that_hangs_slows_no_other_and_leaves_no_more_than_its_places
     let after = Stretch::of(&house, &healthy, rests_since).await;
     // The interval is that of the limit and 1 % more.
     let allowed = COMPARED_US * 100 / 101 * HEALTHY_PER_SECOND / 1_000_000;
-    // A machine that is busy makes slots late, or starts slow: it is measured by what it does with nobody hanging.
-    let is_busy = during.given_back * 100 > allowed || up.log().contains("the ledger is too slow");
-    println!("{doubt} in doubt; {} of {allowed} slots used, {} with nobody hanging; busy: {is_busy}", during.used, after.used);
-    let expected = if is_busy { after.used / 2 } else { allowed * 95 / 100 };
-    assert!(during.used >= expected, "{} of {allowed} slots were used, {} with nobody hanging", during.used, after.used);
+    // Measured by what the machine does with nobody hanging: it may be busy. Places that both shared would leave nothing.
+    println!("{doubt} in doubt; {} of {allowed} slots used, {} with nobody hanging", during.used, after.used);
+    assert!(
+        after.used * 4 >= allowed,
+        "the machine is too busy to tell: {} of {allowed} slots were used with nobody hanging",
+        after.used
+    );
+    assert!(during.used * 2 >= after.used, "{} of {allowed} slots were used, {} with nobody hanging", during.used, after.used);
     assert!(during.longest_gap_us < COMPARED_US / 2, "nothing was sent for {} µs", during.longest_gap_us);
     assert_eq!(database.count(&format!("messages WHERE state IN ('failed', 'in_doubt') AND channel_id = {healthy}")).await, 0);
     assert_eq!(hangs.stats().accepted, 0);
