@@ -29,11 +29,12 @@ enum End {
 }
 
 impl End {
-    /// Whose lease ended may still be answered; an orphan's process is gone.
-    const fn leaves(self) -> AttemptFate {
+    /// Whose lease ended may still be answered. An orphan's process is gone, which only that process's rescue knows.
+    const fn leaves(self, is_early: bool) -> AttemptFate {
         match self {
-            Self::Rescue => AttemptFate::Open,
-            Self::TimeOut | Self::Orphan => AttemptFate::Undecided,
+            Self::Orphan if is_early => AttemptFate::Undecided,
+            Self::Rescue | Self::Orphan => AttemptFate::Open,
+            Self::TimeOut => AttemptFate::Undecided,
         }
     }
 }
@@ -64,13 +65,13 @@ async fn what_a_receipt_proves_of_an_attempt_is_the_same_before_and_after_its_do
                 let told = NewReceipt { provider_id: Some(format!("opa-{invoice}")), ..receipt(&w, id, Some(attempt), status) };
                 if is_early {
                     receive(&w, &[told]).await;
-                    let is_doubtful = status.state_after(State::InDoubt, how.leaves()) == State::InDoubt;
+                    let is_doubtful = status.state_after(State::InDoubt, how.leaves(is_early)) == State::InDoubt;
                     assert_eq!(end(&w, id, attempt, how).await, is_doubtful, "{how:?} {status}");
                 } else {
                     assert!(end(&w, id, attempt, how).await, "{how:?} {status}");
                     receive(&w, &[told]).await;
                 }
-                let expected = status.state_after(State::InDoubt, how.leaves());
+                let expected = status.state_after(State::InDoubt, how.leaves(is_early));
                 assert_eq!(w.state(id).await.0, expected, "{how:?} {status}, early: {is_early}");
                 let provider_id = (expected != State::InDoubt).then(|| format!("opa-{invoice}"));
                 assert_eq!(w.message(id).await.provider_id, provider_id);
