@@ -255,8 +255,10 @@ async fn what_matches_nothing_to_the_end_is_told_and_gone(f: Fixture) {
             break;
         }
     }
-    assert_eq!(ages, [1, 3, 9, 27, 81, 201, 321, 441, 561, 681, 801]);
-    assert!(ages[10] >= EARLY_FOR.num_seconds());
+    // Three times as old, or two minutes older; and what the test itself takes.
+    let is_next = |pair: &[i64]| (pair[1] - (3 * pair[0]).min(pair[0] + 120)).abs() <= 5;
+    assert!(ages.windows(2).all(is_next) && ages.len() <= 11, "{ages:?}");
+    assert!(ages.last().is_some_and(|age| *age >= EARLY_FOR.num_seconds()));
     assert_eq!(w.f.count("early_receipts").await, 0);
 }
 

@@ -271,7 +271,7 @@ impl Stretch {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_hangs_slows_no_other_and_leaves_no_more_than_its_places_in_doubt() {
     let (house, hangs) = one_of_two_hangs().await;
-    let up = house.up().await;
+    let _up = house.up().await;
     house.run("update-collections").await;
     house.run("send-queued-messages").await;
     let database = house.database();
