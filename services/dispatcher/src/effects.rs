@@ -14,7 +14,7 @@ use regua_domain::stop::{BY_ANSWER, StopScope};
 use regua_ledger::LedgerError;
 use regua_ledger::release::Route;
 use regua_ledger::stops::NewStop;
-use regua_pipeline::raise_stop;
+use regua_pipeline::raise_answered_stop;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use std::collections::HashMap;
@@ -67,6 +67,8 @@ pub struct Unnoted<'a> {
     channel: ChannelId,
     effect: Effect,
     held: Held,
+    /// When the answer came, by the ledger's clock: what a person or a check has lifted since stays lifted.
+    learned_at: DateTime<Utc>,
     is_noted: bool,
     is_tried_again: bool,
 }
@@ -79,7 +81,15 @@ impl<'a> Unnoted<'a> {
         };
         let held = held_by(scope, route, template);
         dispatcher.effects.lock().entry(held.clone()).or_default().answers += 1;
-        Self { dispatcher, channel: route.channel_id, effect, held, is_noted: false, is_tried_again: false }
+        Self {
+            dispatcher,
+            channel: route.channel_id,
+            effect,
+            held,
+            learned_at: dispatcher.clock.now(),
+            is_noted: false,
+            is_tried_again: false,
+        }
     }
 
     /// Whether nobody else tries the same again: from now on this one does.
@@ -140,7 +150,7 @@ impl<'a> Unnoted<'a> {
     async fn stop(&self, why: &str) -> Result<(), LedgerError> {
         let (scope, target) = self.held.clone();
         let stop = NewStop { scope, target, raised_by: BY_ANSWER.into(), why: why.into(), until_at: None };
-        raise_stop(&self.dispatcher.pipeline.ledger, stop).await.map(drop)
+        raise_answered_stop(&self.dispatcher.pipeline.ledger, stop, self.learned_at).await.map(drop)
     }
 
     /// Opens the gate's breaker, for every dispatcher: the channel rests, then one probe at a time is sent over all of them (F26 e). This dispatcher

@@ -263,6 +263,23 @@ impl Ledger {
             .await
     }
 
+    /// Raises a stop that an answer of that time taught, unless one like it was lifted since: whoever lifted it knew better. Whether it is new.
+    pub async fn raise_answered_stop(&self, stop: NewStop, answered_at: DateTime<Utc>) -> Result<bool, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let stop = stop.clone();
+                Box::pin(async move {
+                    let lifted = sql!(
+                        "SELECT 1 AS one FROM stops WHERE scope = $1 AND target = $2 AND lifted_at >= $3 AND lifted_by <> 'time' LIMIT 1"
+                    );
+                    let lifted = tx.fetch_optional(lifted, values![stop.scope.as_str(), &stop.target, answered_at]).await?;
+                    let now = tx.now().await?;
+                    if lifted.is_some() { Ok(false) } else { raise(tx, &stop, now).await }
+                })
+            })
+            .await
+    }
+
     /// Lifts every stop of a scope and target; how many there were.
     pub async fn resume(&self, scope: StopScope, target: String, by: By) -> Result<u64, LedgerError> {
         self.db

@@ -12,6 +12,6 @@ mod watch;
 pub use alarm::ledger_went_back;
 pub use open::{ApplyError, NOTHING_CONFIGURED, Pipeline, allows_private_urls, open};
 pub use release::{Released, release, release_channel};
-pub use stops::{next_check_at, raise_stop, stop_lifted, stop_name, stop_raised, what_ends};
+pub use stops::{next_check_at, raise_answered_stop, raise_stop, stop_lifted, stop_name, stop_raised, what_ends};
 pub use templates::{Look, Unseen, look_at_templates};
 pub use token::{SecretKeys, TokenError, Tokens};

@@ -8,8 +8,16 @@ use regua_opa_suite::StopReason;
 
 /// Raises a stop and sounds the alarm, once for each: true if it is new. `/metrics` counts what the ledger has.
 pub async fn raise_stop(ledger: &Ledger, stop: NewStop) -> Result<bool, LedgerError> {
-    let (scope, target, by, why) = (stop.scope, stop.target.clone(), stop.raised_by.clone(), stop.why.clone());
-    let is_new = ledger.raise_stop(stop).await?;
+    raised(ledger, stop.clone(), ledger.raise_stop(stop).await?).await
+}
+
+/// As [`raise_stop`], of a stop that an answer of that time taught: one that was lifted since stays lifted.
+pub async fn raise_answered_stop(ledger: &Ledger, stop: NewStop, answered_at: DateTime<Utc>) -> Result<bool, LedgerError> {
+    raised(ledger, stop.clone(), ledger.raise_answered_stop(stop, answered_at).await?).await
+}
+
+async fn raised(ledger: &Ledger, stop: NewStop, is_new: bool) -> Result<bool, LedgerError> {
+    let (scope, target, by, why) = (stop.scope, stop.target, stop.raised_by, stop.why);
     if is_new {
         let name = stop_name(ledger, scope, &target).await;
         stop_raised(scope, &name, &by, &why);

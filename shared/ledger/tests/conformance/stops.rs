@@ -5,7 +5,7 @@ use crate::setup::{Setup, TEMPLATE};
 use crate::world::{World, by};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::message::DeferReason;
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{BY_ANSWER, StopScope};
 use regua_ledger::stops::NewStop;
 
 async fn world(f: Fixture) -> World {
@@ -120,7 +120,28 @@ async fn people_name_what_they_stop(f: Fixture) {
     }
 }
 
+/// Two dispatchers learned the same; one of them had no ledger until a person had mended the cause.
+async fn a_late_note_of_what_an_answer_taught_raises_nothing_that_was_lifted_since(f: Fixture) {
+    let w = World::new(f, &Setup::default()).await;
+    let stop = NewStop {
+        scope: StopScope::Channel,
+        target: w.channel.to_string(),
+        raised_by: BY_ANSWER.into(),
+        why: "spam_limited".into(),
+        until_at: None,
+    };
+    let answered_at = w.now().await;
+    assert!(w.ledger.raise_answered_stop(stop.clone(), answered_at).await.unwrap());
+    w.f.advance(TimeDelta::minutes(1)).await;
+    assert_eq!(w.ledger.resume(StopScope::Channel, stop.target.clone(), by("ana")).await.unwrap(), 1);
+    assert!(!w.ledger.raise_answered_stop(stop.clone(), answered_at).await.unwrap());
+    assert!(w.ledger.stops().await.unwrap().is_empty());
+    w.f.advance(TimeDelta::seconds(1)).await;
+    assert!(w.ledger.raise_answered_stop(stop, w.now().await).await.unwrap(), "a new answer is new evidence");
+}
+
 conformance! {
+    a_late_note_of_what_an_answer_taught_raises_nothing_that_was_lifted_since
     people_name_what_they_stop
     a_pause_is_never_shortened
     many_pauses_at_once_leave_the_longest
