@@ -170,7 +170,9 @@ async fn f16_a_channel_that_cannot_send_keeps_no_hint_from_the_broker() {
     until("the channel is paused", async || (world.database.count(paused).await > 0).then_some(())).await;
     let in_hand = "messages WHERE state IN ('queued', 'sending')";
     until("no message waits for a hint", async || (world.database.count(in_hand).await == 0).then_some(())).await;
-    crew.dispatchers[0].kill();
+    // Told to end, it acks what it has settled and returns what it holds.
+    crew.dispatchers[0].terminate();
+    assert_eq!(crew.dispatchers[0].end(END_MAX).await, Some(0));
     until("its consumer is gone", async || (world.queues.consumers("regua.hints").await == 0).then_some(())).await;
     assert_eq!(world.queues.ready("regua.hints").await, 0);
     assert_eq!(world.database.count("attempts WHERE outcome IS NULL").await, 0);
