@@ -188,20 +188,20 @@ fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
 }
 
 async fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) {
-    dispatcher.events.given_back(&order, why);
-    if order.started.is_probe {
-        end_probe(dispatcher, &order, ProbeEnd::NotMade).await;
-    }
-    finisher.finish(not_begun(order.message, order.started.attempt_id), Some(order.ack), order.place);
+    do_not_make(dispatcher, order, finisher, why, Settlement::GiveBack).await;
 }
 
 /// Of a template that is held back while its channel goes on: not due at once, else it would be started again and again.
 async fn hold_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher) {
-    dispatcher.events.given_back(&order, "held_back");
+    let until = dispatcher.clock.now() + STOPPED;
+    do_not_make(dispatcher, order, finisher, "held_back", Settlement::Defer { until, why: DeferReason::Stopped }).await;
+}
+
+async fn do_not_make(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str, settlement: Settlement) {
+    dispatcher.events.given_back(&order, why);
     if order.started.is_probe {
         end_probe(dispatcher, &order, ProbeEnd::NotMade).await;
     }
-    let settlement = Settlement::Defer { until: dispatcher.clock.now() + STOPPED, why: DeferReason::Stopped };
     let result = Finished { settlement, ..not_begun(order.message, order.started.attempt_id) };
     finisher.finish(result, Some(order.ack), order.place);
 }
