@@ -191,7 +191,10 @@ mod tests {
         let text = logged(&[("REGUA_LOG_FORMAT", "json")], say);
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&lines[0]["message"], &lines[0]["trace_id"]), (&"outside".into(), &serde_json::Value::Null));
-        assert_eq!((&lines[1]["level"], &lines[1]["message"], &lines[1]["attempt"]), (&"INFO".into(), &"within".into(), &2.into()));
+        assert_eq!(
+            (&lines[1]["level"], &lines[1]["message"], &lines[1]["attempt"]),
+            (&"INFO".into(), &"within".into(), &2.into())
+        );
         assert_eq!(lines[1]["trace_id"], story.simple().to_string());
         assert!(lines[1]["timestamp"].as_str().unwrap().ends_with('Z'), "instants are UTC");
         assert!(!text.contains("otel.kind"), "what is for the trace alone: {text}");

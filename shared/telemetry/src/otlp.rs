@@ -8,8 +8,8 @@ use crate::config::Export;
 use crate::metrics::MetricFamily;
 use crate::spans::{Ids, MESSAGE_ID};
 use crate::tls::install_tls_provider;
-use opentelemetry::trace::{Status, TraceId, TracerProvider};
 use opentelemetry::KeyValue;
+use opentelemetry::trace::{Status, TraceId, TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -123,8 +123,8 @@ impl Sifting {
 
 /// Whether a trace is of the share: its last seven bytes are random (W3C Trace Context Level 2, "random trace id flag"), also in ours.
 fn is_within(share: f64, trace: TraceId) -> bool {
-    let [.., a, b, c, d, e, f, g] = trace.to_bytes();
-    let random = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
+    let (_, low) = uuid::Uuid::from_bytes(trace.to_bytes()).as_u64_pair();
+    let random = low & ((1 << 56) - 1);
     #[expect(clippy::cast_precision_loss, reason = "56 bits, of which the last three count for nothing")]
     let place = random as f64 / (1_u64 << 56) as f64;
     place < share
@@ -236,8 +236,8 @@ mod tests {
     use axum::http::{HeaderMap, Uri};
     use std::net::TcpListener;
     use std::time::Instant;
-    use url::Url;
     use tracing_subscriber::layer::SubscriberExt;
+    use url::Url;
 
     fn export(address: std::net::SocketAddr) -> Export {
         Export { endpoint: Url::parse(&format!("http://{address}/v1/traces")).unwrap(), share: 1.0 }

@@ -4,6 +4,7 @@
 //! others go on from, such as an attempt, has an id in the ledger, and half of that is the span's id.
 
 use crate::trace_context::{TraceContext, half};
+use opentelemetry::Value;
 use opentelemetry::trace::{SpanId, Status, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use std::cell::Cell;
@@ -29,7 +30,7 @@ pub fn begin_part(span: &Span, story: Uuid, part: Uuid, after: Option<Uuid>) {
     if let Some(after) = after {
         TraceContext::of(story, after).adopt(span);
     }
-    begin(span, story, Some(SpanId::from_bytes(half(part))));
+    begin(span, story, Some(SpanId::from(half(part))));
 }
 
 fn begin(span: &Span, story: Uuid, id: Option<SpanId>) {
@@ -37,6 +38,11 @@ fn begin(span: &Span, story: Uuid, id: Option<SpanId>) {
     // Asking for its context starts it.
     drop(span.context());
     NEXT.set(None);
+}
+
+/// Says something in `span`, by a name of OpenTelemetry's semantic conventions where there is one. It goes into the trace alone.
+pub fn note(span: &Span, name: &'static str, value: impl Into<Value>) {
+    span.set_attribute(name, value);
 }
 
 /// Says in `span` that what it stands for failed, and why: a closed name. Such a span is exported whatever share is.
@@ -90,8 +96,7 @@ mod tests {
 
     fn spans_of(what: impl FnOnce()) -> Vec<SpanData> {
         let ended = Ended::default();
-        let provider =
-            SdkTracerProvider::builder().with_id_generator(Ids::default()).with_span_processor(ended.clone()).build();
+        let provider = SdkTracerProvider::builder().with_id_generator(Ids::default()).with_span_processor(ended.clone()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), what);
         ended.0.lock().expect("no panic").clone()
