@@ -189,7 +189,7 @@ async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finis
 
 /// The request, as a part of the attempt's trace.
 async fn send(dispatcher: &Dispatcher, order: &Order) -> Answer {
-    let span = story::request(&order.way.route.url);
+    let span = story::request(&order.way.route.url, order.message);
     let answer = order.way.client.send_template(&request(dispatcher, order)).instrument(span.clone()).await;
     if let Some(status) = answer.status {
         note(&span, "http.response.status_code", i64::from(status));

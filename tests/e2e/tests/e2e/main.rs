@@ -26,5 +26,6 @@ mod shutdown;
 mod simulate;
 mod sources;
 mod stops;
+mod traces;
 mod trouble;
 mod webhooks;
