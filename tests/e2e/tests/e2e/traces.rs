@@ -111,10 +111,11 @@ async fn the_doubt_that_a_killed_dispatcher_leaves_is_exported_by_who_finds_it()
     world.environment.insert("OTEL_TRACES_SAMPLER".into(), "always_off".into());
     let mut crew = world.crew(1).await;
     world.run("update-collections").await;
-    let hangs = Fault { path: Some("/template/send".into()), ..Fault::always(FaultKind::Hang) };
+    let hangs = Fault { path: Some("/template/send".into()), ..Fault::always(FaultKind::HangAfterAccept) };
     world.opa.faults(vec![hangs]).unwrap();
     world.run("send-queued-messages").await;
-    until("one is on the wire", async || world.opa.stats().faults.get("hang").filter(|hung| **hung > 0).copied()).await;
+    until("one is on the wire", async || world.opa.stats().faults.get("hang_after_accept").filter(|hung| **hung > 0).copied())
+        .await;
     crew.dispatchers[0].kill();
     world.database.pass(TimeDelta::seconds(61)).await;
     let sending = "messages WHERE state = 'sending'";
