@@ -14,6 +14,7 @@ mod budgets;
 pub mod commands;
 pub mod configuration;
 pub mod conservation;
+pub mod counts;
 pub mod doubt;
 mod error;
 pub mod evaluation;

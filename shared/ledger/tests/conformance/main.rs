@@ -32,6 +32,7 @@ mod configuration;
 mod consent;
 mod conservation;
 mod constraints;
+mod counts;
 mod databases;
 mod doubt;
 mod evaluation;
