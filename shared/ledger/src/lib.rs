@@ -23,6 +23,7 @@ pub mod failures;
 pub mod finish;
 mod frequency;
 pub mod gates;
+pub mod gauges;
 pub mod holds;
 pub mod look_ups;
 pub mod looks;

@@ -76,6 +76,29 @@ async fn what_is_written_past_the_ledger_is_counted_too(f: Fixture) {
     assert_eq!(w.ledger.kept_counts().await.unwrap().counts().total(), 0);
 }
 
+async fn the_migration_counts_what_is_there(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(4).await;
+    w.send(ids[0]).await;
+    let (gone, again) = if w.f.is_sqlite() {
+        let triggers =
+            ["inserted", "updated", "deleted"].map(|what| format!("DROP TRIGGER {what}_messages_are_counted;")).concat();
+        (format!("{triggers} DROP TABLE message_counts"), include_str!("../../migrations/sqlite/0019_counts.sql"))
+    } else {
+        let functions =
+            ["inserted", "updated", "deleted"].map(|what| format!("DROP FUNCTION count_{what}_messages CASCADE;")).concat();
+        let tables = "DROP TABLE message_counts, message_count_changes";
+        (format!("{functions} {tables}"), include_str!("../../migrations/postgres/0019_counts.sql"))
+    };
+    w.f.execute(format!("{gone}; DROP INDEX runs_that_wrote")).await;
+    w.send(ids[1]).await;
+    w.f.execute(again).await;
+    agree(&w).await;
+    assert_eq!(w.ledger.kept_counts().await.unwrap().counts().of(State::Sent), 2);
+    w.send(ids[2]).await;
+    agree(&w).await;
+}
+
 async fn a_change_that_moves_nobody_leaves_nothing_to_fold(f: Fixture) {
     let w = world(f).await;
     w.queued(5).await;
@@ -145,6 +168,7 @@ async fn f21_writers_and_folders_at_once_lose_nothing(f: Fixture) {
 conformance! {
     f21_the_kept_counts_are_those_of_the_rows_at_every_step_of_a_day
     what_is_written_past_the_ledger_is_counted_too
+    the_migration_counts_what_is_there
     a_change_that_moves_nobody_leaves_nothing_to_fold
     a_fold_is_bounded_and_the_next_one_goes_on
     f21_writers_and_folders_at_once_lose_nothing

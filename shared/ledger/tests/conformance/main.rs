@@ -43,6 +43,7 @@ mod failures;
 mod finish;
 mod frequency;
 mod gates;
+mod gauges;
 mod holds;
 mod limits;
 mod look_ups;

@@ -223,6 +223,9 @@ async fn sweeps(w: &World) {
     ledger.queued().await.unwrap();
     ledger.unqueue(TimeDelta::zero()).await.unwrap();
     ledger.is_busy().await.unwrap();
+    ledger.kept_counts().await.unwrap();
+    ledger.fold_counts().await.unwrap();
+    ledger.gauges().await.unwrap();
     ledger.runs_to_tick(10).await.unwrap();
     let run = w.leased_run().await;
     ledger.heartbeat(run.run.id, run.owner).await.unwrap();
