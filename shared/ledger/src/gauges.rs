@@ -5,14 +5,17 @@ use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::stops::Stops;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::BUDGET_PERIOD;
 use regua_domain::gate::Closing;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId};
 use regua_domain::schedule::TaskKind;
+use uuid::Builder;
 
 /// Doubtful messages among which the oldest is looked for.
 const DOUBTS_MAX: u32 = 10_000;
+/// How far the clock of a host may be off the ledger's (invariant 9).
+const HOSTS_APART: TimeDelta = TimeDelta::seconds(2);
 
 /// What waits in a channel, and how its gate is.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +142,39 @@ impl Ledger {
     }
 }
 
+/// A release, and the first attempt after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstSend {
+    /// The planned instant of the run of send-queued-messages.
+    pub planned_at: DateTime<Utc>,
+    /// The slot of the first attempt that was begun since.
+    pub slot_at: DateTime<Utc>,
+}
+
+impl Ledger {
+    /// The newest release, if it was planned later than `after` and something was sent since.
+    pub async fn first_send(&self, after: DateTime<Utc>) -> Result<Option<FirstSend>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let done = newest_done(&mut tx).await?;
+        let newest = row_of(&done, TaskKind::SendQueuedMessages).map(|row| row.instant("newest")).transpose()?;
+        let Some(planned_at) = newest.filter(|planned_at| *planned_at > after) else { return Ok(None) };
+        let offset = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?.int("clock_offset_us")?;
+        // The ids of attempts sort by the clocks of the hosts that made them, and so lead to the first ones without an index of their own.
+        let made_from = planned_at - TimeDelta::microseconds(offset) - HOSTS_APART;
+        let floor =
+            Builder::from_unix_timestamp_millis(made_from.timestamp_millis().try_into().unwrap_or(0), &[0; 10]).into_uuid();
+        let first = tx
+            .fetch_optional(
+                sql!(
+                    "SELECT slot_at FROM attempts WHERE id >= $1 AND slot_at >= $2 AND COALESCE(outcome, '') <> 'given_back' ORDER BY id LIMIT 1"
+                ),
+                values![floor, planned_at],
+            )
+            .await?;
+        first.map(|row| Ok(FirstSend { planned_at, slot_at: row.instant("slot_at")? })).transpose()
+    }
+}
+
 /// What waits is counted by turns first (see [`crate::release`]): few, whatever waits in them.
 async fn channels(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<ChannelGauges>, LedgerError> {
     let stops = Stops::load(tx, now).await?;
@@ -225,7 +261,6 @@ async fn businesses(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<BusinessGauge
         .collect()
 }
 
-/// The newest done run is looked for in each task by one step along the index of its runs, however many there are.
 async fn runs(tx: &mut Tx) -> Result<Vec<RunGauges>, LedgerError> {
     let open = tx
         .fetch(
@@ -235,18 +270,7 @@ async fn runs(tx: &mut Tx) -> Result<Vec<RunGauges>, LedgerError> {
             vec![],
         )
         .await?;
-    let done = tx
-        .fetch(
-            sql!(
-                "WITH RECURSIVE named (task_name) AS (SELECT MIN(task_name) FROM runs
-                    UNION ALL SELECT (SELECT MIN(r.task_name) FROM runs r WHERE r.task_name > n.task_name) FROM named n WHERE n.task_name IS NOT NULL),
-                 newest AS (SELECT (SELECT r.id FROM runs r WHERE r.task_name = n.task_name AND r.state = 'done' ORDER BY r.planned_at DESC LIMIT 1) AS id
-                    FROM named n WHERE n.task_name IS NOT NULL)
-                 SELECT r.kind, MAX(r.planned_at) AS newest FROM newest n JOIN runs r ON r.id = n.id GROUP BY r.kind"
-            ),
-            vec![],
-        )
-        .await?;
+    let done = newest_done(tx).await?;
     [TaskKind::UpdateCollections, TaskKind::SendQueuedMessages]
         .into_iter()
         .map(|kind| {
@@ -259,6 +283,22 @@ async fn runs(tx: &mut Tx) -> Result<Vec<RunGauges>, LedgerError> {
             })
         })
         .collect()
+}
+
+/// The newest run of each kind that ended done: looked for in each task by one step along the index of its runs, however many there are.
+async fn newest_done(tx: &mut Tx) -> Result<Vec<Row>, LedgerError> {
+    tx
+        .fetch(
+            sql!(
+                "WITH RECURSIVE named (task_name) AS (SELECT MIN(task_name) FROM runs
+                    UNION ALL SELECT (SELECT MIN(r.task_name) FROM runs r WHERE r.task_name > n.task_name) FROM named n WHERE n.task_name IS NOT NULL),
+                 newest AS (SELECT (SELECT r.id FROM runs r WHERE r.task_name = n.task_name AND r.state = 'done' ORDER BY r.planned_at DESC LIMIT 1) AS id
+                    FROM named n WHERE n.task_name IS NOT NULL)
+                 SELECT r.kind, MAX(r.planned_at) AS newest FROM newest n JOIN runs r ON r.id = n.id GROUP BY r.kind"
+            ),
+            vec![],
+        )
+        .await
 }
 
 fn row_of(rows: &[Row], kind: TaskKind) -> Option<&Row> {

@@ -22,6 +22,11 @@ pub fn contradicting_receipts(metrics: &Metrics) -> Counter {
     metrics.counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
 }
 
+/// Hints that the broker confirmed to this process, which released them.
+pub fn hints_published(metrics: &Metrics) -> Counter {
+    metrics.counter("regua_hints_published_total", "Hints that the broker confirmed.", &[])
+}
+
 /// Exposes what the ledger knows: once in a process, and by the scheduler alone, for every process would say the same.
 pub fn expose_ledger(metrics: &Metrics, ledger: &Ledger) {
     let (ledger, sample) = (ledger.clone(), Arc::new(Mutex::new(None)));

@@ -8,7 +8,8 @@ use regua_domain::message::{DeferReason, DoubtReason};
 use regua_domain::schedule::TaskKind;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
-use regua_ledger::gauges::{ChannelGauges, GateState};
+use regua_ledger::gauges::{ChannelGauges, FirstSend, GateState};
+use regua_ledger::runs::LeaseAnswer;
 use regua_ledger::stops::NewStop;
 
 async fn world(f: Fixture) -> World {
@@ -151,7 +152,34 @@ async fn the_oldest_doubt_says_since_when(f: Fixture) {
     assert_eq!(oldest().await, None);
 }
 
+async fn the_first_send_is_the_first_attempt_since_the_newest_release(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(3).await;
+    w.send(ids[0]).await;
+    w.f.advance(TimeDelta::seconds(30)).await;
+    let (planned_at, long_ago) = (w.now().await, w.now().await - TimeDelta::days(1));
+    let (plan, _) = w.ledger.plan_run("send".into(), TaskKind::SendQueuedMessages, planned_at, None).await.unwrap();
+    let owner = regua_ledger::new_id();
+    assert!(matches!(w.ledger.lease_run(plan, owner, crate::world::today()).await.unwrap(), LeaseAnswer::Leased(_)));
+    assert_eq!(w.ledger.first_send(long_ago).await.unwrap(), None, "it isn't done");
+    w.ledger.finish_run(plan, owner, None).await.unwrap();
+    assert_eq!(w.ledger.first_send(long_ago).await.unwrap(), None, "what was sent before isn't sent after it");
+    w.f.advance(TimeDelta::seconds(3)).await;
+    let given_back = w.started(ids[1]).await.attempt_id;
+    w.finish(ids[1], given_back, Settlement::GiveBack).await;
+    assert_eq!(w.ledger.first_send(long_ago).await.unwrap(), None, "it was never begun");
+    let slot_at = w.started(ids[2]).await.slot_at;
+    w.f.advance(TimeDelta::seconds(1)).await;
+    w.top_up(10).await;
+    w.send(ids[1]).await;
+    let first = w.ledger.first_send(long_ago).await.unwrap();
+    assert_eq!(first, Some(FirstSend { planned_at: first.unwrap().planned_at, slot_at }));
+    assert!((first.unwrap().planned_at - planned_at).abs() < TimeDelta::milliseconds(1), "the ledger keeps microseconds");
+    assert_eq!(w.ledger.first_send(first.unwrap().planned_at).await.unwrap(), None, "it was seen");
+}
+
 conformance! {
+    the_first_send_is_the_first_attempt_since_the_newest_release
     what_waits_is_told_by_what_it_waits_for
     the_oldest_due_message_says_since_when_it_has_been_due
     a_gate_is_in_one_state_and_a_stop_comes_first
