@@ -6,7 +6,7 @@ use regua_ledger::counts::FOLD_MAX;
 use regua_ledger::parked::Parked;
 use regua_ledger::retention::{Swept, Walks};
 use regua_ledger::sweeps::HINT_LOST_AFTER;
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, story};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::metrics::Gauge;
 use regua_telemetry::service::Process;
@@ -17,9 +17,12 @@ use tokio::time::Instant;
 /// Attempts whose lease expired become doubtful, never queued again.
 pub async fn rescue(pipeline: &Pipeline, counters: &Counters) -> Result<(), LedgerError> {
     let rescued = pipeline.ledger.rescue().await?;
-    counters.rescued.add(rescued);
-    if rescued > 0 {
-        tracing::error!(messages = rescued, "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
+    counters.rescued.add(rescued.len() as u64);
+    for attempt in &rescued {
+        story::rescued(attempt.message, attempt.attempt);
+    }
+    if !rescued.is_empty() {
+        tracing::error!(messages = rescued.len(), "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod exposed;
 mod open;
 mod release;
 mod stops;
+pub mod story;
 mod templates;
 mod token;
 mod watch;
