@@ -16,6 +16,7 @@ mod holds;
 mod import;
 mod last_look;
 mod look_ups;
+mod metrics;
 mod notices;
 mod outages;
 mod policies;
