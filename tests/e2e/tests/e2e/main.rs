@@ -27,5 +27,6 @@ mod shutdown;
 mod simulate;
 mod sources;
 mod stops;
+mod traces;
 mod trouble;
 mod webhooks;
