@@ -1,5 +1,6 @@
 //! Consumes ticks: leases the run that each names, does it, ends it. Syncing, deciding and releasing live in their own modules.
 
+mod counters;
 pub mod evaluate;
 mod events;
 pub mod forecast;

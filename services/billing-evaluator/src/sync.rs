@@ -3,6 +3,7 @@
 //! Absence is never an event: only a title that was read by its id can be seen as paid, cancelled or renegotiated (F7). A failed
 //! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
 
+use crate::counters::Counters;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use futures::stream::{self, StreamExt as _};
 use regua_domain::configuration::LastLook;
@@ -24,7 +25,7 @@ use regua_telemetry::spans::{self, note};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{Instrument as _, Span};
@@ -133,6 +134,7 @@ pub struct Syncer {
     config: ServiceConfig,
     environment: Environment,
     shutdown: Shutdown,
+    counters: Counters,
     readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
 }
 
@@ -179,6 +181,7 @@ impl Syncer {
             config: process.config.clone(),
             environment: process.environment.clone(),
             shutdown: process.shutdown.clone(),
+            counters: Counters::new(&process.metrics),
             readers: Mutex::default(),
         }
     }
@@ -192,14 +195,17 @@ impl Syncer {
             return Ok(());
         }
         let span = story::sync(&source.name);
+        let began = Instant::now();
         let synced = self.read_whole(source, owner).instrument(span.clone()).await;
         if synced.is_err() {
             spans::fail(&span, "not_synced");
         }
-        synced
+        self.counters.synced(&source.name, began.elapsed(), &synced);
+        synced.map(drop)
     }
 
-    async fn read_whole(&self, source: &Source, owner: Uuid) -> Result<(), SyncError> {
+    /// How many titles it read.
+    async fn read_whole(&self, source: &Source, owner: Uuid) -> Result<usize, SyncError> {
         let reader = self.reader(source).await?;
         let Some(sync) = self.ledger.begin_sync(source.id, owner).await? else { return Err(SyncError::Busy) };
         let result = tokio::select! {
@@ -222,7 +228,7 @@ impl Syncer {
             contracts = !tally.contracts_refused,
             "sync.done"
         );
-        Ok(())
+        Ok(tally.listed + tally.reread)
     }
 
     async fn read_all(&self, reader: &Reader, source: &Source, sync: Sync) -> Result<Tally, SyncError> {

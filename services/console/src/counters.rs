@@ -102,9 +102,7 @@ impl Counters {
     }
 
     fn contradicting(&self) {
-        self.metrics
-            .counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
-            .increment();
+        regua_pipeline::contradicting_receipts(&self.metrics).increment();
     }
 
     pub fn told(&self, answer: &ToldAnswer) {

@@ -2,7 +2,7 @@
 
 use crate::Dispatcher;
 use crate::config::{CONNECT_TIMEOUT, LATE_MAX, START_BUDGET};
-use crate::decide::{AttemptFacts, Decision, Effect, STOPPED, decide};
+use crate::decide::{AttemptFacts, Effect, STOPPED, decide};
 use crate::effects;
 use crate::finisher::Finisher;
 use crate::lane::{Asked, not_begun};
@@ -10,7 +10,7 @@ use crate::pulse::Pulse;
 use crate::routes::Way;
 use regua_broker::AckTag;
 use regua_domain::ids::MessageId;
-use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::message::DeferReason;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::finish::Finished;
@@ -20,7 +20,6 @@ use regua_opa_suite::{Answer, Outcome, SendTemplate, TooLate};
 use regua_pipeline::story::{self, AttemptOf};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
-use regua_telemetry::metrics::{Counter, Metrics};
 use regua_telemetry::spans::{self, note};
 use serde_json::json;
 use std::sync::Arc;
@@ -37,88 +36,8 @@ pub struct Order {
     pub ack: AckTag,
     pub place: OwnedSemaphorePermit,
     pub asked: Asked,
-}
-
-/// What the dispatcher counts, one function per event.
-pub struct Events {
-    accepted: Counter,
-    not_sent: Counter,
-    doubt: Counter,
-    throttled: Counter,
-    in_service: Counter,
-    stopped: Counter,
-    rejected: Counter,
-    given_back: Counter,
-    postponed: Counter,
-    skipped: Counter,
-    foreign: Counter,
-}
-
-impl Events {
-    pub fn new(metrics: &Metrics) -> Self {
-        let attempts = |outcome| metrics.counter("regua_attempts_total", "Attempts by outcome.", &[("outcome", outcome)]);
-        Self {
-            accepted: attempts("accepted"),
-            not_sent: attempts("not_sent"),
-            doubt: attempts("doubt"),
-            throttled: attempts("throttled"),
-            in_service: attempts("in_service"),
-            stopped: attempts("stop"),
-            rejected: attempts("rejected"),
-            given_back: attempts("given_back"),
-            postponed: metrics.counter("regua_starts_postponed_total", "Messages that a start put off in the ledger.", &[]),
-            skipped: metrics.counter("regua_starts_skipped_total", "Messages that a start ended unsent.", &[]),
-            foreign: metrics.counter("regua_foreign_hints_total", "Hints of another ledger, or of none.", &[]),
-        }
-    }
-
-    pub fn foreign_hints(&self, number: usize) {
-        self.foreign.add(number as u64);
-        tracing::warn!(hints = number, "hint.of_another_ledger");
-    }
-
-    pub fn postponed(&self, message: MessageId, why: DeferReason) {
-        self.postponed.increment();
-        tracing::debug!(%message, %why, "message.postponed");
-    }
-
-    pub fn skipped(&self, message: MessageId, why: SkipReason) {
-        self.skipped.increment();
-        tracing::debug!(%message, %why, "message.skipped");
-    }
-
-    fn given_back(&self, order: &Order, why: &'static str) {
-        self.given_back.increment();
-        note(&Span::current(), "regua.attempt.given_back", why);
-        tracing::debug!(message = %order.message, attempt = %order.started.attempt_id, why, "attempt.given_back");
-    }
-
-    fn finished(&self, order: &Order, answer: &Answer, decision: &Decision) {
-        let counter = match answer.outcome {
-            Outcome::Accepted { .. } => &self.accepted,
-            Outcome::NotSent { .. } => &self.not_sent,
-            Outcome::Doubt { .. } => &self.doubt,
-            Outcome::Throttled { .. } => &self.throttled,
-            Outcome::ContactInService => &self.in_service,
-            Outcome::Stop { .. } => &self.stopped,
-            Outcome::Rejected { .. } => &self.rejected,
-        };
-        counter.increment();
-        tracing::info!(
-            message = %order.message,
-            attempt = %order.started.attempt_id,
-            channel = %order.started.channel_id,
-            number = order.started.number,
-            redirected = order.started.text.redirected,
-            outcome = answer.outcome.as_str(),
-            reason = answer.outcome.reason(),
-            settlement = decision.settlement.outcome(),
-            http_status = answer.status,
-            provider_code = answer.provider_code,
-            latency_ms = u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
-            "attempt.finished"
-        );
-    }
+    /// When its hint came.
+    pub hinted: Instant,
 }
 
 /// Makes one attempt, as a part of its message's trace.
@@ -157,10 +76,12 @@ async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finis
         return hold_back(dispatcher, order, finisher).await;
     }
     let on_wire = pulse.send();
+    let waited = order.hinted.elapsed();
     let Ok(answer) = send(dispatcher, &order).await else {
         drop(on_wire);
         return give_back(dispatcher, order, finisher, "suspended").await;
     };
+    dispatcher.events.requested(waited);
     let failed = matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
     let is_outage = on_wire.ended(failed) || (failed && order.started.is_probe);
     tell_reach(dispatcher, &order, &answer.outcome, is_outage);

@@ -197,8 +197,7 @@ fn tell(dispatcher: &Dispatcher, hits: usize, received: &Received) {
             settled += 1;
             let _in_its_trace = story::receipt(*message, *attempt, *to, *contradicts).entered();
             if *contradicts {
-                let help = "Receipts of messages that counted as unsent.";
-                dispatcher.process.metrics.counter("regua_receipts_contradicting_total", help, &[]).increment();
+                regua_pipeline::contradicting_receipts(&dispatcher.process.metrics).increment();
                 tracing::error!(%message, %from, %to, "look_up.contradicts: it counted as unsent and was sent; it won't be sent again");
             } else {
                 tracing::info!(%message, %from, %to, "look_up.found");

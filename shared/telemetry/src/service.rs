@@ -182,6 +182,11 @@ where
         let family = MetricFamily::gauge("regua_build_info", "The service and its version; always 1.");
         Ok(vec![family.count(&[("service", service.name()), ("version", env!("CARGO_PKG_VERSION"))], 1)])
     });
+    let components = health.clone();
+    metrics.source("components", move || {
+        let families = components.families();
+        async move { Ok(families) }
+    });
     let server = HttpServer::start(config.http_addr, &health, &metrics, extra).await.map_err(Failure::fault)?;
     if config.http_addr.port() == 0 {
         // Logs may be off; whoever asked for any free port has to learn which.

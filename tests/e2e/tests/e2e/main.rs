@@ -17,6 +17,7 @@ mod import;
 mod last_look;
 mod leaks;
 mod look_ups;
+mod metrics;
 mod notices;
 mod outages;
 mod policies;
