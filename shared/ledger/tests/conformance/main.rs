@@ -43,6 +43,7 @@ mod finish;
 mod frequency;
 mod gates;
 mod holds;
+mod inspection;
 mod limits;
 mod look_ups;
 mod looks;
