@@ -25,6 +25,8 @@ mod separate;
 mod shutdown;
 mod simulate;
 mod sources;
+mod status;
 mod stops;
+mod support_bundle;
 mod trouble;
 mod webhooks;
