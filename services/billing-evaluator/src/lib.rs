@@ -103,10 +103,10 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
         }
         LeaseAnswer::Held | LeaseAnswer::NothingToDo => {}
         LeaseAnswer::Over { why } => {
-            tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), why, "run.failed")
+            tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), why, "run.failed");
         }
         LeaseAnswer::Unknown => {
-            tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), "tick.of_unknown_run: has the ledger gone back in time?")
+            tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), "tick.of_unknown_run: has the ledger gone back in time?");
         }
     }
 }

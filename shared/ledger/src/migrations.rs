@@ -44,6 +44,10 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0019_counts"),
 ];
 
+/// How many there are: the version of the schema that they make.
+#[allow(clippy::cast_possible_truncation, reason = "a number of files")]
+pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
+
 /// How long the migrations of a large ledger may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
 
@@ -62,7 +66,7 @@ async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
     .await?;
     let row = tx.fetch_one(sql!("SELECT COALESCE(MAX(version), 0) AS version FROM migrations"), vec![]).await?;
     let found = row.int("version")?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::from(KNOWN);
     if found > known {
         return Err(LedgerError::Newer { found, known });
     }

@@ -14,19 +14,16 @@ const CONNECTIONS_MAX: u32 = 10;
 /// How long a free connection is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Settings of every connection: bounds for what hangs; and plans along indexes for short statements, as all of ours are. The planner can't
+/// Bounds for what hangs, of every connection.
+pub(super) const BOUNDS: [(&str, &str); 3] =
+    [("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "5s"), ("statement_timeout", "30s")];
+
+/// Settings of every connection: plans along indexes for short statements, as all of ours are. The planner can't
 /// know how few rows the JSON parameter of a batch has. It takes a hundred, and reads whole tables for them, in parallel or compiled, which
 /// costs more than the statement is worth; a table without a fitting index is still read whole. The page cost is that of a disk without a
 /// moving head.
-const SESSION: [(&str, &str); 7] = [
-    ("idle_in_transaction_session_timeout", "10s"),
-    ("lock_timeout", "5s"),
-    ("statement_timeout", "30s"),
-    ("enable_seqscan", "off"),
-    ("random_page_cost", "1.1"),
-    ("max_parallel_workers_per_gather", "0"),
-    ("jit", "off"),
-];
+const PLANS: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("random_page_cost", "1.1"), ("max_parallel_workers_per_gather", "0"), ("jit", "off")];
 
 /// A PostgreSQL database.
 #[derive(Clone)]
@@ -47,10 +44,18 @@ impl Postgres {
             .map_err(|_| LedgerError::Url { expected: "postgres://user@host:port/database" })?
             .application_name("regua")
             .disable_statement_logging()
-            .options(SESSION);
+            .options(BOUNDS)
+            .options(PLANS);
         let pool =
             PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         Ok(Self { pool })
+    }
+
+    /// Connects once, beside the pool.
+    pub(super) async fn reach(&self) -> Result<(), LedgerError> {
+        let options = self.pool.connect_options();
+        let connection = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(|_| LedgerError::TimedOut)??;
+        Ok(sqlx::Connection::close(connection).await?)
     }
 
     /// Takes a lock of the whole database for as long as the returned connection lives; `None` while another process has it.
