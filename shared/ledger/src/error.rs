@@ -37,11 +37,15 @@ pub enum LedgerError {
     /// The transaction's body panicked: a fault of ours, logged where it happened.
     #[error("the transaction panicked and was rolled back")]
     Panicked,
-    /// The ledger was written by a newer Régua.
-    #[error("the ledger is at migration {found}, this binary knows {known}: start the newer Régua")]
+    /// A newer Régua has taken away from the schema what this one needs.
+    #[error(
+        "the ledger is at migration {found}, for binaries that know {runs_from}; this one knows {known}: start the newer Régua"
+    )]
     Newer {
         /// The migration that the database is at.
         found: i64,
+        /// How many migrations a binary must know to run on it.
+        runs_from: i64,
         /// The newest that this binary knows.
         known: i64,
     },

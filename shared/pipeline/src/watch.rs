@@ -4,8 +4,8 @@ use crate::stops::what_ends;
 use regua_broker::Broker;
 use regua_domain::message::State;
 use regua_domain::stop::StopScope;
-use regua_ledger::Ledger;
 use regua_ledger::stops::Stop;
+use regua_ledger::{Ledger, LedgerError};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::MetricFamily;
@@ -29,6 +29,10 @@ pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>
         let mut every = tokio::time::interval(EVERY);
         while !process.shutdown.has_begun() {
             every.tick().await;
+            if let Err(outgrown @ LedgerError::Newer { .. }) = ledger.admits_this_binary().await {
+                process.health.set("schema", Readiness::not_ready(outgrown.to_string()));
+                process.shutdown.begin_for(outgrown.to_string());
+            }
             process.health.set("ledger", ledger_readiness(&ledger).await);
             if let Ok(stops) = ledger.stops().await {
                 process.health.set("stops", stops_readiness(&stops));
@@ -71,7 +75,7 @@ fn stops_readiness(stops: &[Stop]) -> Readiness {
     Readiness::degraded(told.join(". "))
 }
 
-async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, regua_ledger::LedgerError> {
+async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
     let counts = ledger.counts().await?;
     let mut messages = MetricFamily::gauge("regua_messages", "Messages by state.");
     for state in State::ALL {
