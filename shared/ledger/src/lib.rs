@@ -35,6 +35,7 @@ mod policies;
 pub mod queries;
 pub mod receipts;
 pub mod release;
+mod restored;
 pub mod retention;
 mod rivals;
 pub mod runs;

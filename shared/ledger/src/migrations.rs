@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0018_told_early"),
     migration!("0021_runs_from"),
     migration!("0022_recipients_without_days", Some(7)),
+    migration!("0023_where_it_stands"),
 ];
 
 /// How long the migrations of a large ledger may take.
@@ -76,6 +77,7 @@ async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
     let found = row.int("version")?;
     if found > known() {
         admit(tx).await?;
+        crate::restored::note_where_it_stands(tx).await?;
         tracing::info!(found, known = known(), "ledger.newer: all that was added since leaves this binary what it needs");
         return Ok(());
     }
@@ -94,7 +96,7 @@ async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
     for (version, runs_from) in new().filter_map(|(version, migration)| Some((version, migration.runs_from?))) {
         tx.execute(sql!("UPDATE migrations SET runs_from = $2 WHERE version = $1"), values![version, runs_from]).await?;
     }
-    Ok(())
+    crate::restored::note_where_it_stands(tx).await
 }
 
 /// How many migrations this binary knows.

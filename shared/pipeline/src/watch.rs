@@ -1,5 +1,6 @@
 //! Says in `/readyz` how the ledger and the broker are and what is stopped, and in `/metrics` what invariant 2 counts.
 
+use crate::alarm::look_where_it_stands;
 use crate::stops::what_ends;
 use regua_broker::Broker;
 use regua_domain::message::State;
@@ -34,6 +35,9 @@ pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>
                 process.shutdown.begin_for(outgrown.to_string());
             }
             process.health.set("ledger", ledger_readiness(&ledger).await);
+            if let Err(error) = look_where_it_stands(&ledger, &process.shutdown).await {
+                tracing::debug!(error = %Chain(&error), "ledger.not_asked_where_it_stands");
+            }
             if let Ok(stops) = ledger.stops().await {
                 process.health.set("stops", stops_readiness(&stops));
             }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
 
 mod audit;
+mod backup;
 mod changes;
 mod checks;
 mod demo;
@@ -27,4 +28,5 @@ mod simulate;
 mod sources;
 mod stops;
 mod trouble;
+mod upgrade;
 mod webhooks;
