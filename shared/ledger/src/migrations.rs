@@ -60,12 +60,31 @@ const MIGRATIONS: &[Migration] = &[
 /// How long the migrations of a large ledger may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// Brings the schema up to date in one transaction under a lock.
+/// How often a migration is tried whose locks and those of transactions at work stand in each other's way.
+const TRIES_MAX: u32 = 30;
+/// The wait between two tries.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// Brings the schema up to date under a lock: a new ledger in one transaction, one in use by a transaction each, so that none holds the locks of
+/// many tables while others work.
 pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
-    db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await
+    let mut tries = 0;
+    loop {
+        match db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => tries = 0,
+            Err(error) if error.asks_for_repeat() && tries < TRIES_MAX => {
+                tries += 1;
+                tracing::info!(tries, ?error, "ledger.migration_in_the_way");
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
+/// Applies what comes next; true once nothing does.
+async fn migrate(tx: &mut Tx) -> Result<bool, LedgerError> {
     // The number is arbitrary and Régua's own; SQLite's writer is alone already.
     tx.script("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
     tx.script(
@@ -77,26 +96,33 @@ async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
     let found = row.int("version")?;
     if found > known() {
         admit(tx).await?;
-        crate::restored::note_where_it_stands(tx).await?;
         tracing::info!(found, known = known(), "ledger.newer: all that was added since leaves this binary what it needs");
-        return Ok(());
     }
-    let new = || (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found);
-    for (version, migration) in new() {
-        tx.script(migration.postgres, migration.sqlite).await?;
-        if version == 1 {
-            let now = chrono::Utc::now();
-            tx.execute(sql!("INSERT INTO ledger (id, created_at) VALUES ($1, $2)"), values![new_id(), now]).await?;
-        }
-        let now = tx.now().await?;
-        tx.execute(sql!("INSERT INTO migrations (version, applied_at) VALUES ($1, $2)"), values![version, now]).await?;
-        tracing::info!(version, "ledger.migrated");
+    let at_once = if found == 0 { MIGRATIONS.len() } else { 1 };
+    let missing = (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found);
+    for (version, migration) in missing.take(at_once) {
+        apply(tx, version, migration).await?;
     }
-    // Not with each of them: the column is one of theirs.
-    for (version, runs_from) in new().filter_map(|(version, migration)| Some((version, migration.runs_from?))) {
+    if found > 0 && found < known() {
+        return Ok(false);
+    }
+    crate::restored::note_where_it_stands(tx).await?;
+    Ok(true)
+}
+
+async fn apply(tx: &mut Tx, version: i64, migration: &Migration) -> Result<(), LedgerError> {
+    tx.script(migration.postgres, migration.sqlite).await?;
+    if version == 1 {
+        let now = chrono::Utc::now();
+        tx.execute(sql!("INSERT INTO ledger (id, created_at) VALUES ($1, $2)"), values![new_id(), now]).await?;
+    }
+    let now = tx.now().await?;
+    tx.execute(sql!("INSERT INTO migrations (version, applied_at) VALUES ($1, $2)"), values![version, now]).await?;
+    if let Some(runs_from) = migration.runs_from {
         tx.execute(sql!("UPDATE migrations SET runs_from = $2 WHERE version = $1"), values![version, runs_from]).await?;
     }
-    crate::restored::note_where_it_stands(tx).await
+    tracing::info!(version, "ledger.migrated");
+    Ok(())
 }
 
 /// How many migrations this binary knows.
@@ -165,7 +191,9 @@ mod tests {
     #[test]
     fn a_contraction_asks_for_a_binary_of_before_it() {
         for (version, migration) in (1..).zip(MIGRATIONS) {
-            assert!(migration.runs_from.is_none_or(|runs_from| (1..version).contains(&runs_from)), "migration {version}");
+            let is_earlier =
+                |runs_from| (1..version).contains(&runs_from) && version > i64::try_from(ruled_from()).unwrap_or(i64::MAX);
+            assert!(migration.runs_from.is_none_or(is_earlier), "migration {version}");
         }
     }
 
