@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 /// About two in three have a notice on the demo's day.
 const CUSTOMERS: u32 = 6000;
 /// What each step has for its sends.
-const STEP: u64 = 300;
+const STEP: u64 = 100;
 /// How long the earlier crew has for them, and for a run.
-const STEP_MAX: Duration = Duration::from_secs(45);
+const STEP_MAX: Duration = Duration::from_secs(90);
 /// `REGUA_SHUTDOWN_GRACE_S` by default, and what a process needs beside it.
 const END_MAX: Duration = Duration::from_secs(30);
 /// Different failures that are told.
@@ -173,11 +173,11 @@ async fn starts(service: &mut Service) -> Result<(), String> {
             let last = log.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
             return Err(last.map_or(log, |line| line["error"].to_string()));
         }
-        if service.printed().contains("http ") && service.readiness().await["ready"] == true {
-            return Ok(());
-        }
-        if began.elapsed() > STEP_MAX {
-            return Err(service.readiness().await.to_string());
+        let answer = if service.printed().contains("http ") { service.get("/readyz").await } else { None };
+        match answer {
+            Some((200, _)) => return Ok(()),
+            Some((_, why)) if began.elapsed() > STEP_MAX => return Err(why),
+            Some(_) | None => {}
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
