@@ -159,10 +159,9 @@ mod tests {
         let adds = |statement: &str| {
             let words: Vec<&str> = statement.split(' ').collect();
             match words[..] {
-                [""] | ["CREATE", "TABLE", ..] | ["CREATE", "INDEX", ..] => true,
-                ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => made(table),
+                [""] | ["CREATE", "TABLE" | "INDEX", ..] => true,
+                ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] => made(table),
                 ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => !statement.contains("NOT NULL") || statement.contains("DEFAULT"),
-                ["INSERT", "INTO", table, ..] => made(table),
                 _ => false,
             }
         };

@@ -64,8 +64,9 @@ async fn a_ledger_from_which_a_newer_regua_took_away_is_refused(f: Fixture) {
     f.execute(format!("INSERT INTO migrations (version, applied_at, runs_from) VALUES (998, 0, {})", known + 1)).await;
     let ledger = f.open().await;
     for error in [ledger.migrate().await.unwrap_err(), ledger.admits_this_binary().await.unwrap_err()] {
-        let LedgerError::Newer { found, runs_from, known: knows } = error else { panic!("{error}") };
-        assert_eq!((found, runs_from, knows), (999, known + 1, known));
+        let expected = (999, known + 1, known);
+        let LedgerError::Newer { found, runs_from, known } = error else { panic!("{error}") };
+        assert_eq!((found, runs_from, known), expected);
         assert!(error.to_string().contains("start the newer"), "{error}");
     }
 }
