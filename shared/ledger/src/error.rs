@@ -86,11 +86,14 @@ impl LedgerError {
         }
     }
 
-    /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy.
+    /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy, a statement prepared before a migration.
     pub(crate) fn asks_for_repeat(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {
-                matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517"))
+                matches!(
+                    error.code().as_deref(),
+                    Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517" | crate::database::OLD_PLAN)
+                )
             }
             Self::Overtaken => true,
             _ => false,

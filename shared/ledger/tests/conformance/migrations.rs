@@ -1,8 +1,12 @@
 //! The schema's history.
 
 use crate::databases::Fixture;
+use crate::setup::Setup;
+use crate::world::World;
 use futures::future::join_all;
+use regua_ledger::runs::LeaseAnswer;
 use regua_ledger::{Ledger, LedgerError};
+use uuid::Uuid;
 
 async fn any_number_of_processes_may_migrate_at_once(f: Fixture) {
     let mut ledgers = Vec::new();
@@ -83,6 +87,24 @@ async fn a_contraction_says_what_it_asks_for(f: Fixture) {
     assert_eq!(f.number(dropped).await, Some(7), "recipients lost the days that persons have since 0007");
 }
 
+/// Connections have their statements prepared when a newer binary adds a column.
+async fn what_a_newer_regua_adds_breaks_nothing_that_runs(f: Fixture) {
+    if f.is_sqlite() {
+        // Nobody migrates a file under the process that has it.
+        return;
+    }
+    let w = World::new(f, &Setup::default()).await;
+    let (run, today) = (w.leased_run().await.run.id, w.local_today().await);
+    for column in ["", "of_a_later_release", "of_one_more"] {
+        for table in ["sources", "runs"].into_iter().filter(|_| !column.is_empty()) {
+            w.f.execute(format!("ALTER TABLE {table} ADD COLUMN {column} TEXT")).await;
+        }
+        assert_eq!(w.ledger.sources().await.unwrap().len(), 1);
+        let leased = w.ledger.lease_run(run, Uuid::now_v7(), today).await.unwrap();
+        assert!(matches!(leased, LeaseAnswer::Held), "{leased:?}");
+    }
+}
+
 async fn a_ledger_knows_which_database_it_is(f: Fixture) {
     let ledger = f.open().await;
     assert_eq!(ledger.is_embedded(), f.is_sqlite());
@@ -137,6 +159,7 @@ async fn a_server_that_is_down_is_unreachable() {
 }
 
 conformance! {
+    what_a_newer_regua_adds_breaks_nothing_that_runs
     any_number_of_processes_may_migrate_at_once
     any_number_of_processes_may_open_and_migrate_at_once
     a_second_migration_changes_nothing
