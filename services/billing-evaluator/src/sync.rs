@@ -14,18 +14,20 @@ use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
 use regua_ledger::looks;
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
-use regua_pipeline::{TokenError, Tokens, allows_private_urls};
+use regua_pipeline::{TokenError, Tokens, allows_private_urls, story};
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::Process;
 use regua_telemetry::shutdown::Shutdown;
+use regua_telemetry::spans::{self, note};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Mutex;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 /// Titles or customers that are re-read in one go.
@@ -189,6 +191,15 @@ impl Syncer {
         if source.kind != "ixc" {
             return Ok(());
         }
+        let span = story::sync(&source.name);
+        let synced = self.read_whole(source, owner).instrument(span.clone()).await;
+        if synced.is_err() {
+            spans::fail(&span, "not_synced");
+        }
+        synced
+    }
+
+    async fn read_whole(&self, source: &Source, owner: Uuid) -> Result<(), SyncError> {
         let reader = self.reader(source).await?;
         let Some(sync) = self.ledger.begin_sync(source.id, owner).await? else { return Err(SyncError::Busy) };
         let result = tokio::select! {
@@ -198,6 +209,9 @@ impl Syncer {
         let ended = self.ledger.end_sync(sync, result.is_ok()).await;
         let tally = result?;
         ended?;
+        let span = Span::current();
+        note(&span, "regua.sync.listed", story::count(tally.listed));
+        note(&span, "regua.sync.reread", story::count(tally.reread));
         tracing::info!(
             source = %source.name,
             generation = sync.generation,

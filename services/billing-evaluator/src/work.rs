@@ -9,13 +9,15 @@ use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_ledger::LedgerError;
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::LeasedRun;
-use regua_pipeline::{Pipeline, Tokens};
+use regua_pipeline::{Pipeline, Tokens, story};
 use regua_telemetry::logging::Chain;
 use regua_telemetry::retry::RetryPolicy;
 use regua_telemetry::service::Process;
+use regua_telemetry::spans;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tracing::{Instrument as _, Span};
 
 /// How a run whose source is down is tried again.
 const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 2.0, max: Duration::from_mins(5) };
@@ -44,6 +46,19 @@ enum Stopped {
     /// The ledger failed: a try.
     #[error("the ledger failed")]
     Ledger(#[source] LedgerError),
+}
+
+impl Stopped {
+    /// The name in traces.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::LeaseLost => "lease_lost",
+            Self::Source { .. } => "source",
+            Self::Stale(_) => "stale",
+            Self::Ledger(_) => "ledger",
+        }
+    }
 }
 
 impl From<LedgerError> for Stopped {
@@ -94,6 +109,9 @@ impl Worker {
             outcome = self.dispatch(&leased) => outcome,
             lost = self.keep_alive(&leased) => Err(lost),
         };
+        if let Err(stopped) = &outcome {
+            spans::fail(&Span::current(), stopped.name());
+        }
         if let Err(error) = self.end(&leased, outcome).await {
             tracing::warn!(run = %run.id, error = %Chain(&error), "run.end_not_written: its lease will expire and it is taken up again");
         }
@@ -183,7 +201,7 @@ impl Worker {
     /// *Envia mensagens Omnichannel da fila*: raise the watermark, then the first top-up.
     async fn send_queued_messages(&self, leased: &LeasedRun) -> Result<(), Stopped> {
         self.pipeline.ledger.release_through(leased.run.planned_at).await?;
-        let released = regua_pipeline::release(&self.pipeline).await?;
+        let released = regua_pipeline::release(&self.pipeline).instrument(story::release()).await?;
         tracing::info!(run = %leased.run.id, first_hints = released.published, "run.released");
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One attempt: wait for the slot, look once more at the time, send, decide, hand the result over.
 
 use crate::Dispatcher;
-use crate::config::{LATE_MAX, START_BUDGET};
+use crate::config::{CONNECT_TIMEOUT, LATE_MAX, START_BUDGET};
 use crate::decide::{AttemptFacts, Decision, Effect, STOPPED, decide};
 use crate::effects;
 use crate::finisher::Finisher;
@@ -16,14 +16,17 @@ use regua_domain::stop::StopScope;
 use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::Started;
-use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_opa_suite::{Answer, Outcome, SendTemplate, TooLate};
+use regua_pipeline::story::{self, AttemptOf};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::{Counter, Metrics};
+use regua_telemetry::spans::{self, note};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 /// An open attempt, with all that its message needs.
 pub struct Order {
@@ -86,6 +89,7 @@ impl Events {
 
     fn given_back(&self, order: &Order, why: &'static str) {
         self.given_back.increment();
+        note(&Span::current(), "regua.attempt.given_back", why);
         tracing::debug!(message = %order.message, attempt = %order.started.attempt_id, why, "attempt.given_back");
     }
 
@@ -112,38 +116,54 @@ impl Events {
             http_status = answer.status,
             provider_code = answer.provider_code,
             latency_ms = u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
-            trace = order.trace.as_deref(),
             "attempt.finished"
         );
     }
 }
 
+/// Makes one attempt, as a part of its message's trace.
+pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, finisher: Finisher) {
+    let of = AttemptOf {
+        message: order.message,
+        attempt: order.started.attempt_id,
+        after: order.started.after,
+        number: order.started.number,
+        run_trace: order.started.run_trace.as_deref(),
+        hint_trace: order.trace.as_deref(),
+    };
+    let span = story::attempt(&*dispatcher.pipeline.broker, &of);
+    follow(&dispatcher, order, &pulse, &finisher).instrument(span).await;
+}
+
 /// Makes one attempt and hands its result to the finisher. What was not begun when the shutdown begins, or whose slot came too late, is given
 /// back: it uses no attempt and is never sent late.
-pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, finisher: Finisher) {
+async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finisher: &Finisher) {
     let slot = dispatcher.clock.local(order.started.slot_at);
     tokio::select! {
         biased;
-        () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown").await,
+        () = dispatcher.process.shutdown.begun() => return give_back(dispatcher, order, finisher, "shutdown").await,
         () = tokio::time::sleep_until(slot) => {}
     }
     if order.started.is_paced && Instant::now().saturating_duration_since(slot) > LATE_MAX {
-        return give_back(&dispatcher, order, &finisher, "late").await;
+        return give_back(dispatcher, order, finisher, "late").await;
     }
     if order.asked.elapsed() > START_BUDGET {
-        return give_back(&dispatcher, order, &finisher, "suspended").await;
+        return give_back(dispatcher, order, finisher, "suspended").await;
     }
     if dispatcher.effects.hold(&order.way.route, None) {
-        return give_back(&dispatcher, order, &finisher, "held_back").await;
+        return give_back(dispatcher, order, finisher, "held_back").await;
     }
     if dispatcher.effects.hold(&order.way.route, Some(&order.started.text.template_id)) {
-        return hold_back(&dispatcher, order, &finisher).await;
+        return hold_back(dispatcher, order, finisher).await;
     }
     let on_wire = pulse.send();
-    let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
+    let Ok(answer) = send(dispatcher, &order).await else {
+        drop(on_wire);
+        return give_back(dispatcher, order, finisher, "suspended").await;
+    };
     let failed = matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
     let is_outage = on_wire.ended(failed) || (failed && order.started.is_probe);
-    tell_reach(&dispatcher, &order, &answer.outcome, is_outage);
+    tell_reach(dispatcher, &order, &answer.outcome, is_outage);
     let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at, is_outage };
     let decision = decide(facts, &answer.outcome, dispatcher.clock.now(), rand::random());
     dispatcher.events.finished(&order, &answer, &decision);
@@ -152,10 +172,10 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     effects.extend((is_outage && !order.started.is_probe).then_some(Effect::OpenBreaker));
     let rejections = dispatcher.rejections.note(template, &answer);
     effects.extend(rejections.map(|why| Effect::Stop { scope: StopScope::Template, why }));
-    let learned = effects::learn(&dispatcher, effects, &order.way.route, template);
+    let learned = effects::learn(dispatcher, effects, &order.way.route, template);
     if order.started.is_probe {
         let end = if failed { ProbeEnd::Failed { jitter: rand::random() } } else { ProbeEnd::Answered };
-        end_probe(&dispatcher, &order, end).await;
+        end_probe(dispatcher, &order, end).await;
     }
     let learned = effects::note(learned).await;
     let result = Finished {
@@ -168,6 +188,34 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     };
     finisher.finish(result, Some(order.ack), order.place);
     effects::insist(learned).await;
+}
+
+/// The request, as a part of the attempt's trace. The time is looked at once more when it is about to be written.
+async fn send(dispatcher: &Dispatcher, order: &Order) -> Result<Answer, TooLate> {
+    let asked = order.asked;
+    let is_in_time = move || asked.elapsed() <= START_BUDGET + CONNECT_TIMEOUT;
+    let span = story::request(&order.way.route.url, order.message);
+    let request = request(dispatcher, order);
+    let answer = order.way.client.send_template_in_time(&request, is_in_time).instrument(span.clone()).await?;
+    if let Some(status) = answer.status {
+        note(&span, "http.response.status_code", i64::from(status));
+    }
+    let outcome = answer.outcome.as_str();
+    let attempt = Span::current();
+    note(&attempt, "regua.attempt.outcome", outcome);
+    note(&attempt, "regua.attempt.reason", answer.outcome.reason().unwrap_or_default());
+    match answer.outcome {
+        Outcome::Accepted { .. } | Outcome::ContactInService => {}
+        Outcome::NotSent { .. }
+        | Outcome::Doubt { .. }
+        | Outcome::Throttled { .. }
+        | Outcome::Stop { .. }
+        | Outcome::Rejected { .. } => {
+            spans::fail(&span, outcome);
+            spans::fail(&attempt, outcome);
+        }
+    }
+    Ok(answer)
 }
 
 fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {

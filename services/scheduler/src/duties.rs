@@ -6,7 +6,7 @@ use regua_ledger::mirror::Source;
 use regua_ledger::parked::Parked;
 use regua_ledger::retention::{Swept, Walks};
 use regua_ledger::sweeps::HINT_LOST_AFTER;
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, story};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::metrics::Gauge;
 use regua_telemetry::service::Process;
@@ -17,8 +17,11 @@ use tokio::time::Instant;
 /// Attempts whose lease expired become doubtful, never queued again.
 pub async fn rescue(pipeline: &Pipeline) -> Result<(), LedgerError> {
     let rescued = pipeline.ledger.rescue().await?;
-    if rescued > 0 {
-        tracing::error!(messages = rescued, "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
+    for attempt in &rescued {
+        story::rescued(attempt.message, attempt.attempt);
+    }
+    if !rescued.is_empty() {
+        tracing::error!(messages = rescued.len(), "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
     }
     Ok(())
 }

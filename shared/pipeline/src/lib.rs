@@ -5,6 +5,7 @@ mod alarm;
 mod open;
 mod release;
 mod stops;
+pub mod story;
 mod templates;
 mod token;
 mod watch;

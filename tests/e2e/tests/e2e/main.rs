@@ -27,6 +27,7 @@ mod shutdown;
 mod simulate;
 mod sources;
 mod stops;
+mod traces;
 mod trouble;
 mod upgrade;
 mod webhooks;
