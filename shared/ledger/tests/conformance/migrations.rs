@@ -100,7 +100,7 @@ async fn what_a_newer_regua_adds_breaks_nothing_that_runs(f: Fixture) {
             w.f.execute(format!("ALTER TABLE {table} ADD COLUMN {column} TEXT")).await;
         }
         assert_eq!(w.ledger.sources().await.unwrap().len(), 1);
-        let leased = w.ledger.lease_run(run, Uuid::now_v7(), today).await.unwrap();
+        let leased = w.ledger.lease_run(run, Uuid::now_v7(), today, None).await.unwrap();
         assert!(matches!(leased, LeaseAnswer::Held), "{leased:?}");
     }
 }
