@@ -107,8 +107,11 @@ enum Command {
     /// A backup was restored: what was sent since is unknown
     Restored {
         /// The instant from which on nothing is known, RFC 3339
-        #[arg(long)]
-        lost_since: DateTime<Utc>,
+        #[arg(long, required_unless_present = "nothing_lost")]
+        lost_since: Option<DateTime<Utc>>,
+        /// The ledger was moved with everything in it, while nothing was running
+        #[arg(long, conflicts_with = "lost_since")]
+        nothing_lost: bool,
     },
     /// People who asked not to be written to
     #[command(subcommand)]
@@ -406,7 +409,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Resume(args) => stop::resume(session, args).await,
         Command::Calendar { place, year } => session.calendar(&place, year).await,
         Command::Window(args) => session.window(&args.place, args.at.map(|at| at.to_utc()), args.policy.zip(args.stage)).await,
-        Command::Restored { lost_since } => session.restored(lost_since).await,
+        Command::Restored { lost_since, nothing_lost: _ } => session.restored(lost_since).await,
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
         Command::Audit(args) => audit::run(session, args).await,

@@ -11,6 +11,7 @@ mod row;
 mod postgres;
 mod sqlite;
 
+pub(crate) use postgres::OLD_PLAN;
 pub use row::{Row, Value};
 pub(crate) use sql::Sql;
 

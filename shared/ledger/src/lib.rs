@@ -39,6 +39,7 @@ pub mod queries;
 pub mod receipts;
 pub mod recent_work;
 pub mod release;
+mod restored;
 pub mod retention;
 mod rivals;
 pub mod runs;
@@ -77,12 +78,21 @@ impl Ledger {
         Ok(Self { db: Database::open(url).await? })
     }
 
-    /// Brings the schema up to date, under a lock: any number of processes may call it at once.
+    /// Brings the schema up to date, under a lock: any number of processes may call it at once. One that a newer Régua has only added to stays
+    /// as it is.
     ///
     /// # Errors
-    /// [`LedgerError::Newer`] when a newer Régua was here before.
+    /// [`LedgerError::Newer`] when a newer Régua has taken away what this one needs.
     pub async fn migrate(&self) -> Result<(), LedgerError> {
         migrations::run(&self.db).await
+    }
+
+    /// Whether this binary may go on with the schema, which a newer Régua may have changed since [`Ledger::migrate`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Newer`] when it has taken away what this one needs.
+    pub async fn admits_this_binary(&self) -> Result<(), LedgerError> {
+        migrations::admit(&mut self.db.read().await?).await
     }
 
     /// The id of this ledger: random, made by the first migration, kept by backups.

@@ -3,9 +3,10 @@
 pub mod early;
 
 use crate::database::{Row, Tx, micros};
-use crate::doubt::{DOUBT_GRACE, lost_period};
+use crate::doubt::DOUBT_GRACE;
 use crate::error::LedgerError;
 use crate::people::{self, NewOptOut, OptOutOrigin};
+use crate::restored::lost_period;
 use crate::snapshot::json_ids;
 use crate::stops::{self, NewStop};
 use crate::{Ledger, new_id};

@@ -3,6 +3,7 @@
 use super::row::Kind;
 use super::{Body, REPEATS_MAX, Row, Tx, Value};
 use crate::error::LedgerError;
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, query::Query};
@@ -24,6 +25,9 @@ pub(super) const BOUNDS: [(&str, &str); 3] =
 /// moving head.
 const PLANS: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("random_page_cost", "1.1"), ("max_parallel_workers_per_gather", "0"), ("jit", "off")];
+
+/// PostgreSQL's "feature not supported", which says of a prepared statement that its columns are others now.
+pub(crate) const OLD_PLAN: &str = "0A000";
 
 /// A PostgreSQL database.
 #[derive(Clone)]
@@ -127,12 +131,19 @@ impl Drop for Unfinished {
 
 impl Connection {
     pub(super) async fn fetch(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
-        let rows = bound(sql, values).fetch_all(&mut *self.0).await?;
+        let rows = match bound(sql, &values).fetch_all(&mut *self.0).await {
+            Err(error) if is_of_an_old_plan(&error) => {
+                self.0.clear_cached_statements().await?;
+                // In a transaction, which has failed by then, this fails too: it is repeated as a whole.
+                bound(sql, &values).fetch_all(&mut *self.0).await.map_err(|_| error)?
+            }
+            result => result?,
+        };
         Ok(rows.into_iter().map(Row::Postgres).collect())
     }
 
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
-        Ok(bound(sql, values).execute(&mut *self.0).await?.rows_affected())
+        Ok(bound(sql, &values).execute(&mut *self.0).await?.rows_affected())
     }
 
     pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), LedgerError> {
@@ -141,16 +152,21 @@ impl Connection {
     }
 }
 
-fn bound(sql: &'static str, values: Vec<Value>) -> Query<'static, sqlx::Postgres, PgArguments> {
+/// Whether a statement that was prepared before a migration would return other columns now (`SELECT *`): prepared anew, it runs.
+fn is_of_an_old_plan(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(OLD_PLAN))
+}
+
+fn bound<'q>(sql: &'static str, values: &'q [Value]) -> Query<'q, sqlx::Postgres, PgArguments> {
     let query = sqlx::query(sql);
-    values.into_iter().fold(query, |query, value| match value {
+    values.iter().fold(query, |query, value| match value {
         Value::Null(Kind::Flag) => query.bind(None::<bool>),
         Value::Null(Kind::Int) => query.bind(None::<i64>),
         Value::Null(Kind::Text) => query.bind(None::<String>),
         Value::Null(Kind::Id) => query.bind(None::<Uuid>),
-        Value::Flag(flag) => query.bind(flag),
-        Value::Int(number) => query.bind(number),
+        Value::Flag(flag) => query.bind(*flag),
+        Value::Int(number) => query.bind(*number),
         Value::Text(text) => query.bind(text),
-        Value::Id(id) => query.bind(id),
+        Value::Id(id) => query.bind(*id),
     })
 }

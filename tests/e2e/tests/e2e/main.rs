@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
 
 mod audit;
+mod backup;
 mod changes;
 mod checks;
 mod demo;
@@ -32,4 +33,5 @@ mod stops;
 mod support_bundle;
 mod traces;
 mod trouble;
+mod upgrade;
 mod webhooks;
