@@ -14,23 +14,32 @@ const BYTES_MAX: usize = 2 << 20;
 /// What begins every metric of ours; what follows is letters and `_`, which are chosen in the code.
 const OURS: &str = "regua_";
 /// The checks that a process has whatever it is configured with.
-const CHECKS: [&str; 10] =
-    ["ledger", "broker", "stops", "queue", "ledger_speed", "ticks", "shutdown", "release", "duties", "sources"];
-/// Label values that are no value of a closed set, and still ours.
-const WORDS: [&str; 12] = [
-    "sent",
-    "retry",
-    "defer",
-    "fail",
-    "doubt",
-    "given_back",
-    "caught_up",
-    "dropped",
-    "accepted",
-    "refused",
-    "ignored",
-    "unknown",
+const CHECKS: [&str; 18] = [
+    "ledger",
+    "schema",
+    "broker",
+    "stops",
+    "queue",
+    "sources",
+    "ledger_speed",
+    "shutdown",
+    "plan",
+    "top_up",
+    "rescue",
+    "expire",
+    "parked_queue",
+    "source_ages",
+    "retention",
+    "lost_hints",
+    "fold_counts",
+    "first_send",
 ];
+/// Label values that are no value of a closed set of the domain, and still ours (ops/docs/metrics.md).
+const WORDS: &str = " sent retry defer fail doubt given_back caught_up dropped accepted refused ignored unknown due open paused probing \
+    budget_spent stopped done failed replanned lease_lost shutdown end_not_written revived superseded blocked event not_sent throttled \
+    contact_in_service stop rejected late suspended held_back found not_found proved_nothing opa erp taken moved noted repeated early \
+    unmatched foreign not_understood message run exported lost sifted_out type body spans build plan top_up rescue expire parked_queue \
+    source_ages retention lost_hints fold_counts first_send +Inf ";
 
 pub(super) async fn told(urls: &[String], names: &mut Names) -> Value {
     let mut processes = Vec::new();
@@ -90,7 +99,11 @@ fn sample(line: &str, names: &mut Names) -> Option<String> {
         if !label.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
             return None;
         }
-        let value = if is_closed(&value) { value } else { names.any(&value) };
+        let value = match label {
+            "component" => check_name(&value, names),
+            _ if is_closed(&value) => value,
+            _ => names.any(&value),
+        };
         told.push(format!("{label}=\"{value}\""));
     }
     Some(if told.is_empty() { format!("{name} {value}") } else { format!("{name}{{{}}} {value}", told.join(",")) })
@@ -98,7 +111,8 @@ fn sample(line: &str, names: &mut Names) -> Option<String> {
 
 /// Whether a label's value is one of a closed set, or a bound of a histogram.
 fn is_closed(value: &str) -> bool {
-    State::parse(value).is_some()
+    value.is_empty()
+        || State::parse(value).is_some()
         || SkipReason::parse(value).is_some()
         || FailReason::parse(value).is_some()
         || DeferReason::parse(value).is_some()
@@ -106,7 +120,7 @@ fn is_closed(value: &str) -> bool {
         || StopScope::parse(value).is_some()
         || TaskKind::parse(value).is_some()
         || SERVICES.iter().any(|service| service.name() == value)
-        || WORDS.contains(&value)
+        || (!value.contains(' ') && WORDS.contains(&format!(" {value} ")))
         || value == crate::status::VERSION
         || (value.len() <= 8 && value.parse::<f64>().is_ok())
 }

@@ -89,6 +89,7 @@ async fn f8_a_dump_that_is_put_back_stops_everything_by_itself_and_doubles_and_l
 
     // A person who asked the customer lets one go that never left.
     let unsent = doubtful.difference(&sent).next().expect("some had not been sent");
+    world.database.pass(TimeDelta::minutes(15)).await;
     world.cli().run(&["in-doubt", "resolve", unsent, "--resend", "--why", "the customer has nothing"]).await.good();
     world.settled().await;
     assert_eq!(world.requests().len(), sent.len() + 1);

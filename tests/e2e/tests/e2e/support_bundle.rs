@@ -100,7 +100,12 @@ async fn a_support_bundle_tells_what_is_wrong_and_nobodys_data() {
     house.cli.run(&["hold", "invoice", "101", "--until", "2026-12-01", "--why", &everything()]).await;
     let database = house.database();
     seed(&database).await;
-    until("the metrics are those of now", async || up.metric("regua_messages{state=\"sent\"}").await.filter(|n| *n > 0.0)).await;
+    until("the metrics are those of now", async || {
+        let line = "regua_waiting_messages{channel=\"Canal";
+        let (_, text) = up.get("/metrics").await?;
+        (text.contains("state=\"sent\"") && text.contains(line)).then_some(())
+    })
+    .await;
 
     let address = format!("http://{}", up.address().await);
     let stranger = house.opa.url();
@@ -128,8 +133,11 @@ async fn a_support_bundle_tells_what_is_wrong_and_nobodys_data() {
         bundle["check"].as_array().unwrap().iter().any(|finding| finding["what"] == "SQLite" && finding["result"].is_string())
     );
     let process = &bundle["processes"][0];
-    let has = |line: &str| process["metrics"].as_array().unwrap().iter().any(|sample| sample.as_str().unwrap().starts_with(line));
-    assert!(has("regua_messages{state=\"sent\"} ") && process["readyz"]["status"].is_number(), "{process}");
+    let samples: Vec<&str> = process["metrics"].as_array().unwrap().iter().map(|sample| sample.as_str().unwrap()).collect();
+    let is_sent =
+        |sample: &&str| sample.starts_with("regua_messages{reason=\"\",stage=\"") && sample.contains("state=\"sent\"} ");
+    assert!(samples.iter().any(is_sent) && process["readyz"]["status"].is_number(), "{process}");
+    assert!(samples.contains(&"regua_component_ready{component=\"ledger\"} 1"), "{process}");
     assert_eq!(bundle["processes"][1]["metrics"], serde_json::json!([]), "a stranger's page is none of ours");
 
     cli.run(&arguments).await.refused(2, "--out bundle.json");
