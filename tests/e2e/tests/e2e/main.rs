@@ -5,6 +5,7 @@
 mod audit;
 mod changes;
 mod checks;
+mod dashboards;
 mod demo;
 mod dry_run;
 mod embedded;
