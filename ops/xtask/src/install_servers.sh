@@ -1,4 +1,4 @@
-# Installs RabbitMQ and PostgreSQL on Debian without starting them as services: the tests start their own instances.
+# Installs RabbitMQ, PostgreSQL, Prometheus and Alertmanager (for amtool) on Debian without starting them as services: the tests start their own instances.
 # Debian's maintainer scripts ask /usr/sbin/policy-rc.d (101 = "don't"); whatever stood there is put back, on a failure or a signal too.
 set -eu
 policy=/usr/sbin/policy-rc.d
@@ -23,4 +23,4 @@ chmod 755 "$policy"
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
-apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql
+apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql prometheus prometheus-alertmanager

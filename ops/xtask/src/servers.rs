@@ -1,10 +1,11 @@
-//! The RabbitMQ and the PostgreSQL that the tests use: named by the environment, else private, else installed first.
+//! The RabbitMQ and the PostgreSQL that the tests use: named by the environment, else private, else installed first. And the Prometheus that
+//! some of them start for themselves.
 
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use regua_test_servers::{Missing, Postgres, RabbitMq};
+use regua_test_servers::{Missing, Postgres, Prometheus, RabbitMq};
 
 use crate::cargo::{Error, run};
 
@@ -38,7 +39,7 @@ impl Plan {
             run(Command::new("/bin/sh").args(["-c", INSTALL, "install_servers"]).stdin(Stdio::null()))?;
             let still = plan.missing();
             if !still.is_empty() {
-                return Err(cannot_have(&still, "even after apt-get installed rabbitmq-server and postgresql"));
+                return Err(cannot_have(&still, "even after apt-get installed what there is"));
             }
         }
         println!("RabbitMQ: {}", origin(plan.amqp_url.as_ref(), AMQP_VARIABLE));
@@ -49,7 +50,7 @@ impl Plan {
     fn missing(&self) -> Vec<Missing> {
         let rabbitmq = if self.amqp_url.is_none() { RabbitMq::missing() } else { Vec::new() };
         let postgres = if self.database_url.is_none() { Postgres::missing() } else { Vec::new() };
-        [rabbitmq, postgres].concat()
+        [rabbitmq, postgres, Prometheus::missing()].concat()
     }
 }
 
@@ -110,8 +111,8 @@ fn may_install() -> bool {
 
 fn cannot_have(missing: &[Missing], why: &str) -> Error {
     Error::NoServer(format!(
-        "the tests need RabbitMQ and PostgreSQL; missing: {}, {why}.\n\
-         Install the packages named, or set both of\n  \
+        "the tests need RabbitMQ, PostgreSQL and Prometheus; missing: {}, {why}.\n\
+         Install the packages named; instead of the first two may be set\n  \
          {AMQP_VARIABLE}=amqp://USER:PASSWORD@HOST:5672/%2f\n  \
          {DATABASE_VARIABLE}=postgres://USER:PASSWORD@HOST:5432/DATABASE\n\
          to servers that the tests may write to.",

@@ -1,5 +1,6 @@
 //! Consumes ticks: leases the run that each names, does it, ends it. Syncing, deciding and releasing live in their own modules.
 
+mod counters;
 pub mod evaluate;
 mod events;
 pub mod forecast;
@@ -13,13 +14,14 @@ use chrono::TimeDelta;
 use regua_broker::{Acker, Delivery, Tick};
 use regua_ledger::new_id;
 use regua_ledger::runs::LeaseAnswer;
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, story};
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::{Failure, Process};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 /// Runs that one evaluator works on at once: a long update-collections must not keep send-queued-messages waiting.
 const RUNS_MAX: usize = 4;
@@ -94,7 +96,11 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
     };
     acker.ack([tick.ack]);
     match answer {
-        LeaseAnswer::Leased(run) => Box::pin(worker.work(*run)).await,
+        LeaseAnswer::Leased(leased) => {
+            let run = &leased.run;
+            let span = story::run(&*pipeline.broker, run.id, run.kind, run.tries, tick.trace.as_deref());
+            Box::pin(worker.work(*leased)).instrument(span).await;
+        }
         LeaseAnswer::Held | LeaseAnswer::NothingToDo => {}
         LeaseAnswer::Over { why } => tracing::error!(run = %tick.body.run, why, "run.failed"),
         LeaseAnswer::Unknown => tracing::error!(run = %tick.body.run, "tick.of_unknown_run: has the ledger gone back in time?"),
@@ -104,7 +110,7 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
 async fn lease(worker: &work::Worker, tick: &Delivery<Tick>) -> Result<LeaseAnswer, regua_ledger::LedgerError> {
     let ledger = &worker.pipeline().ledger;
     let today = ledger.settings().await?.times().date_at(ledger.now().await?);
-    ledger.lease_run(tick.body.run, new_id(), today).await
+    ledger.lease_run(tick.body.run, new_id(), today, tick.trace.clone()).await
 }
 
 /// A wait in the ledger's terms.

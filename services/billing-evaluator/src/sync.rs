@@ -3,6 +3,7 @@
 //! Absence is never an event: only a title that was read by its id can be seen as paid, cancelled or renegotiated (F7). A failed
 //! page, a `total` that disagrees, or more than one bad row in a hundred fail the whole sync; the mirror then stays as old as it was.
 
+use crate::counters::Counters;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use futures::stream::{self, StreamExt as _};
 use regua_domain::configuration::LastLook;
@@ -14,18 +15,20 @@ use regua_ixc::{BadRowBudget, RowProblem, TooManyBadRows};
 use regua_ledger::looks;
 use regua_ledger::mirror::{Source, Sync};
 use regua_ledger::{Ledger, LedgerError};
-use regua_pipeline::{TokenError, Tokens, allows_private_urls};
+use regua_pipeline::{TokenError, Tokens, allows_private_urls, story};
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::Process;
 use regua_telemetry::shutdown::Shutdown;
+use regua_telemetry::spans::{self, note};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Mutex;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 /// Titles or customers that are re-read in one go.
@@ -131,6 +134,7 @@ pub struct Syncer {
     config: ServiceConfig,
     environment: Environment,
     shutdown: Shutdown,
+    counters: Counters,
     readers: Mutex<HashMap<SourceId, Arc<Reader>>>,
 }
 
@@ -177,6 +181,7 @@ impl Syncer {
             config: process.config.clone(),
             environment: process.environment.clone(),
             shutdown: process.shutdown.clone(),
+            counters: Counters::new(&process.metrics),
             readers: Mutex::default(),
         }
     }
@@ -189,6 +194,18 @@ impl Syncer {
         if source.kind != "ixc" {
             return Ok(());
         }
+        let span = story::sync(&source.name);
+        let began = Instant::now();
+        let synced = self.read_whole(source, owner).instrument(span.clone()).await;
+        if synced.is_err() {
+            spans::fail(&span, "not_synced");
+        }
+        self.counters.synced(&source.name, began.elapsed(), &synced);
+        synced.map(drop)
+    }
+
+    /// How many titles it read.
+    async fn read_whole(&self, source: &Source, owner: Uuid) -> Result<usize, SyncError> {
         let reader = self.reader(source).await?;
         let Some(sync) = self.ledger.begin_sync(source.id, owner).await? else { return Err(SyncError::Busy) };
         let result = tokio::select! {
@@ -198,6 +215,9 @@ impl Syncer {
         let ended = self.ledger.end_sync(sync, result.is_ok()).await;
         let tally = result?;
         ended?;
+        let span = Span::current();
+        note(&span, "regua.sync.listed", story::count(tally.listed));
+        note(&span, "regua.sync.reread", story::count(tally.reread));
         tracing::info!(
             source = %source.name,
             generation = sync.generation,
@@ -208,7 +228,7 @@ impl Syncer {
             contracts = !tally.contracts_refused,
             "sync.done"
         );
-        Ok(())
+        Ok(tally.listed + tally.reread)
     }
 
     async fn read_all(&self, reader: &Reader, source: &Source, sync: Sync) -> Result<Tally, SyncError> {

@@ -1,5 +1,6 @@
 //! One run in hand: what its kind asks for, under a lease that is kept alive.
 
+use crate::counters::Counters;
 use crate::evaluate::EvaluateError;
 use crate::sync::{SyncError, Syncer};
 use crate::{HEARTBEAT_EVERY, delta, evaluate};
@@ -9,13 +10,15 @@ use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_ledger::LedgerError;
 use regua_ledger::mirror::Source;
 use regua_ledger::runs::LeasedRun;
-use regua_pipeline::{Pipeline, Tokens};
+use regua_pipeline::{Pipeline, Tokens, story};
 use regua_telemetry::logging::Chain;
 use regua_telemetry::retry::RetryPolicy;
 use regua_telemetry::service::Process;
+use regua_telemetry::spans;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
+use tracing::{Instrument as _, Span};
 
 /// How a run whose source is down is tried again.
 const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_secs(5), multiplier: 2.0, max: Duration::from_mins(5) };
@@ -46,6 +49,19 @@ enum Stopped {
     Ledger(#[source] LedgerError),
 }
 
+impl Stopped {
+    /// The name in traces.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::LeaseLost => "lease_lost",
+            Self::Source { .. } => "source",
+            Self::Stale(_) => "stale",
+            Self::Ledger(_) => "ledger",
+        }
+    }
+}
+
 impl From<LedgerError> for Stopped {
     fn from(error: LedgerError) -> Self {
         match error {
@@ -70,12 +86,14 @@ pub(crate) struct Worker {
     pipeline: Pipeline,
     process: Process,
     syncer: Arc<Syncer>,
+    counters: Counters,
 }
 
 impl Worker {
     pub(crate) fn new(pipeline: Pipeline, process: Process) -> Self {
         let syncer = Arc::new(Syncer::new(pipeline.ledger.clone(), &process));
-        Self { pipeline, process, syncer }
+        let counters = Counters::new(&process.metrics);
+        Self { pipeline, process, syncer, counters }
     }
 
     pub(crate) const fn pipeline(&self) -> &Pipeline {
@@ -90,13 +108,19 @@ impl Worker {
     pub(crate) async fn work(&self, leased: LeasedRun) {
         let run = &leased.run;
         tracing::info!(run = %run.id, kind = %run.kind, planned_at = %run.planned_at, tries = run.tries, "run.started");
+        let began = Instant::now();
         let outcome = tokio::select! {
             outcome = self.dispatch(&leased) => outcome,
             lost = self.keep_alive(&leased) => Err(lost),
         };
-        if let Err(error) = self.end(&leased, outcome).await {
-            tracing::warn!(run = %run.id, error = %Chain(&error), "run.end_not_written: its lease will expire and it is taken up again");
+        if let Err(stopped) = &outcome {
+            spans::fail(&Span::current(), stopped.name());
         }
+        let became = self.end(&leased, outcome).await.unwrap_or_else(|error| {
+            tracing::warn!(run = %run.id, error = %Chain(&error), "run.end_not_written: its lease will expire and it is taken up again");
+            "end_not_written"
+        });
+        self.counters.tried(run.kind, became, began.elapsed());
     }
 
     async fn dispatch(&self, leased: &LeasedRun) -> Result<Option<String>, Stopped> {
@@ -157,6 +181,7 @@ impl Worker {
             () = self.process.shutdown.begun() => return Err(Stopped::Shutdown),
         };
         let counts = &written.counts;
+        self.counters.decided(counts, written.refused.len());
         tracing::info!(
             run = %leased.run.id,
             held = counts.held,
@@ -183,7 +208,8 @@ impl Worker {
     /// *Envia mensagens Omnichannel da fila*: raise the watermark, then the first top-up.
     async fn send_queued_messages(&self, leased: &LeasedRun) -> Result<(), Stopped> {
         self.pipeline.ledger.release_through(leased.run.planned_at).await?;
-        let released = regua_pipeline::release(&self.pipeline).await?;
+        let released = regua_pipeline::release(&self.pipeline).instrument(story::release()).await?;
+        self.counters.hints_published.add(released.published);
         tracing::info!(run = %leased.run.id, first_hints = released.published, "run.released");
         Ok(())
     }
@@ -200,13 +226,14 @@ impl Worker {
         }
     }
 
-    async fn end(&self, leased: &LeasedRun, outcome: Result<Option<String>, Stopped>) -> Result<(), LedgerError> {
+    /// Writes how it ended; what that is called in metrics.
+    async fn end(&self, leased: &LeasedRun, outcome: Result<Option<String>, Stopped>) -> Result<&'static str, LedgerError> {
         let (ledger, run, owner) = (&self.pipeline.ledger, &leased.run, leased.owner);
         let stopped = match outcome {
             Ok(note) => {
                 ledger.finish_run(run.id, owner, note).await?;
                 tracing::info!(run = %run.id, kind = %run.kind, "run.done");
-                return Ok(());
+                return Ok("done");
             }
             Err(stopped) => stopped,
         };
@@ -215,22 +242,28 @@ impl Worker {
         match stopped {
             Stopped::LeaseLost => {
                 tracing::warn!(run = %run.id, "run.lease_lost");
-                Ok(())
+                Ok("lease_lost")
             }
-            Stopped::Shutdown => ledger.replan_run(run.id, owner, TimeDelta::zero(), false, why).await,
+            Stopped::Shutdown => {
+                ledger.replan_run(run.id, owner, TimeDelta::zero(), false, why).await?;
+                Ok("shutdown")
+            }
             Stopped::Source { .. } | Stopped::Stale(_) if now > run.planned_at + run.catch_up => {
                 tracing::error!(run = %run.id, %why, "run.failed");
-                ledger.fail_run(run.id, owner, why).await
+                ledger.fail_run(run.id, owner, why).await?;
+                Ok("failed")
             }
             Stopped::Source { .. } | Stopped::Stale(_) => {
                 let attempt = since_planned(now - run.planned_at);
                 let wait = AGAIN.delay(attempt, rand::random());
                 tracing::warn!(run = %run.id, %why, again_in_s = wait.as_secs(), "run.replanned");
-                ledger.replan_run(run.id, owner, delta(wait), false, why).await
+                ledger.replan_run(run.id, owner, delta(wait), false, why).await?;
+                Ok("replanned")
             }
             Stopped::Ledger(_) => {
                 tracing::error!(run = %run.id, %why, tries = run.tries, "run.try_failed");
-                ledger.replan_run(run.id, owner, delta(AGAIN.delay(run.tries, rand::random())), true, why).await
+                ledger.replan_run(run.id, owner, delta(AGAIN.delay(run.tries, rand::random())), true, why).await?;
+                Ok("replanned")
             }
         }
     }

@@ -7,9 +7,12 @@ use regua_domain::stage::Stage;
 use regua_ledger::evaluation::{EvaluationBatch, EvaluationCounts, NewMessage};
 use regua_ledger::events::EventDecision;
 use regua_ledger::{Ledger, LedgerError};
+use regua_pipeline::story;
 use regua_telemetry::logging::Chain;
+use regua_telemetry::spans::{self, note};
 use std::collections::HashSet;
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// Messages that one try leaves out, at most: more are no fault of theirs, and the run fails.
 const REFUSED_MAX: usize = 20;
@@ -33,13 +36,19 @@ impl Written {
         let mut waiting = vec![batch];
         while let Some(batch) = waiting.pop() {
             let batch = Arc::new(batch);
-            let error = match ledger.commit_evaluation(Arc::clone(&batch)).await {
+            let span = story::batch(batch.messages.len(), batch.events.len());
+            let committed = ledger.commit_evaluation(Arc::clone(&batch)).instrument(span.clone()).await;
+            let error = match committed {
                 Ok(counts) => {
+                    note(&span, "regua.batch.held", counted(counts.held));
+                    note(&span, "regua.batch.skipped", counted(counts.skipped));
+                    note(&span, "regua.batch.superseded", counted(counts.superseded));
                     self.counts.add(counts);
                     continue;
                 }
                 Err(error) => error,
             };
+            spans::fail(&span, if error.is_violation() { "refused" } else { "ledger" });
             if !error.is_violation() || batch.messages.is_empty() || self.refused.len() == REFUSED_MAX {
                 return Err(error);
             }
@@ -61,6 +70,10 @@ impl Written {
     pub(crate) fn note(&self) -> Option<String> {
         (!self.refused.is_empty()).then(|| format!("left out, for the ledger refused it: {}", self.refused.join("; ")))
     }
+}
+
+fn counted(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The halves of a batch, each with the events that its messages tell; and what is to be written once both are: the cursor, and what belongs to no

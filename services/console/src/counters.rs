@@ -4,6 +4,7 @@ use crate::answer::Refusal;
 use crate::keys::Product;
 use regua_ledger::mirror::told::ToldAnswer;
 use regua_ledger::receipts::{ReceiptAnswer, Received};
+use regua_pipeline::story;
 use regua_telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +54,7 @@ impl Counters {
     }
 
     pub fn received(&self, received: &Received) {
-        for answer in &received.answers {
+        for (answer, attempt) in received.answers.iter().zip(&received.attempts) {
             let outcome = match answer {
                 ReceiptAnswer::Moved { .. } => "moved",
                 ReceiptAnswer::Noted => "noted",
@@ -66,9 +67,11 @@ impl Counters {
             match answer {
                 ReceiptAnswer::Moved { message, from, to, contradicts: true } => {
                     self.contradicting();
+                    let _in_its_trace = story::receipt(*message, *attempt, *to, true).entered();
                     tracing::error!(%message, %from, %to, "receipt.contradicts: it counted as unsent and was sent; it won't be sent again");
                 }
                 ReceiptAnswer::Moved { message, from, to, contradicts: false } => {
+                    let _in_its_trace = story::receipt(*message, *attempt, *to, false).entered();
                     tracing::info!(%message, %from, %to, "receipt.moved");
                 }
                 ReceiptAnswer::Noted
@@ -99,9 +102,7 @@ impl Counters {
     }
 
     fn contradicting(&self) {
-        self.metrics
-            .counter("regua_receipts_contradicting_total", "Receipts of messages that counted as unsent.", &[])
-            .increment();
+        regua_pipeline::contradicting_receipts(&self.metrics).increment();
     }
 
     pub fn told(&self, answer: &ToldAnswer) {

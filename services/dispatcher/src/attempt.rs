@@ -2,7 +2,7 @@
 
 use crate::Dispatcher;
 use crate::config::{LATE_MAX, START_BUDGET};
-use crate::decide::{AttemptFacts, Decision, Effect, STOPPED, decide};
+use crate::decide::{AttemptFacts, Effect, STOPPED, decide};
 use crate::effects;
 use crate::finisher::Finisher;
 use crate::lane::{Asked, not_begun};
@@ -10,20 +10,22 @@ use crate::pulse::Pulse;
 use crate::routes::Way;
 use regua_broker::AckTag;
 use regua_domain::ids::MessageId;
-use regua_domain::message::{DeferReason, SkipReason};
+use regua_domain::message::DeferReason;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
 use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::Started;
 use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_pipeline::story::{self, AttemptOf};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
-use regua_telemetry::metrics::{Counter, Metrics};
+use regua_telemetry::spans::{self, note};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 /// An open attempt, with all that its message needs.
 pub struct Order {
@@ -34,116 +36,51 @@ pub struct Order {
     pub ack: AckTag,
     pub place: OwnedSemaphorePermit,
     pub asked: Asked,
+    /// When its hint came.
+    pub hinted: Instant,
 }
 
-/// What the dispatcher counts, one function per event.
-pub struct Events {
-    accepted: Counter,
-    not_sent: Counter,
-    doubt: Counter,
-    throttled: Counter,
-    in_service: Counter,
-    stopped: Counter,
-    rejected: Counter,
-    given_back: Counter,
-    postponed: Counter,
-    skipped: Counter,
-    foreign: Counter,
-}
-
-impl Events {
-    pub fn new(metrics: &Metrics) -> Self {
-        let attempts = |outcome| metrics.counter("regua_attempts_total", "Attempts by outcome.", &[("outcome", outcome)]);
-        Self {
-            accepted: attempts("accepted"),
-            not_sent: attempts("not_sent"),
-            doubt: attempts("doubt"),
-            throttled: attempts("throttled"),
-            in_service: attempts("in_service"),
-            stopped: attempts("stop"),
-            rejected: attempts("rejected"),
-            given_back: attempts("given_back"),
-            postponed: metrics.counter("regua_starts_postponed_total", "Messages that a start put off in the ledger.", &[]),
-            skipped: metrics.counter("regua_starts_skipped_total", "Messages that a start ended unsent.", &[]),
-            foreign: metrics.counter("regua_foreign_hints_total", "Hints of another ledger, or of none.", &[]),
-        }
-    }
-
-    pub fn foreign_hints(&self, number: usize) {
-        self.foreign.add(number as u64);
-        tracing::warn!(hints = number, "hint.of_another_ledger");
-    }
-
-    pub fn postponed(&self, message: MessageId, why: DeferReason) {
-        self.postponed.increment();
-        tracing::debug!(%message, %why, "message.postponed");
-    }
-
-    pub fn skipped(&self, message: MessageId, why: SkipReason) {
-        self.skipped.increment();
-        tracing::debug!(%message, %why, "message.skipped");
-    }
-
-    fn given_back(&self, order: &Order, why: &'static str) {
-        self.given_back.increment();
-        tracing::debug!(message = %order.message, attempt = %order.started.attempt_id, why, "attempt.given_back");
-    }
-
-    fn finished(&self, order: &Order, answer: &Answer, decision: &Decision) {
-        let counter = match answer.outcome {
-            Outcome::Accepted { .. } => &self.accepted,
-            Outcome::NotSent { .. } => &self.not_sent,
-            Outcome::Doubt { .. } => &self.doubt,
-            Outcome::Throttled { .. } => &self.throttled,
-            Outcome::ContactInService => &self.in_service,
-            Outcome::Stop { .. } => &self.stopped,
-            Outcome::Rejected { .. } => &self.rejected,
-        };
-        counter.increment();
-        tracing::info!(
-            message = %order.message,
-            attempt = %order.started.attempt_id,
-            channel = %order.started.channel_id,
-            number = order.started.number,
-            redirected = order.started.text.redirected,
-            outcome = answer.outcome.as_str(),
-            reason = answer.outcome.reason(),
-            settlement = decision.settlement.outcome(),
-            http_status = answer.status,
-            provider_code = answer.provider_code,
-            latency_ms = u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
-            trace = order.trace.as_deref(),
-            "attempt.finished"
-        );
-    }
+/// Makes one attempt, as a part of its message's trace.
+pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, finisher: Finisher) {
+    let of = AttemptOf {
+        message: order.message,
+        attempt: order.started.attempt_id,
+        after: order.started.after,
+        number: order.started.number,
+        run_trace: order.started.run_trace.as_deref(),
+        hint_trace: order.trace.as_deref(),
+    };
+    let span = story::attempt(&*dispatcher.pipeline.broker, &of);
+    follow(&dispatcher, order, &pulse, &finisher).instrument(span).await;
 }
 
 /// Makes one attempt and hands its result to the finisher. What was not begun when the shutdown begins, or whose slot came too late, is given
 /// back: it uses no attempt and is never sent late.
-pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, finisher: Finisher) {
+async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finisher: &Finisher) {
     let slot = dispatcher.clock.local(order.started.slot_at);
     tokio::select! {
         biased;
-        () = dispatcher.process.shutdown.begun() => return give_back(&dispatcher, order, &finisher, "shutdown").await,
+        () = dispatcher.process.shutdown.begun() => return give_back(dispatcher, order, finisher, "shutdown").await,
         () = tokio::time::sleep_until(slot) => {}
     }
     if order.started.is_paced && Instant::now().saturating_duration_since(slot) > LATE_MAX {
-        return give_back(&dispatcher, order, &finisher, "late").await;
+        return give_back(dispatcher, order, finisher, "late").await;
     }
     if order.asked.elapsed() > START_BUDGET {
-        return give_back(&dispatcher, order, &finisher, "suspended").await;
+        return give_back(dispatcher, order, finisher, "suspended").await;
     }
     if dispatcher.effects.hold(&order.way.route, None) {
-        return give_back(&dispatcher, order, &finisher, "held_back").await;
+        return give_back(dispatcher, order, finisher, "held_back").await;
     }
     if dispatcher.effects.hold(&order.way.route, Some(&order.started.text.template_id)) {
-        return hold_back(&dispatcher, order, &finisher).await;
+        return hold_back(dispatcher, order, finisher).await;
     }
     let on_wire = pulse.send();
-    let answer = order.way.client.send_template(&request(&dispatcher, &order)).await;
+    dispatcher.events.requested(&order);
+    let answer = send(dispatcher, &order).await;
     let failed = matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
     let is_outage = on_wire.ended(failed) || (failed && order.started.is_probe);
-    tell_reach(&dispatcher, &order, &answer.outcome, is_outage);
+    tell_reach(dispatcher, &order, &answer.outcome, is_outage);
     let facts = AttemptFacts { number: order.started.number, expires_at: order.started.expires_at, is_outage };
     let decision = decide(facts, &answer.outcome, dispatcher.clock.now(), rand::random());
     dispatcher.events.finished(&order, &answer, &decision);
@@ -152,10 +89,10 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     effects.extend((is_outage && !order.started.is_probe).then_some(Effect::OpenBreaker));
     let rejections = dispatcher.rejections.note(template, &answer);
     effects.extend(rejections.map(|why| Effect::Stop { scope: StopScope::Template, why }));
-    let learned = effects::learn(&dispatcher, effects, &order.way.route, template);
+    let learned = effects::learn(dispatcher, effects, &order.way.route, template);
     if order.started.is_probe {
         let end = if failed { ProbeEnd::Failed { jitter: rand::random() } } else { ProbeEnd::Answered };
-        end_probe(&dispatcher, &order, end).await;
+        end_probe(dispatcher, &order, end).await;
     }
     let learned = effects::note(learned).await;
     let result = Finished {
@@ -168,6 +105,31 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
     };
     finisher.finish(result, Some(order.ack), order.place);
     effects::insist(learned).await;
+}
+
+/// The request, as a part of the attempt's trace.
+async fn send(dispatcher: &Dispatcher, order: &Order) -> Answer {
+    let span = story::request(&order.way.route.url);
+    let answer = order.way.client.send_template(&request(dispatcher, order)).instrument(span.clone()).await;
+    if let Some(status) = answer.status {
+        note(&span, "http.response.status_code", i64::from(status));
+    }
+    let outcome = answer.outcome.as_str();
+    let attempt = Span::current();
+    note(&attempt, "regua.attempt.outcome", outcome);
+    note(&attempt, "regua.attempt.reason", answer.outcome.reason().unwrap_or_default());
+    match answer.outcome {
+        Outcome::Accepted { .. } | Outcome::ContactInService => {}
+        Outcome::NotSent { .. }
+        | Outcome::Doubt { .. }
+        | Outcome::Throttled { .. }
+        | Outcome::Stop { .. }
+        | Outcome::Rejected { .. } => {
+            spans::fail(&span, outcome);
+            spans::fail(&attempt, outcome);
+        }
+    }
+    answer
 }
 
 fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {

@@ -222,6 +222,7 @@ mod tests {
     /// A channel, its business and its integration, by their numbers.
     fn route(channel: u128, business: u128, integration: u128) -> Route {
         Route {
+            channel: "Cobrança".into(),
             channel_id: ChannelId(Uuid::from_u128(channel)),
             provider_channel_id: String::new(),
             business_id: BusinessId(Uuid::from_u128(business)),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How a ledger that doesn't take what is to be written is tried again.
 pub const AGAIN: RetryPolicy = RetryPolicy { initial: Duration::from_millis(100), multiplier: 2.0, max: Duration::from_secs(2) };
@@ -107,7 +108,10 @@ async fn gather<T>(batch: &mut Vec<T>, results: &mut mpsc::UnboundedReceiver<T>,
 async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) {
     let mut batches = Batches { waiting: vec![finished], tries: 0 };
     while let Some(batch) = batches.waiting.pop() {
-        let error = match dispatcher.pipeline.ledger.finish(batch.clone()).await {
+        let began = Instant::now();
+        let written = dispatcher.pipeline.ledger.finish(batch.clone()).await;
+        dispatcher.events.finish_took(began.elapsed());
+        let error = match written {
             Ok(answers) => {
                 batches.tries = 0;
                 tell(dispatcher, &batch, &answers).await;
@@ -191,7 +195,6 @@ async fn tell(dispatcher: &Dispatcher, finished: &[Finished], answers: &[(Attemp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::Instant;
 
     /// What one look gathers, and how long it takes, of results that come every 5 ms.
     async fn gathered(waiting: usize, number: u32) -> (usize, Duration) {

@@ -6,6 +6,7 @@ use crate::config::{
     HORIZON, IN_FLIGHT_MAX, LANE_WAIT_MAX, LANE_WAIT_STUCK, LEAD_MAX, LEAD_MIN, LEASE, REFILL, SLACK, START_MAX,
     START_UNPACED_MIN,
 };
+use crate::events::LaneGauges;
 use crate::finisher::Finisher;
 use crate::pulse::Pulse;
 use crate::routes::Way;
@@ -56,6 +57,8 @@ pub struct Lane {
     attempts: JoinSet<()>,
     /// Whether the channel has a limit per second, as its last start said: only then can a slow ledger make a slot late.
     is_paced: bool,
+    /// Once the channel's name is known.
+    gauges: Option<LaneGauges>,
 }
 
 impl Lane {
@@ -77,6 +80,7 @@ impl Lane {
             acker,
             attempts: JoinSet::new(),
             is_paced: true,
+            gauges: None,
         }
     }
 
@@ -84,6 +88,7 @@ impl Lane {
     pub async fn run(mut self) {
         let shutdown = self.dispatcher.process.shutdown.clone();
         while !shutdown.has_begun() {
+            self.tell_gauges();
             if self.queue.is_empty() {
                 tokio::select! {
                     () = shutdown.begun() => break,
@@ -166,7 +171,9 @@ impl Lane {
             lease: LEASE,
         };
         let asked = Asked { at: Instant::now(), wall: SystemTime::now() };
-        match self.dispatcher.pipeline.ledger.start(request).await {
+        let started = self.dispatcher.pipeline.ledger.start(request).await;
+        self.dispatcher.events.start_took(asked.at.elapsed());
+        match started {
             Ok(reply) => {
                 let received = Instant::now();
                 let clock = &self.dispatcher.clock;
@@ -249,8 +256,8 @@ impl Lane {
                         self.finisher.finish(not_begun(message, started.attempt_id), Some(taken.hint.ack), taken.place);
                         continue;
                     };
-                    let order =
-                        Order { message, started, way, trace: taken.hint.trace, ack: taken.hint.ack, place: taken.place, asked };
+                    let Waiting { trace, ack, since: hinted, .. } = taken.hint;
+                    let order = Order { message, started, way, trace, ack, place: taken.place, asked, hinted };
                     let (dispatcher, finisher) = (Arc::clone(&self.dispatcher), self.finisher.clone());
                     self.attempts.spawn(attempt::make(dispatcher, order, Arc::clone(&self.pulse), finisher));
                 }
@@ -309,6 +316,19 @@ impl Lane {
             self.dispatcher.process.health.scoped("dispatcher").set("ledger_speed", Readiness::Ready);
         }
         self.is_paced = is_paced;
+    }
+
+    /// Shows how many hints wait here, how many attempts are open, and whether the brake is on.
+    fn tell_gauges(&mut self) {
+        if self.gauges.is_none() {
+            let way = self.dispatcher.routes.of(self.channel);
+            self.gauges = way.map(|way| self.dispatcher.events.lane(&way.route.channel));
+        }
+        let Some(gauges) = &self.gauges else { return };
+        let shown = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        gauges.in_flight.set(shown(IN_FLIGHT_MAX.saturating_sub(self.places.available_permits())));
+        gauges.hints.set(shown(self.queue.len() + self.hints.len()));
+        gauges.brake.set(i64::from(self.pulse.brakes()));
     }
 
     /// Says whether the ledger is fast enough for slots; a channel without a limit has none, and nothing to say about it.

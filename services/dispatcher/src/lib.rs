@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod decide;
 mod effects;
+mod events;
 mod finisher;
 mod intake;
 mod lane;
@@ -31,7 +32,7 @@ struct Dispatcher {
     name: String,
     clock: LedgerClock,
     routes: routes::Routes,
-    events: attempt::Events,
+    events: events::Events,
     rejections: rejections::Rejections,
     effects: effects::Effects,
 }
@@ -46,7 +47,7 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
         name: format!("{}-{}", config::host(), std::process::id()),
         clock: LedgerClock::new(),
         routes: routes::Routes::default(),
-        events: attempt::Events::new(&process.metrics),
+        events: events::Events::new(&process.metrics),
         rejections: rejections::Rejections::default(),
         effects: effects::Effects::default(),
         pipeline,

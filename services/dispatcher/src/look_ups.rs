@@ -13,6 +13,7 @@ use regua_ledger::LedgerError;
 use regua_ledger::look_ups::{LOOK_MAX, LookUp, Searched};
 use regua_ledger::receipts::{ReceiptAnswer, Received};
 use regua_opa_suite::{Conversations, LIST_PAGE_ROWS, ListError, OpaClient};
+use regua_pipeline::story;
 use regua_telemetry::logging::Chain;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -191,12 +192,12 @@ impl<T: Talks> Search<'_, T> {
 
 fn tell(dispatcher: &Dispatcher, hits: usize, received: &Received) {
     let mut settled = 0;
-    for answer in &received.answers {
+    for (answer, attempt) in received.answers.iter().zip(&received.attempts) {
         if let ReceiptAnswer::Moved { message, from, to, contradicts } = answer {
             settled += 1;
+            let _in_its_trace = story::receipt(*message, *attempt, *to, *contradicts).entered();
             if *contradicts {
-                let help = "Receipts of messages that counted as unsent.";
-                dispatcher.process.metrics.counter("regua_receipts_contradicting_total", help, &[]).increment();
+                regua_pipeline::contradicting_receipts(&dispatcher.process.metrics).increment();
                 tracing::error!(%message, %from, %to, "look_up.contradicts: it counted as unsent and was sent; it won't be sent again");
             } else {
                 tracing::info!(%message, %from, %to, "look_up.found");

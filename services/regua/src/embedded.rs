@@ -34,9 +34,12 @@ pub async fn run(pipeline: Pipeline, process: Process, console: Console) -> Resu
 pub async fn take_over(pipeline: &Pipeline, owns_ledger: bool, owns_broker: bool) -> Result<(), LedgerError> {
     if owns_ledger {
         let orphans = pipeline.ledger.rescue_orphans().await?;
-        if orphans > 0 {
+        for orphan in &orphans {
+            regua_pipeline::story::rescued(orphan.message, orphan.attempt);
+        }
+        if !orphans.is_empty() {
             tracing::error!(
-                messages = orphans,
+                messages = orphans.len(),
                 "message.in_doubt: they were being sent when the last process ended; see `regua in-doubt list`"
             );
         }

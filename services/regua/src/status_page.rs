@@ -67,7 +67,7 @@ const fn label(state: State) -> &'static str {
 }
 
 async fn body(ledger: &Ledger) -> Result<String, LedgerError> {
-    let counts = ledger.counts_by_stage().await?;
+    let counts = ledger.kept_counts().await?.by_stage();
     let stops = ledger.stops().await?;
     let runs = ledger.runs(5).await?;
     let mut html = match ledger.settings().await?.pilot {

@@ -1,10 +1,12 @@
 //! The periodic duties on messages, each bounded and safe in any number of schedulers.
 
+use crate::counters::Counters;
 use regua_ledger::LedgerError;
+use regua_ledger::counts::FOLD_MAX;
 use regua_ledger::parked::Parked;
 use regua_ledger::retention::{Swept, Walks};
 use regua_ledger::sweeps::HINT_LOST_AFTER;
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, story};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::metrics::Gauge;
 use regua_telemetry::service::Process;
@@ -13,25 +15,32 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Attempts whose lease expired become doubtful, never queued again.
-pub async fn rescue(pipeline: &Pipeline) -> Result<(), LedgerError> {
+pub async fn rescue(pipeline: &Pipeline, counters: &Counters) -> Result<(), LedgerError> {
     let rescued = pipeline.ledger.rescue().await?;
-    if rescued > 0 {
-        tracing::error!(messages = rescued, "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
+    counters.rescued.add(rescued.len() as u64);
+    for attempt in &rescued {
+        story::rescued(attempt.message, attempt.attempt);
+    }
+    if !rescued.is_empty() {
+        tracing::error!(messages = rescued.len(), "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
     }
     Ok(())
 }
 
 /// Messages whose time has passed end, and so does doubt that nobody settled until long after it, and a run that nobody could do.
-pub async fn expire(pipeline: &Pipeline) -> Result<(), LedgerError> {
+pub async fn expire(pipeline: &Pipeline, counters: &Counters) -> Result<(), LedgerError> {
     let expired = pipeline.ledger.expire().await?;
+    counters.expired_messages.add(expired);
     if expired > 0 {
         tracing::warn!(messages = expired, "message.expired");
     }
     let doubtful = pipeline.ledger.expire_doubt().await?;
+    counters.expired_doubt.add(doubtful);
     if doubtful > 0 {
         tracing::warn!(messages = doubtful, "message.doubt_expired: nobody settled it in time, and it is never sent again");
     }
     let runs = pipeline.ledger.end_overdue_runs().await?;
+    counters.expired_runs.add(runs);
     if runs > 0 {
         tracing::error!(runs, "run.failed: nobody could do it within the catch-up time after its instant");
     }
@@ -39,7 +48,7 @@ pub async fn expire(pipeline: &Pipeline) -> Result<(), LedgerError> {
 }
 
 /// Queued messages whose hints the broker lost wait again: only while the broker has fewer hints than the ledger has queued messages.
-pub async fn find_lost_hints(pipeline: &Pipeline) -> Result<(), LedgerError> {
+pub async fn find_lost_hints(pipeline: &Pipeline, counters: &Counters) -> Result<(), LedgerError> {
     let queued = pipeline.ledger.queued().await?;
     if queued == 0 {
         return Ok(());
@@ -55,8 +64,22 @@ pub async fn find_lost_hints(pipeline: &Pipeline) -> Result<(), LedgerError> {
         return Ok(());
     }
     let lost = pipeline.ledger.unqueue(HINT_LOST_AFTER).await?;
+    counters.hints_lost.add(lost);
     if lost > 0 {
         tracing::warn!(messages = lost, queued, ready, "message.hint_lost");
+    }
+    Ok(())
+}
+
+/// Folds in one round: more than dispatchers at their limits write meanwhile.
+const FOLDS_MAX: u32 = 4;
+
+/// Folds the changes of the kept counts, so that few are left to be read one by one.
+pub async fn fold_counts(pipeline: &Pipeline) -> Result<(), LedgerError> {
+    for _ in 0..FOLDS_MAX {
+        if pipeline.ledger.fold_counts().await? < u64::from(FOLD_MAX) {
+            break;
+        }
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! All that time drives: ticks, top-up, rescue, expiry, lost hints, retention. Any number of schedulers may run at once: every duty is one guarded
 //! transaction, so a second scheduler finds nothing left to do.
 
+mod counters;
 mod duties;
 mod planning;
 
+use counters::{Counters, Duty, FirstSends};
 use regua_pipeline::Pipeline;
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::service::{Failure, Process};
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often hints are topped up: what a message that is released waits for at most.
 const TOP_UP_EVERY: Duration = Duration::from_millis(200);
@@ -25,6 +27,10 @@ const LOST_HINTS_EVERY: Duration = Duration::from_secs(10);
 const PARKED_EVERY: Duration = Duration::from_secs(20);
 /// How often personal data that is due is looked for.
 const RETAIN_EVERY: Duration = Duration::from_secs(20);
+/// How often the changes of the kept counts are folded.
+const FOLD_EVERY: Duration = Duration::from_secs(2);
+/// How often the first request after a release is looked for.
+const FIRST_SEND_EVERY: Duration = Duration::from_secs(5);
 /// A duty that was silent for this long is stalled (`/livez`).
 const SILENT_MAX: Duration = Duration::from_mins(1);
 
@@ -36,14 +42,20 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let ticker = planning::Ticker::new(pipeline.clone());
     let queue = duties::ParkedQueue::new(&process);
     let retention = duties::Retention::default();
+    let (counters, first_sends) = (Counters::new(&process.metrics), FirstSends::new(&process.metrics));
+    regua_pipeline::expose_ledger(&process.metrics, &pipeline.ledger);
     tokio::join!(
         every(&process, "plan", PLAN_EVERY, async || ticker.plan_and_tick().await),
-        every(&process, "top_up", TOP_UP_EVERY, async || regua_pipeline::release(&pipeline).await.map(|_| ())),
-        every(&process, "rescue", RESCUE_EVERY, async || duties::rescue(&pipeline).await),
-        every(&process, "expire", EXPIRE_EVERY, async || duties::expire(&pipeline).await),
+        every(&process, "top_up", TOP_UP_EVERY, async || {
+            regua_pipeline::release(&pipeline).await.map(|released| counters.hints_published.add(released.published))
+        }),
+        every(&process, "rescue", RESCUE_EVERY, async || duties::rescue(&pipeline, &counters).await),
+        every(&process, "expire", EXPIRE_EVERY, async || duties::expire(&pipeline, &counters).await),
         every(&process, "parked_queue", PARKED_EVERY, async || queue.look(&pipeline).await),
         every(&process, "retention", RETAIN_EVERY, async || retention.go_on(&pipeline).await),
-        every(&process, "lost_hints", LOST_HINTS_EVERY, async || duties::find_lost_hints(&pipeline).await),
+        every(&process, "lost_hints", LOST_HINTS_EVERY, async || duties::find_lost_hints(&pipeline, &counters).await),
+        every(&process, "fold_counts", FOLD_EVERY, async || duties::fold_counts(&pipeline).await),
+        every(&process, "first_send", FIRST_SEND_EVERY, async || first_sends.look(&pipeline).await),
     );
     Ok(())
 }
@@ -56,6 +68,7 @@ where
 {
     let health = process.health.scoped("scheduler");
     let heartbeat = health.heartbeat(name, SILENT_MAX);
+    let counted = Duty::new(&process.metrics, name);
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
@@ -64,7 +77,11 @@ where
             () = process.shutdown.begun() => return,
             _ = ticks.tick() => {}
         }
-        match duty().await {
+        let began = Instant::now();
+        let done = duty().await;
+        counted.duration.observe(began.elapsed());
+        counted.failing.set(i64::from(done.is_err()));
+        match done {
             Ok(()) if failing => {
                 failing = false;
                 tracing::info!(duty = name, "scheduler.duty_works_again");

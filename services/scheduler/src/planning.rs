@@ -6,7 +6,9 @@ use regua_domain::ids::RunId;
 use regua_domain::schedule::{DueFires, WatchedTask, due_fires};
 use regua_ledger::LedgerError;
 use regua_ledger::tasks::Task;
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, story};
+use regua_telemetry::spans;
+use regua_telemetry::trace_context::TraceContext;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,8 +58,15 @@ impl Ticker {
         if due.is_empty() {
             return Ok(());
         }
-        let ticks: Vec<_> = due.iter().map(|&run| Envelope::from(Tick { run })).collect();
-        if let Err(error) = self.pipeline.broker.publish_ticks(&ticks).await {
+        let broker = &*self.pipeline.broker;
+        let spans: Vec<_> = due.iter().map(|&run| story::tick(broker, run)).collect();
+        let tick =
+            |(&run, span)| Envelope { body: Tick { run }, trace: TraceContext::within(span).map(|trace| trace.to_string()) };
+        let ticks: Vec<_> = due.iter().zip(&spans).map(tick).collect();
+        if let Err(error) = broker.publish_ticks(&ticks).await {
+            for span in &spans {
+                spans::fail(span, "not_published");
+            }
             tracing::warn!(%error, runs = due.len(), "run.tick_not_published");
             let mut ticked = self.ticked();
             for run in &due {

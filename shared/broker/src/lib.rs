@@ -59,6 +59,9 @@ pub trait Broker: Send + Sync {
     /// [`BrokerError::Unavailable`] while the server can't be asked; [`BrokerError::Closed`] after [`Broker::close`].
     async fn ready_hints(&self) -> Result<u64, BrokerError>;
 
+    /// What it is, by the name that OpenTelemetry's semantic conventions have for it (`messaging.system`).
+    fn system(&self) -> &'static str;
+
     /// How each link is, for `/readyz` and `/metrics`. Never waits.
     fn status(&self) -> BrokerStatus;
 

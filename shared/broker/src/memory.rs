@@ -79,6 +79,10 @@ impl Broker for MemoryBroker {
         Ok(self.hints.ready().len() as u64)
     }
 
+    fn system(&self) -> &'static str {
+        "memory"
+    }
+
     fn status(&self) -> BrokerStatus {
         self.board.status()
     }

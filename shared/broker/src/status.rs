@@ -86,6 +86,8 @@ pub struct BrokerStatus {
     pub links: Vec<LinkStatus>,
     /// How many wire messages were dead-lettered since the start of this process, by reason.
     pub poisoned: [(PoisonReason, u64); PoisonReason::ALL.len()],
+    /// How many times a link that had been connected was connected again, since the start of this process.
+    pub reconnects: u64,
 }
 
 impl BrokerStatus {
@@ -107,12 +109,21 @@ impl BrokerStatus {
 pub(crate) struct Board {
     links: Mutex<Links>,
     poisoned: [AtomicU64; PoisonReason::ALL.len()],
+    reconnects: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Links {
     next: u64,
-    open: BTreeMap<u64, (LinkRole, LinkState, Instant)>,
+    open: BTreeMap<u64, OpenLink>,
+}
+
+#[derive(Debug)]
+struct OpenLink {
+    role: LinkRole,
+    state: LinkState,
+    since: Instant,
+    was_connected: bool,
 }
 
 impl Board {
@@ -121,7 +132,7 @@ impl Board {
         let mut links = self.lock();
         let key = links.next;
         links.next += 1;
-        links.open.insert(key, (role, LinkState::Connecting, Instant::now()));
+        links.open.insert(key, OpenLink { role, state: LinkState::Connecting, since: Instant::now(), was_connected: false });
         LinkReporter { board: Arc::clone(self), role, key }
     }
 
@@ -134,14 +145,11 @@ impl Board {
 
     pub(crate) fn status(&self) -> BrokerStatus {
         let links = self.lock();
-        let link = |(role, state, since): &(LinkRole, LinkState, Instant)| LinkStatus {
-            role: *role,
-            state: state.clone(),
-            lasting: since.elapsed(),
-        };
+        let link = |link: &OpenLink| LinkStatus { role: link.role, state: link.state.clone(), lasting: link.since.elapsed() };
         BrokerStatus {
             links: links.open.values().map(link).collect(),
             poisoned: PoisonReason::ALL.map(|reason| (reason, self.poisoned[reason as usize].load(Ordering::Relaxed))),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
         }
     }
 
@@ -171,14 +179,20 @@ impl LinkReporter {
     pub(crate) fn set(&self, state: &LinkState) {
         {
             let mut links = self.board.lock();
-            let Some((_, current, since)) = links.open.get_mut(&self.key) else { return };
-            if current == state {
+            let Some(link) = links.open.get_mut(&self.key) else { return };
+            if link.state == *state {
                 return;
             }
-            if *current == LinkState::Connected || *state == LinkState::Connected {
-                *since = Instant::now();
+            if link.state == LinkState::Connected || *state == LinkState::Connected {
+                link.since = Instant::now();
             }
-            *current = state.clone();
+            if *state == LinkState::Connected {
+                // A server that takes nothing for a while is still connected.
+                let is_again = link.was_connected && link.state != LinkState::Blocked;
+                self.board.reconnects.fetch_add(u64::from(is_again), Ordering::Relaxed);
+                link.was_connected = true;
+            }
+            link.state = state.clone();
         }
         match state.problem() {
             None => info!(link = self.role.as_str(), "broker.connected"),
@@ -205,12 +219,18 @@ mod tests {
         let hints = board.open(LinkRole::Hints);
         publish.set(&LinkState::Connected);
         assert_eq!(board.status().problem().as_deref(), Some("hints: connecting (for 0 s)"));
+        assert_eq!(board.status().reconnects, 0, "the first time is none");
         hints.set(&LinkState::Down { problem: "nothing listens there".to_owned() });
         assert_eq!(board.status().problem().as_deref(), Some("hints: nothing listens there (for 0 s)"));
         drop(hints);
         assert!(board.status().is_connected());
         publish.set(&LinkState::Blocked);
         assert!(!board.status().is_connected());
+        publish.set(&LinkState::Connected);
+        assert_eq!(board.status().reconnects, 0, "it was connected all the time");
+        publish.set(&LinkState::Down { problem: "gone".to_owned() });
+        publish.set(&LinkState::Connected);
+        assert_eq!(board.status().reconnects, 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Width of the buckets in which a business's recipients are counted.
-const BUCKET: TimeDelta = TimeDelta::minutes(5);
+pub(crate) const BUCKET: TimeDelta = TimeDelta::minutes(5);
 
 /// What a business with a limit has used up of it; whoever goes by it holds the business's lock.
 pub(crate) async fn load(

@@ -41,6 +41,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0016_last_look"),
     migration!("0017_look_ups"),
     migration!("0018_told_early"),
+    migration!("0019_counts"),
 ];
 
 /// How long the migrations of a large ledger may take.

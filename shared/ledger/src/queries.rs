@@ -27,6 +27,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Nothing; every state is present.
+    pub(crate) fn none() -> Self {
+        Self { by_state: State::ALL.iter().map(|state| (*state, 0)).collect(), ..Self::default() }
+    }
+
     /// Messages in one state.
     pub fn of(&self, state: State) -> u64 {
         self.by_state.get(&state).copied().unwrap_or(0)
@@ -151,7 +156,7 @@ fn read_message(row: &Row) -> Result<MessageView, LedgerError> {
 }
 
 impl Ledger {
-    /// The counts of invariant 2, read in one statement each.
+    /// The counts of invariant 2, of one instant. It counts the rows, all of them: for tests, demos and simulations. See [`Ledger::kept_counts`].
     pub async fn counts(&self) -> Result<Counts, LedgerError> {
         let mut tx = self.db.read().await?;
         let rows = tx
@@ -165,7 +170,7 @@ impl Ledger {
                 vec![],
             )
             .await?;
-        let mut counts = Counts { by_state: State::ALL.iter().map(|state| (*state, 0)).collect(), ..Counts::default() };
+        let mut counts = Counts::none();
         for row in &rows {
             let n = row.count("n")?;
             match row.text("state")?.as_str() {
@@ -180,7 +185,7 @@ impl Ledger {
         Ok(counts)
     }
 
-    /// Messages by stage, state and reason: the table of a day.
+    /// Messages by stage, state and reason: the table of a day. It counts the rows, as [`Ledger::counts`] does.
     pub async fn counts_by_stage(&self) -> Result<Vec<StageCount>, LedgerError> {
         let rows = self
             .db

@@ -111,6 +111,8 @@ pub enum ReceiptAnswer {
 pub struct Received {
     /// One answer per receipt, in their order.
     pub answers: Vec<ReceiptAnswer>,
+    /// The attempt that each receipt is about: its message's last one, if it names none.
+    pub attempts: Vec<Option<AttemptId>>,
     /// What the ledger doesn't have any more although it once committed it, and no restoration explains: messages and attempts.
     pub lost: Vec<String>,
     /// The stops that failures raised.
@@ -267,6 +269,8 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
             *answer = ReceiptAnswer::Repeated;
         }
     }
+    let about = |(id, attempt): &Name| attempt.or_else(|| messages.get(id)?.attempt);
+    received.attempts = names.iter().map(|name| name.as_ref().and_then(about)).collect();
     move_messages(tx, &messages, now).await?;
     keep_provider_ids(tx, &rows).await?;
     for (index, row) in rows.iter().filter(|(_, row)| new.contains(&id_of(row))) {

@@ -46,6 +46,8 @@ pub struct TopUp {
 pub struct Route {
     /// The channel.
     pub channel_id: ChannelId,
+    /// Its name.
+    pub channel: String,
     /// Its id at Opa! Suite.
     pub provider_channel_id: String,
     /// Its business.
@@ -109,7 +111,7 @@ impl Ledger {
             .await?
             .fetch(
                 sql!(
-                    "SELECT c.id AS channel_id, c.provider_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
+                    "SELECT c.id AS channel_id, c.name AS channel, c.provider_id, i.id AS integration_id, i.name, i.enabled, i.url, i.token_kind, i.token_ref, c.business_id
                      FROM channels c JOIN integrations i ON i.id = c.integration_id ORDER BY c.id"
                 ),
                 vec![],
@@ -119,6 +121,7 @@ impl Ledger {
             .map(|row| {
                 Ok(Route {
                     channel_id: ChannelId(row.id("channel_id")?),
+                    channel: row.text("channel")?,
                     provider_channel_id: row.text("provider_id")?,
                     business_id: BusinessId(row.id("business_id")?),
                     integration_id: IntegrationId(row.id("integration_id")?),

@@ -219,9 +219,21 @@ impl Ledger {
 
     /// Takes a run's lease. A run whose lease expired was dropped by a crash: that was a try; after the third it fails.
     ///
-    /// `evaluates_on` pins the date at the first start; a later one keeps it.
-    pub async fn lease_run(&self, id: RunId, owner: Uuid, evaluates_on: NaiveDate) -> Result<LeaseAnswer, LedgerError> {
-        self.db.write(move |tx| Box::pin(async move { lease_run(tx, id, owner, evaluates_on).await })).await
+    /// `evaluates_on` pins the date at the first start; a later one keeps it. So does `trace`, the `traceparent` of the tick: what the run decides is
+    /// linked to it.
+    pub async fn lease_run(
+        &self,
+        id: RunId,
+        owner: Uuid,
+        evaluates_on: NaiveDate,
+        trace: Option<String>,
+    ) -> Result<LeaseAnswer, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let trace = trace.clone();
+                Box::pin(async move { lease_run(tx, id, owner, evaluates_on, trace).await })
+            })
+            .await
     }
 
     /// Prolongs a run's lease, and that of the source which it syncs.
@@ -348,7 +360,13 @@ impl Ledger {
     }
 }
 
-async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate) -> Result<LeaseAnswer, LedgerError> {
+async fn lease_run(
+    tx: &mut Tx,
+    id: RunId,
+    owner: Uuid,
+    evaluates_on: NaiveDate,
+    trace: Option<String>,
+) -> Result<LeaseAnswer, LedgerError> {
     let Some(row) = tx.fetch_optional(sql!("SELECT * FROM runs WHERE id = $1", for_update), values![id]).await? else {
         return Ok(LeaseAnswer::Unknown);
     };
@@ -385,8 +403,11 @@ async fn lease_run(tx: &mut Tx, id: RunId, owner: Uuid, evaluates_on: NaiveDate)
     run.evaluates_on = Some(evaluates_on);
     run.tries += 1;
     tx.execute(
-        sql!("UPDATE runs SET state = 'running', tries = $2, lease_owner = $3, lease_expires_at = $4, evaluates_on = $5 WHERE id = $1"),
-        values![id, run.tries, owner, now + LEASE, evaluates_on],
+        sql!(
+            "UPDATE runs SET state = 'running', tries = $2, lease_owner = $3, lease_expires_at = $4, evaluates_on = $5,
+                    trace = COALESCE(trace, $6) WHERE id = $1"
+        ),
+        values![id, run.tries, owner, now + LEASE, evaluates_on, trace],
     )
     .await?;
     let cursor = match row.opt_id("cursor_source")? {

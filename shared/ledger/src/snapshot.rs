@@ -11,7 +11,7 @@ use regua_domain::admission::Snapshot;
 use regua_domain::decide::DatedStage;
 use regua_domain::filling::Filling;
 use regua_domain::frequency::Precedence;
-use regua_domain::ids::{BusinessId, ChannelId, CustomerId, IntegrationId, MessageId, NoticeId, PolicyId, SourceId};
+use regua_domain::ids::{AttemptId, BusinessId, ChannelId, CustomerId, IntegrationId, MessageId, NoticeId, PolicyId, SourceId};
 use regua_domain::message::State;
 use regua_domain::mirror::Invoice;
 use regua_domain::money::Centavos;
@@ -33,6 +33,10 @@ pub(crate) struct Loaded {
     pub integration_id: IntegrationId,
     pub limits: Limits,
     pub precedence: Precedence,
+    /// The attempt before.
+    pub attempt: Option<AttemptId>,
+    /// The `traceparent` of the run that decided it.
+    pub run_trace: Option<String>,
 }
 
 impl Loaded {
@@ -62,7 +66,7 @@ pub(crate) async fn load(tx: &mut Tx, ids: &[MessageId], today: NaiveDate, stops
         .fetch(
             sql!(
                 "SELECT m.id, m.source_id, m.state, m.stage, m.next_attempt_at, m.expires_at, m.due_on, m.occasion, m.facts_version, m.phone_key, m.phone_slot_at,
-                        m.amount, m.attempts, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
+                        m.amount, m.attempts, m.attempt_id, r.trace AS run_trace, m.channel_id, m.policy_id, ch.business_id, ch.integration_id, ch.per_second, b.recipients_per_24h,
                         i.record AS invoice, CASE WHEN m.due_on IS NOT NULL AND i.told_at >= i.observed_at THEN i.told END AS told, i.pix_code, i.pix_amount, i.pix_expires_on, c.record AS customer, hi.until_on AS invoice_held_until, hc.until_on AS customer_held_until,
                         ps.days, n.id AS notice_id, n.channel_id AS notice_channel_id,
                         n.template_id, n.variables, n.payment, n.media, nc.provider_id AS provider_channel_id, COALESCE(ps.hours, p.hours) AS hours,
@@ -142,6 +146,8 @@ fn read(row: &Row, today: NaiveDate, stops: &Stops, notices: &mut Notices) -> Re
         source_id: SourceId(row.id("source_id")?),
         phone_key: row.opt_text("phone_key")?.unwrap_or_default(),
         attempts: row.small("attempts")?,
+        attempt: row.opt_id("attempt_id")?.map(AttemptId),
+        run_trace: row.opt_text("run_trace")?,
         channel_id: belongs.channel,
         business_id: belongs.business,
         integration_id: belongs.integration,

@@ -88,6 +88,10 @@ pub struct Started {
     pub integration_id: IntegrationId,
     /// What to send.
     pub text: Rendered,
+    /// The attempt of the message that came before, whose trace this one goes on with.
+    pub after: Option<AttemptId>,
+    /// The `traceparent` of the run that decided the message.
+    pub run_trace: Option<String>,
 }
 
 /// The answers of a start.

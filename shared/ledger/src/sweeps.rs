@@ -1,11 +1,12 @@
 //! What time drives: expired leases, expired messages, expired doubt, lost hints. Each sweep is bounded and safe in any number of schedulers.
 
 use crate::Ledger;
-use crate::database::Tx;
+use crate::database::{Row, Tx};
 use crate::doubt::{self, DOUBT_EXPIRES_AFTER};
 use crate::error::LedgerError;
 use crate::snapshot::json_ids;
 use chrono::{DateTime, TimeDelta, Utc};
+use regua_domain::ids::{AttemptId, MessageId};
 use serde_json::json;
 
 /// Rows that one sweep touches at most.
@@ -13,9 +14,18 @@ pub const SWEEP_MAX: i64 = 500;
 /// A hint that nobody took for this long may be lost.
 pub const HINT_LOST_AFTER: TimeDelta = TimeDelta::seconds(60);
 
+/// An attempt that nobody reported within its lease, put in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rescued {
+    /// The message.
+    pub message: MessageId,
+    /// The attempt.
+    pub attempt: AttemptId,
+}
+
 impl Ledger {
-    /// Turns attempts whose lease expired into doubt, never back into the queue; how many. Those that a receipt names were sent.
-    pub async fn rescue(&self) -> Result<u64, LedgerError> {
+    /// Turns attempts whose lease expired into doubt, never back into the queue; which. Those that a receipt names were sent.
+    pub async fn rescue(&self) -> Result<Vec<Rescued>, LedgerError> {
         self.db
             .write(|tx| {
                 Box::pin(async move {
@@ -27,7 +37,7 @@ impl Ledger {
     }
 
     /// The same of every open attempt at once: a process with an own ledger file starts, so nobody else can be sending (F26 f).
-    pub async fn rescue_orphans(&self) -> Result<u64, LedgerError> {
+    pub async fn rescue_orphans(&self) -> Result<Vec<Rescued>, LedgerError> {
         self.db.write(|tx| Box::pin(rescue(tx, DateTime::<Utc>::MAX_UTC, i64::MAX, false))).await
     }
 
@@ -114,7 +124,7 @@ impl Ledger {
 }
 
 /// Puts open attempts in doubt whose lease expired by then. They are locked first: what a receipt told meanwhile is seen by the statements after.
-async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64, may_be_answered: bool) -> Result<u64, LedgerError> {
+async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64, may_be_answered: bool) -> Result<Vec<Rescued>, LedgerError> {
     let open = tx
         .fetch(
             sql!(
@@ -128,18 +138,22 @@ async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64, may_be_answe
         .await?;
     let ids = open.iter().map(|row| row.id("id")).collect::<Result<Vec<_>, _>>()?;
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let now = tx.now().await?;
     let attempts = open.iter().map(|row| Ok(json!({"id": row.id("id")?, "attempt_id": row.id("attempt_id")?})));
     doubt::settle_by_receipts(tx, &attempts.collect::<Result<Vec<_>, LedgerError>>()?, may_be_answered, now).await?;
-    tx.execute(
-        sql!(
-            "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $2
-             WHERE state = 'sending' AND id",
-            (among 1 uuid)
-        ),
-        values![json_ids(ids.into_iter()), now],
-    )
-    .await
+    let rescued = tx
+        .fetch(
+            sql!(
+                "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $2
+                 WHERE state = 'sending' AND id",
+                (among 1 uuid),
+                " RETURNING id, attempt_id"
+            ),
+            values![json_ids(ids.into_iter()), now],
+        )
+        .await?;
+    let ids = |row: &Row| Ok(Rescued { message: MessageId(row.id("id")?), attempt: AttemptId(row.id("attempt_id")?) });
+    rescued.iter().map(ids).collect()
 }

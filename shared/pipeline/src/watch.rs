@@ -1,16 +1,14 @@
-//! Says in `/readyz` how the ledger and the broker are and what is stopped, and in `/metrics` what invariant 2 counts.
+//! Says in `/readyz` and `/metrics` how the ledger and the broker are, and what is stopped.
 
 use crate::stops::what_ends;
-use regua_broker::Broker;
-use regua_domain::message::State;
-use regua_domain::stop::StopScope;
-use regua_ledger::Ledger;
+use regua_broker::{Broker, BrokerStatus};
 use regua_ledger::stops::Stop;
+use regua_ledger::{Ledger, LedgerError};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::MetricFamily;
 use regua_telemetry::service::Process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the ledger and the broker are looked at.
@@ -19,17 +17,20 @@ const EVERY: Duration = Duration::from_secs(1);
 const SKEW_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>) {
-    let counts = ledger.clone();
-    process.metrics.source("ledger", move || {
-        let ledger = counts.clone();
-        async move { Ok(families(&ledger).await?) }
+    let skew = Arc::new(Mutex::new(None));
+    let (seen, links) = (Arc::clone(&skew), Arc::clone(broker));
+    process.metrics.source("links", move || {
+        let families = families(*seen.lock().unwrap_or_else(PoisonError::into_inner), &links.status());
+        async move { Ok(families) }
     });
     let (process, ledger, broker) = (process.clone(), ledger.clone(), Arc::clone(broker));
     tokio::spawn(async move {
         let mut every = tokio::time::interval(EVERY);
         while !process.shutdown.has_begun() {
             every.tick().await;
-            process.health.set("ledger", ledger_readiness(&ledger).await);
+            let found = ledger.host_skew().await;
+            *skew.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
+            process.health.set("ledger", ledger_readiness(found));
             if let Ok(stops) = ledger.stops().await {
                 process.health.set("stops", stops_readiness(&stops));
             }
@@ -44,8 +45,27 @@ pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>
     });
 }
 
-async fn ledger_readiness(ledger: &Ledger) -> Readiness {
-    match ledger.host_skew().await {
+/// The families of the two links that every process has.
+fn families(skew: Option<Duration>, broker: &BrokerStatus) -> Vec<MetricFamily> {
+    let mut families = vec![
+        MetricFamily::gauge("regua_broker_up", "Whether every link to the broker works.")
+            .count(&[], u64::from(broker.is_connected())),
+        MetricFamily::counter("regua_broker_reconnects_total", "Links to the broker that were lost and came back.")
+            .count(&[], broker.reconnects),
+        broker.poisoned.iter().fold(
+            MetricFamily::counter("regua_dead_lettered_total", "Broker messages that could not be read, by reason."),
+            |family, (reason, messages)| family.count(&[("reason", reason.as_str())], *messages),
+        ),
+    ];
+    if let Some(skew) = skew {
+        let help = "How far this host's clock is off the ledger's.";
+        families.push(MetricFamily::gauge("regua_ledger_skew_seconds", help).sample(&[], skew.as_secs_f64()));
+    }
+    families
+}
+
+fn ledger_readiness(skew: Result<Duration, LedgerError>) -> Readiness {
+    match skew {
         Err(error) => Readiness::not_ready(format!("the ledger's database can't be reached: {}", Chain(&error))),
         Ok(skew) if skew > SKEW_MAX => Readiness::not_ready(format!(
             "this host's clock is {:.1} s off the ledger's; at most {} s are allowed: set it by NTP",
@@ -69,41 +89,4 @@ fn stops_readiness(stops: &[Stop]) -> Readiness {
         })
         .collect();
     Readiness::degraded(told.join(". "))
-}
-
-async fn families(ledger: &Ledger) -> Result<Vec<MetricFamily>, regua_ledger::LedgerError> {
-    let counts = ledger.counts().await?;
-    let mut messages = MetricFamily::gauge("regua_messages", "Messages by state.");
-    for state in State::ALL {
-        messages = messages.count(&[("state", state.as_str())], counts.of(*state));
-    }
-    let mut skipped = MetricFamily::gauge("regua_messages_skipped", "Skipped messages by reason.");
-    for (reason, number) in &counts.skipped {
-        skipped = skipped.count(&[("reason", reason)], *number);
-    }
-    let evaluated = MetricFamily::gauge(
-        "regua_messages_evaluated",
-        "Messages that all runs say they wrote: equals the sum of regua_messages.",
-    )
-    .count(&[], counts.evaluated);
-    let mut missed = MetricFamily::counter(
-        "regua_task_fires_missed_total",
-        "Fires of tasks that nobody acted on within their minute: run late (caught_up) or never (dropped).",
-    );
-    for fires in ledger.missed_fires().await? {
-        let of = |became| [("kind", fires.kind.as_str()), ("became", became)];
-        missed = missed.count(&of("caught_up"), fires.caught_up).count(&of("dropped"), fires.dropped);
-    }
-    let (in_force, totals) = (ledger.stops().await?, ledger.stop_totals().await?);
-    let mut stops = MetricFamily::gauge("regua_stops", "Stops in force by scope.");
-    let mut raised = MetricFamily::counter("regua_stops_raised_total", "Stops that were raised, by scope.");
-    let mut lifted = MetricFamily::counter("regua_stops_lifted_total", "Stops that were lifted, by scope.");
-    for scope in StopScope::ALL {
-        let of = [("scope", scope.as_str())];
-        let total = totals.iter().find(|totals| totals.scope == *scope);
-        stops = stops.count(&of, in_force.iter().filter(|stop| stop.scope == *scope).count() as u64);
-        raised = raised.count(&of, total.map_or(0, |total| total.raised));
-        lifted = lifted.count(&of, total.map_or(0, |total| total.lifted));
-    }
-    Ok(vec![messages, skipped, evaluated, missed, stops, raised, lifted])
 }

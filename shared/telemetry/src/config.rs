@@ -78,6 +78,15 @@ pub enum LogFormat {
 /// A key's bytes. Their `Debug` shows none.
 pub type KeyBytes = Arc<SecretBox<[u8; parse::KEY_BYTES]>>;
 
+/// Where spans go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Export {
+    /// The collector's address, whole.
+    pub endpoint: Url,
+    /// The share of the messages that went well of which spans are exported, from 0 to 1; all others always are.
+    pub share: f64,
+}
+
 /// What all services share. Values have been parsed and checked; nothing here is checked again.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
@@ -95,7 +104,7 @@ pub struct ServiceConfig {
     pub log_format: LogFormat,
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` followed by `/v1/traces`; default none = no export.
     /// The other standard `OTEL_*` variables are read by OpenTelemetry's SDK from the process.
-    pub traces_endpoint: Option<Url>,
+    pub traces: Option<Export>,
     /// `REGUA_TIMEZONE`: the provider's zone, which decides dates; default `America/Sao_Paulo`.
     pub timezone: Tz,
     /// `REGUA_SECRET_KEY` or `…_FILE`: 32 bytes, under which tokens in the ledger are sealed; default none.
@@ -124,7 +133,7 @@ impl ServiceConfig {
             http_addr: reader.var("REGUA_HTTP_ADDR", (Ipv4Addr::LOCALHOST, service.default_port()).into(), parse::socket_addr),
             log: reader.var("REGUA_LOG", "info".to_owned(), parse::log_directives),
             log_format: reader.var("REGUA_LOG_FORMAT", default_log_format(), log_format),
-            traces_endpoint: traces_endpoint(&mut reader),
+            traces: traces(&mut reader),
             timezone: reader.var("REGUA_TIMEZONE", Tz::America__Sao_Paulo, parse::zone),
             secret_key: reader.optional_secret("REGUA_SECRET_KEY", parse::key),
             secret_key_previous: reader.optional_secret("REGUA_SECRET_KEY_PREVIOUS", parse::key),
@@ -137,7 +146,7 @@ impl ServiceConfig {
 }
 
 /// The shared variables as `--help` lists them: name, default, meaning.
-pub const VARIABLES: [(&str, &str, &str); 13] = [
+pub const VARIABLES: [(&str, &str, &str); 14] = [
     ("REGUA_DATABASE_URL", "sqlite://regua.db", "the ledger; postgres://… for separate services (also …_FILE)"),
     ("REGUA_BROKER_URL", "memory:", "the broker; amqp://… or amqps://… for separate services (also …_FILE)"),
     ("REGUA_CONFIG", "none", "a TOML file applied at start"),
@@ -145,6 +154,11 @@ pub const VARIABLES: [(&str, &str, &str); 13] = [
     ("REGUA_LOG", "info", "log level, or levels by target; logs go to standard error"),
     ("REGUA_LOG_FORMAT", "human on a terminal, else json", "human or json"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "an OTLP collector (http/protobuf) for traces"),
+    (
+        "OTEL_TRACES_SAMPLER",
+        "always_on",
+        "traceidratio with OTEL_TRACES_SAMPLER_ARG from 0 to 1: the share of messages that went well; the rest is always traced",
+    ),
     ("REGUA_TIMEZONE", "America/Sao_Paulo", "the provider's time zone"),
     ("REGUA_SECRET_KEY", "none", "32 bytes in hex or base64: opens the tokens that the ledger keeps sealed (also …_FILE)"),
     ("REGUA_SECRET_KEY_PREVIOUS", "none", "the key before it, until `regua secrets rotate` was given (also …_FILE)"),
@@ -227,7 +241,7 @@ fn log_format(text: &str) -> Parsed<LogFormat> {
 }
 
 /// Where traces go, by OpenTelemetry's own rules for its variables; only http/protobuf is built in.
-fn traces_endpoint(reader: &mut Reader<'_>) -> Option<Url> {
+fn traces(reader: &mut Reader<'_>) -> Option<Export> {
     let disabled = reader.var("OTEL_SDK_DISABLED", false, parse::boolean);
     let exporter = reader.var("OTEL_TRACES_EXPORTER", true, |text| match text {
         "otlp" => Ok(true),
@@ -244,7 +258,22 @@ fn traces_endpoint(reader: &mut Reader<'_>) -> Option<Url> {
             (text == "http/protobuf").then_some(()).ok_or_else(|| "http/protobuf, the only one built in".to_owned())
         });
     }
-    endpoint.filter(|_| exporter && !disabled)
+    let share = share(reader);
+    Some(Export { endpoint: endpoint.filter(|_| exporter && !disabled)?, share })
+}
+
+/// Which share of the messages that went well is traced: as `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` say. Runs, failures and doubt
+/// are traced whatever they say, so whether a caller sampled its trace makes no difference.
+fn share(reader: &mut Reader<'_>) -> f64 {
+    let argument = reader.var("OTEL_TRACES_SAMPLER_ARG", 1.0, |text| {
+        text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "a number from 0 to 1".to_owned())
+    });
+    reader.var("OTEL_TRACES_SAMPLER", 1.0, |text| match text {
+        "always_on" | "parentbased_always_on" => Ok(1.0),
+        "always_off" | "parentbased_always_off" => Ok(0.0),
+        "traceidratio" | "parentbased_traceidratio" => Ok(argument),
+        _ => Err("always_on, always_off or traceidratio, also after parentbased_".to_owned()),
+    })
 }
 
 /// The address of the ledger or the broker, which may hold a password: shown without it.

@@ -1,5 +1,6 @@
 //! Whether the process is alive and ready, in words.
 
+use crate::metrics::MetricFamily;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,6 +109,19 @@ impl Health {
         ReadyReport { ready: checks.iter().all(|check| check.ready), checks }
     }
 
+    /// What every check says, as metrics.
+    pub(crate) fn families(&self) -> Vec<MetricFamily> {
+        let mut ready =
+            MetricFamily::gauge("regua_component_ready", "What /readyz says of a component: 1 ready or degraded, 0 not ready.");
+        let mut degraded = MetricFamily::gauge("regua_component_degraded", "Whether a component works in part only.");
+        for check in self.readiness().checks {
+            let of = [("component", check.name.as_str())];
+            ready = ready.count(&of, u64::from(check.ready));
+            degraded = degraded.count(&of, u64::from(check.ready && check.why.is_some()));
+        }
+        vec![ready, degraded]
+    }
+
     /// Whether the process is alive, and which heartbeats are overdue.
     pub fn liveness(&self) -> LiveReport {
         self.liveness_at(Instant::now())
@@ -214,6 +228,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Reading;
 
     #[track_caller]
     fn check(health: &Health, ready: bool, checks: &[(&str, bool, Option<&str>)]) {
@@ -241,6 +256,24 @@ mod tests {
         check(&health, true, &[("broker", true, Some("one of two connections")), ("ledger", true, None)]);
         health.remove("broker");
         check(&health, true, &[("ledger", true, None)]);
+    }
+
+    #[test]
+    fn metrics_tell_ready_degraded_and_not_ready_apart() {
+        let health = Health::new();
+        health.set("ledger", Readiness::Ready);
+        health.set("stops", Readiness::degraded("everything is stopped"));
+        health.set("broker", Readiness::not_ready("connection refused"));
+        let told = [("broker", 0, 0), ("ledger", 1, 0), ("stops", 1, 1)].into_iter().fold(
+            ["regua_component_ready", "regua_component_degraded"].map(|name| (name, Vec::new())),
+            |[mut ready, mut degraded], (component, is_ready, is_degraded)| {
+                let of = vec![("component", component.to_owned())];
+                ready.1.push((of.clone(), Reading::Number(f64::from(is_ready))));
+                degraded.1.push((of, Reading::Number(f64::from(is_degraded))));
+                [ready, degraded]
+            },
+        );
+        assert_eq!(health.families().into_iter().map(|family| (family.name, family.samples)).collect::<Vec<_>>(), told);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod parse;
 pub mod retry;
 pub mod service;
 pub mod shutdown;
+pub mod spans;
 pub mod tls;
 pub mod trace_context;
 

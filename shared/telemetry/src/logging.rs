@@ -2,12 +2,15 @@
 
 use crate::config::{LogFormat, ServiceConfig};
 use crate::otlp;
+use opentelemetry::trace::TraceContextExt;
 use std::error::Error;
 use std::fmt;
-use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
@@ -53,12 +56,15 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let (tracer, guard) = match &config.traces_endpoint {
-        Some(endpoint) => otlp::start(service, endpoint).map(|(tracer, guard)| (Some(tracer), guard))?,
-        None => (None, Guard::none()),
+    let (tracer, guard) = match &config.traces {
+        Some(export) => otlp::start(service, export)?,
+        None => otlp::start_without_export(),
     };
-    let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(span_filter()));
-    let lines = lines(config.log_format, writer).with_filter(EnvFilter::try_new(format!("{},{SILENCED}", config.log))?);
+    let spans = tracing_opentelemetry::layer().with_location(false).with_threads(false).with_target(false).with_tracer(tracer);
+    let spans = spans.with_filter(span_filter());
+    let levels = EnvFilter::try_new(format!("{},{SILENCED}", config.log))?;
+    // Spans are for the trace: an event names its own ids, so that no line repeats what its spans say.
+    let lines = lines(config.log_format, writer).with_filter(levels.and(filter_fn(is_event)));
     Ok((tracing_subscriber::registry().with(lines).with(spans), guard))
 }
 
@@ -68,10 +74,48 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
-        LogFormat::Human => layer.with_ansi(std::env::var_os("NO_COLOR").is_none()).boxed(),
-        // Ids live in spans, so each line carries all of its spans.
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed(),
+        LogFormat::Human => {
+            let is_colored = std::env::var_os("NO_COLOR").is_none();
+            layer.map_event_format(|format| Traced { format: format.with_ansi(is_colored), is_json: false }).boxed()
+        }
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            layer.map_event_format(|format| Traced { format, is_json: true }).boxed()
+        }
     }
+}
+
+/// A line with the id of the trace that its event belongs to, if any.
+struct Traced<F> {
+    format: F,
+    is_json: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Traced<F>
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let current = opentelemetry::Context::current();
+        let span = current.span().span_context().clone();
+        if !span.is_valid() {
+            return self.format.format_event(context, writer, event);
+        }
+        let mut line = String::new();
+        self.format.format_event(context, Writer::new(&mut line), event)?;
+        let (line, trace) = (line.trim_end(), span.trace_id());
+        match line.strip_suffix('}').filter(|_| self.is_json) {
+            Some(open) => writeln!(writer, "{open},\"trace_id\":\"{trace}\"}}"),
+            None => writeln!(writer, "{line} trace_id={trace}"),
+        }
+    }
+}
+
+/// What is a line of the log.
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
 }
 
 /// What becomes a span or an event of a trace, whatever `REGUA_LOG` says: never what the exporter's own client does, which would trace itself.
@@ -136,21 +180,28 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_carries_the_fields_of_the_event_and_of_all_its_spans() {
-        let text = logged(&[("REGUA_LOG_FORMAT", "json")], || {
-            let run = tracing::info_span!("run", run_id = "r1");
-            let _run = run.enter();
-            let message = tracing::info_span!("message", message_id = "m1");
-            let _message = message.enter();
-            tracing::info!(attempt = 2, "attempt finished");
-        });
-        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
-        assert_eq!(line["level"], "INFO");
-        assert_eq!(line["message"], "attempt finished");
-        assert_eq!(line["attempt"], 2);
-        assert_eq!(line["spans"][0]["run_id"], "r1");
-        assert_eq!(line["spans"][1]["message_id"], "m1");
-        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "instants are UTC");
+    fn a_line_carries_the_fields_of_its_event_and_its_trace_without_any_collector() {
+        let story = uuid::Uuid::now_v7();
+        let say = || {
+            tracing::info!(attempt = 1, "outside");
+            let span = tracing::info_span!(parent: None, "attempt", otel.kind = "consumer");
+            crate::spans::begin_story(&span, story);
+            span.in_scope(|| tracing::info!(attempt = 2, "within"));
+        };
+        let text = logged(&[("REGUA_LOG_FORMAT", "json")], say);
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["message"], &lines[0]["trace_id"]), (&"outside".into(), &serde_json::Value::Null));
+        assert_eq!(
+            (&lines[1]["level"], &lines[1]["message"], &lines[1]["attempt"]),
+            (&"INFO".into(), &"within".into(), &2.into())
+        );
+        assert_eq!(lines[1]["trace_id"], story.simple().to_string());
+        assert!(lines[1]["timestamp"].as_str().unwrap().ends_with('Z'), "instants are UTC");
+        assert!(!text.contains("otel.kind"), "what is for the trace alone: {text}");
+
+        let text = logged(&[("REGUA_LOG_FORMAT", "human")], say);
+        let [outside, within] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert!(!outside.contains("trace_id") && within.ends_with(&format!("trace_id={}", story.simple())), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Metrics in Prometheus's text format: counters and gauges of the process, and families read from elsewhere at scrape time.
+//! Metrics in Prometheus's text format: counters, gauges and histograms of the process, and families read from elsewhere at scrape time.
 //!
 //! The writer is ours: the format is a page, and what we expose is mostly counts read from the ledger when asked, which the
 //! client libraries' registries of live instruments serve only through a detour.
@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+mod instruments;
+mod process;
 mod text;
 
+pub use instruments::{Counter, Distribution, Gauge, Histogram, LONG, SHORT};
 pub use text::CONTENT_TYPE;
 
 /// A source that takes longer is left out of the scrape.
@@ -25,6 +27,8 @@ pub enum Kind {
     Counter,
     /// Up and down.
     Gauge,
+    /// How many durations fell under each of some bounds.
+    Histogram,
 }
 
 impl Kind {
@@ -32,6 +36,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -49,7 +54,16 @@ pub struct MetricFamily {
     /// How it moves.
     pub kind: Kind,
     /// Its samples; of two with equal labels the first is shown.
-    pub samples: Vec<(Labels, f64)>,
+    pub samples: Vec<(Labels, Reading)>,
+}
+
+/// What one sample says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// The value of a counter or a gauge.
+    Number(f64),
+    /// What a histogram counted.
+    Distribution(Distribution),
 }
 
 impl MetricFamily {
@@ -66,7 +80,7 @@ impl MetricFamily {
     /// Adds a sample.
     #[must_use]
     pub fn sample(mut self, labels: &[(&'static str, &str)], value: f64) -> Self {
-        self.samples.push((owned(labels), value));
+        self.samples.push((owned(labels), Reading::Number(value)));
         self
     }
 
@@ -105,48 +119,7 @@ struct Own {
 enum Cell {
     Counter(Counter),
     Gauge(Gauge),
-}
-
-/// A number that only grows.
-#[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
-
-impl Counter {
-    /// Adds one.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Adds `number`.
-    pub fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    /// The sum so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A number that goes up and down.
-#[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<AtomicI64>);
-
-impl Gauge {
-    /// Sets it.
-    pub fn set(&self, number: i64) {
-        self.0.store(number, Ordering::Relaxed);
-    }
-
-    /// Adds `number`, which may be negative.
-    pub fn add(&self, number: i64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
-
-    /// Its value.
-    pub fn get(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
+    Histogram(Histogram),
 }
 
 impl Default for Metrics {
@@ -166,19 +139,34 @@ impl Metrics {
         }))
     }
 
-    /// The counter of this name and these labels; asking again gives the same one. A name that is a gauge gives a counter nobody sees.
+    /// The counter of this name and these labels; asking again gives the same one. A name of another kind gives a counter nobody sees.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         match self.cell(name, help, Kind::Counter, labels, || Cell::Counter(Counter::default())) {
             Cell::Counter(counter) => counter,
-            Cell::Gauge(_) => Counter::default(),
+            Cell::Gauge(_) | Cell::Histogram(_) => Counter::default(),
         }
     }
 
-    /// The gauge of this name and these labels; asking again gives the same one. A name that is a counter gives a gauge nobody sees.
+    /// The gauge of this name and these labels; asking again gives the same one. A name of another kind gives a gauge nobody sees.
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
         match self.cell(name, help, Kind::Gauge, labels, || Cell::Gauge(Gauge::default())) {
             Cell::Gauge(gauge) => gauge,
-            Cell::Counter(_) => Gauge::default(),
+            Cell::Counter(_) | Cell::Histogram(_) => Gauge::default(),
+        }
+    }
+
+    /// The histogram of this name and these labels; asking again gives the same one. `bounds` are in seconds and ascend; those of the first who
+    /// asks hold. A name of another kind gives a histogram nobody sees.
+    pub fn histogram(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        bounds: &'static [f64],
+        labels: &[(&'static str, &str)],
+    ) -> Histogram {
+        match self.cell(name, help, Kind::Histogram, labels, || Cell::Histogram(Histogram::new(bounds))) {
+            Cell::Histogram(histogram) => histogram,
+            Cell::Counter(_) | Cell::Gauge(_) => Histogram::new(bounds),
         }
     }
 
@@ -197,7 +185,7 @@ impl Metrics {
     /// Everything in the text format, families by name.
     pub async fn render(&self) -> String {
         let _one_at_a_time = self.0.scraping.lock().await;
-        let mut families = process_families(self.0.started_at);
+        let mut families = process::families(self.0.started_at);
         families.extend(self.own_families());
         families.extend(self.read_sources().await);
         text::write(families)
@@ -234,7 +222,7 @@ impl Metrics {
             name,
             help: own.help,
             kind: own.kind,
-            samples: own.series.iter().map(|(labels, cell)| (labels.clone(), cell.value())).collect(),
+            samples: own.series.iter().map(|(labels, cell)| (labels.clone(), cell.reading())).collect(),
         };
         own.iter().map(family).collect()
     }
@@ -245,12 +233,12 @@ impl Metrics {
         help: &'static str,
         kind: Kind,
         labels: &[(&'static str, &str)],
-        new: fn() -> Cell,
+        new: impl FnOnce() -> Cell,
     ) -> Cell {
         let mut own = lock(&self.0.own);
         let family = own.entry(name).or_insert_with(|| Own { help, kind, series: BTreeMap::new() });
         if family.kind != kind {
-            tracing::error!(metric = name, "one name is used for a counter and a gauge");
+            tracing::error!(metric = name, "one name is used for metrics of two kinds");
             return new();
         }
         family.series.entry(owned(labels)).or_insert_with(new).clone()
@@ -258,11 +246,12 @@ impl Metrics {
 }
 
 impl Cell {
-    fn value(&self) -> f64 {
+    fn reading(&self) -> Reading {
         match self {
-            Self::Counter(counter) => real(counter.get()),
+            Self::Counter(counter) => Reading::Number(real(counter.get())),
             #[expect(clippy::cast_precision_loss, reason = "the format's numbers are floats, and gauges stay far below 2^53")]
-            Self::Gauge(gauge) => gauge.get() as f64,
+            Self::Gauge(gauge) => Reading::Number(gauge.get() as f64),
+            Self::Histogram(histogram) => Reading::Distribution(histogram.get()),
         }
     }
 }
@@ -280,29 +269,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What Linux tells of this process, under Prometheus's usual names; elsewhere only the start time.
-fn process_families(started_at: SystemTime) -> Vec<MetricFamily> {
-    let started = started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let mut families = vec![
-        MetricFamily::gauge("process_start_time_seconds", "When the process started, in Unix seconds.").sample(&[], started),
-    ];
-    if let Some(bytes) = resident_memory_bytes() {
-        families.push(MetricFamily::gauge("process_resident_memory_bytes", "Resident memory.").count(&[], bytes));
-    }
-    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        families.push(MetricFamily::gauge("process_open_fds", "Open file descriptors.").count(&[], files.count() as u64));
-    }
-    families
-}
-
-/// `VmRSS` of `/proc/self/status`, which is in KiB.
-fn resident_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
-    kib.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,10 +283,18 @@ mod tests {
         gauge.set(5);
         gauge.add(-7);
         metrics.gauge("sends_total", "Not a gauge.", &[]).set(99);
+        metrics.histogram("sends_total", "Not a histogram.", SHORT, &[]).observe(Duration::from_secs(99));
+        for _ in 0..2 {
+            metrics.histogram("wait_seconds", "Waits.", SHORT, &[]).observe(Duration::from_millis(30));
+        }
         let text = metrics.render().await;
-        for line in
-            ["sends_total{outcome=\"sent\"} 3", "sends_total{outcome=\"failed\"} 1", "in_flight -2", "# TYPE sends_total counter"]
-        {
+        for line in [
+            "sends_total{outcome=\"sent\"} 3",
+            "sends_total{outcome=\"failed\"} 1",
+            "in_flight -2",
+            "# TYPE sends_total counter",
+            "wait_seconds_bucket{le=\"0.05\"} 2",
+        ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
         assert!(!text.contains("sends_total 99"), "{text}");

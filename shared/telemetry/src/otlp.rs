@@ -4,17 +4,26 @@
 //! ("there is no reactor running", open-telemetry/opentelemetry-rust#3125) and not one span is ever sent. Everything that may block (building
 //! the client, flushing) therefore happens off the asynchronous runtime, and a test asserts that a span really arrives.
 
+use crate::config::Export;
+use crate::metrics::MetricFamily;
+use crate::spans::{Ids, MESSAGE_ID};
 use crate::tls::install_tls_provider;
 use opentelemetry::KeyValue;
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::trace::{Status, TraceId, TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter, SpanProcessor,
+};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use url::Url;
+
+/// The name of the instrumentation.
+const TRACER: &str = "regua";
+/// Spans that wait for the collector: about ten seconds of a fast dispatcher, some megabytes.
+const QUEUE_MAX: usize = 8192;
 
 /// How long the end of a process waits for the collector to take the last spans.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -25,15 +34,27 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 pub struct BuildError(#[from] ExporterBuildError);
 
 /// Starts the export to `endpoint` (whole, with its path) in the name of `service`, or of `OTEL_SERVICE_NAME` if the process has one.
-pub(crate) fn start(service: &'static str, endpoint: &Url) -> Result<(SdkTracer, Guard), BuildError> {
+pub(crate) fn start(service: &'static str, export: &Export) -> Result<(SdkTracer, Guard), BuildError> {
     install_tls_provider();
     let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
-    let exporter = builder.with_protocol(Protocol::HttpBinary).with_endpoint(endpoint.as_str()).build()?;
+    let exporter = builder.with_protocol(Protocol::HttpBinary).with_endpoint(export.endpoint.as_str()).build()?;
+    let fates = Fates::default();
+    let exporter = Reporting { exporter, failing: AtomicBool::new(false), fates: fates.clone() };
+    let config = BatchConfigBuilder::default().with_max_queue_size(QUEUE_MAX).build();
+    let batches = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
     let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(Reporting { exporter, failing: AtomicBool::new(false) })
+        .with_sampler(Sampler::AlwaysOn)
+        .with_id_generator(Ids::default())
+        .with_span_processor(Sifting { batches, share: export.share, fates: fates.clone() })
         .with_resource(resource(service))
         .build();
-    Ok((provider.tracer("regua"), Guard { provider: Some(provider), flush_max: FLUSH_MAX }))
+    Ok((provider.tracer(TRACER), Guard { provider: Some(provider), flush_max: FLUSH_MAX, fates: Some(fates) }))
+}
+
+/// Without a collector: spans have their ids, which the lines of the log and the broker's messages carry, and go nowhere.
+pub(crate) fn start_without_export() -> (SdkTracer, Guard) {
+    let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_id_generator(Ids::default()).build();
+    (provider.tracer(TRACER), Guard { provider: Some(provider), flush_max: FLUSH_MAX, fates: None })
 }
 
 fn resource(service: &'static str) -> Resource {
@@ -45,17 +66,110 @@ fn resource(service: &'static str) -> Resource {
         .build()
 }
 
+/// What became of the spans that ended.
+#[derive(Clone, Debug, Default)]
+pub struct Fates(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    waiting: AtomicU64,
+    exported: AtomicU64,
+    lost: AtomicU64,
+    sifted_out: AtomicU64,
+}
+
+impl Fates {
+    /// `regua_spans_total`.
+    pub(crate) fn family(&self) -> MetricFamily {
+        let help = "Spans that ended, by what became of them: exported, lost (the collector failed or was too slow) or sifted_out \
+                    (of messages that went well, beyond their share).";
+        let family = MetricFamily::counter("regua_spans_total", help);
+        [("exported", &self.0.exported), ("lost", &self.0.lost), ("sifted_out", &self.0.sifted_out)]
+            .into_iter()
+            .fold(family, |family, (fate, count)| family.count(&[("fate", fate)], count.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the queue takes one more.
+    fn queued(&self) -> bool {
+        let has_room = |waiting: u64| (waiting < QUEUE_MAX as u64).then_some(waiting + 1);
+        let queued = self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_ok();
+        if !queued {
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        queued
+    }
+
+    fn left(&self, spans: usize, exported: bool) {
+        let fate = if exported { &self.0.exported } else { &self.0.lost };
+        fate.fetch_add(spans as u64, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(spans as u64, Ordering::Relaxed);
+    }
+}
+
+/// Lets the spans of messages that went well through in a share of their traces, and all others: a failure's own span is never missing.
+#[derive(Debug)]
+struct Sifting {
+    batches: BatchSpanProcessor,
+    share: f64,
+    fates: Fates,
+}
+
+impl Sifting {
+    fn lets_through(&self, span: &SpanData) -> bool {
+        let is_of_a_message = || span.attributes.iter().any(|attribute| attribute.key.as_str() == MESSAGE_ID);
+        matches!(span.status, Status::Error { .. }) || is_within(self.share, span.span_context.trace_id()) || !is_of_a_message()
+    }
+}
+
+/// Whether a trace is of the share: its last seven bytes are random (W3C Trace Context Level 2, "random trace id flag"), also in ours.
+fn is_within(share: f64, trace: TraceId) -> bool {
+    let (_, low) = uuid::Uuid::from_bytes(trace.to_bytes()).as_u64_pair();
+    let random = low & ((1 << 56) - 1);
+    #[expect(clippy::cast_precision_loss, reason = "56 bits, of which the last three count for nothing")]
+    let place = random as f64 / (1_u64 << 56) as f64;
+    place < share
+}
+
+impl SpanProcessor for Sifting {
+    fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &opentelemetry::Context) {
+        self.batches.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if !self.lets_through(&span) {
+            self.fates.0.sifted_out.fetch_add(1, Ordering::Relaxed);
+        } else if self.fates.queued() {
+            self.batches.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.batches.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.batches.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
+    }
+}
+
 /// Says once that the collector fails and once that it is back, instead of once per batch. The failure ends here.
 #[derive(Debug)]
 struct Reporting<E> {
     exporter: E,
     failing: AtomicBool,
+    fates: Fates,
 }
 
 impl<E: SpanExporter> SpanExporter for Reporting<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        match self.exporter.export(batch).await {
+        let exported = self.exporter.export(batch).await;
+        self.fates.left(spans, exported.is_ok());
+        match exported {
             Ok(()) if self.failing.swap(false, Ordering::Relaxed) => tracing::info!("the trace collector takes spans again"),
             Ok(()) => {}
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
@@ -85,12 +199,13 @@ impl<E: SpanExporter> SpanExporter for Reporting<E> {
 pub struct Guard {
     provider: Option<SdkTracerProvider>,
     flush_max: Duration,
+    fates: Option<Fates>,
 }
 
 impl Guard {
-    /// Guards nothing: no collector is named.
-    pub(crate) const fn none() -> Self {
-        Self { provider: None, flush_max: FLUSH_MAX }
+    /// What becomes of the spans; `None` if no collector is named.
+    pub fn fates(&self) -> Option<Fates> {
+        self.fates.clone()
     }
 }
 
@@ -122,14 +237,15 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Instant;
     use tracing_subscriber::layer::SubscriberExt;
+    use url::Url;
 
-    fn endpoint(address: std::net::SocketAddr) -> Url {
-        Url::parse(&format!("http://{address}/v1/traces")).unwrap()
+    fn export(address: std::net::SocketAddr) -> Export {
+        Export { endpoint: Url::parse(&format!("http://{address}/v1/traces")).unwrap(), share: 1.0 }
     }
 
-    /// Emits `count` spans towards `endpoint`, as a service would.
-    fn emit(endpoint: &Url, flush_max: Duration, count: usize) -> Guard {
-        let (tracer, mut guard) = start("the-service", endpoint).unwrap();
+    /// Emits `count` spans, as a service would.
+    fn emit(export: &Export, flush_max: Duration, count: usize) -> Guard {
+        let (tracer, mut guard) = start("the-service", export).unwrap();
         guard.flush_max = flush_max;
         let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
         tracing::subscriber::with_default(subscriber, || {
@@ -147,7 +263,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_span_really_arrives_with_the_name_and_version_of_its_service() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = endpoint(listener.local_addr().unwrap());
+        let export = export(listener.local_addr().unwrap());
         let (sender, mut received) = tokio::sync::mpsc::channel(8);
         let collector = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
             sender.send((uri, headers, body)).await.unwrap();
@@ -155,7 +271,7 @@ mod tests {
         let server = tokio::spawn(axum::serve(listener, collector).into_future());
 
         // Built and dropped on the runtime, as an asynchronous main does.
-        drop(emit(&endpoint, Duration::from_secs(30), 1));
+        drop(emit(&export, Duration::from_secs(30), 1));
 
         let (uri, headers, body) = received.try_recv().expect("the guard returns only when its spans were taken");
         assert_eq!(uri.path(), "/v1/traces");
@@ -172,7 +288,7 @@ mod tests {
     fn a_collector_that_is_gone_delays_nothing() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let before = Instant::now();
-        let guard = emit(&endpoint(closed), Duration::from_secs(10), 10_000);
+        let guard = emit(&export(closed), Duration::from_secs(10), 10_000);
         assert!(before.elapsed() < Duration::from_secs(5), "emitting took {:?}", before.elapsed());
         drop(guard);
         assert!(before.elapsed() < Duration::from_secs(25), "flushing took {:?}", before.elapsed());
@@ -182,7 +298,7 @@ mod tests {
     fn a_collector_that_never_answers_delays_the_end_by_the_bound_only() {
         // Connections wait in the backlog for ever.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let guard = emit(&endpoint(silent.local_addr().unwrap()), Duration::from_millis(100), 10);
+        let guard = emit(&export(silent.local_addr().unwrap()), Duration::from_millis(100), 10);
         let before = Instant::now();
         drop(guard);
         let took = before.elapsed();

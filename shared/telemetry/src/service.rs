@@ -132,7 +132,11 @@ where
             return ExitCode::from(MISUSED);
         }
     };
-    let code = on_runtime(supervise(service, config, environment, extra, run));
+    let metrics = Metrics::new();
+    if let Some(fates) = guard.fates() {
+        metrics.source("spans", move || std::future::ready(Ok(vec![fates.family()])));
+    }
+    let code = on_runtime(supervise(service, config, environment, metrics, extra, run));
     drop(guard);
     code
 }
@@ -164,6 +168,7 @@ async fn supervise<F, Fut>(
     service: Service,
     config: ServiceConfig,
     environment: Environment,
+    metrics: Metrics,
     extra: Router,
     run: F,
 ) -> Result<(), Failure>
@@ -172,10 +177,15 @@ where
     Fut: Future<Output = Result<(), Failure>>,
 {
     let shutdown = Shutdown::on_signals(config.shutdown_grace).map_err(Failure::fault)?;
-    let (health, metrics) = (Health::new(), Metrics::new());
+    let health = Health::new();
     metrics.source("build", move || async move {
         let family = MetricFamily::gauge("regua_build_info", "The service and its version; always 1.");
         Ok(vec![family.count(&[("service", service.name()), ("version", env!("CARGO_PKG_VERSION"))], 1)])
+    });
+    let components = health.clone();
+    metrics.source("components", move || {
+        let families = components.families();
+        async move { Ok(families) }
     });
     let server = HttpServer::start(config.http_addr, &health, &metrics, extra).await.map_err(Failure::fault)?;
     if config.http_addr.port() == 0 {

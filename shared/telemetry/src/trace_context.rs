@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use uuid::Uuid;
 
 /// The header's name.
 pub const HEADER: &str = "traceparent";
@@ -16,11 +17,21 @@ pub const HEADER: &str = "traceparent";
 pub struct TraceContext(String);
 
 impl TraceContext {
-    /// Where the current span stands; `None` if traces are not exported.
+    /// Where the current span stands; `None` outside any.
     pub fn current() -> Option<Self> {
+        Self::within(&Span::current())
+    }
+
+    /// Where `span` stands, which begins with that; `None` if nobody traces it.
+    pub fn within(span: &Span) -> Option<Self> {
         let mut carrier = HashMap::new();
-        TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
+        TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
         carrier.remove(HEADER).map(Self)
+    }
+
+    /// Where the part of a story stands that was begun by [`crate::spans::begin_part`], in whatever process and on whatever day.
+    pub fn of(story: Uuid, part: Uuid) -> Self {
+        Self(format!("00-{}-{:016x}-01", story.simple(), half(part)))
     }
 
     /// Reads a header's value; `None` if it is malformed, which is no reason to refuse what it came with.
@@ -46,10 +57,15 @@ impl TraceContext {
         span.add_link(self.extract().span().span_context().clone());
     }
 
-    fn extract(&self) -> opentelemetry::Context {
+    pub(crate) fn extract(&self) -> opentelemetry::Context {
         let carrier = HashMap::from([(HEADER.to_owned(), self.0.clone())]);
         TraceContextPropagator::new().extract_with_context(&opentelemetry::Context::new(), &carrier)
     }
+}
+
+/// The half of an id that makes a span's id: the random one of a version 7, which is never zero.
+pub(crate) const fn half(id: Uuid) -> u64 {
+    id.as_u64_pair().1
 }
 
 impl fmt::Display for TraceContext {
@@ -96,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn without_export_there_is_no_context_and_nothing_fails() {
+    fn where_nobody_traces_there_is_no_context_and_nothing_fails() {
         tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             let span = tracing::info_span!("untraced");
             TraceContext::parse(PARENT).unwrap().adopt(&span);

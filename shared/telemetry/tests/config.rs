@@ -30,7 +30,7 @@ fn nothing_set_is_everything_in_one_process_with_the_documented_defaults() {
     assert_eq!(config.config_file, None);
     assert_eq!(config.http_addr, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.log, "info");
-    assert_eq!(config.traces_endpoint, None);
+    assert_eq!(config.traces, None);
     assert_eq!(config.timezone, Tz::America__Sao_Paulo);
     assert!(!config.allow_private_urls);
     assert_eq!(config.shutdown_grace, Duration::from_secs(25));
@@ -182,7 +182,7 @@ fn traces_go_where_the_standard_variables_say() {
         ),
     ] {
         let config = embedded(pairs).unwrap();
-        assert_eq!(config.traces_endpoint.as_ref().map(ToString::to_string).as_deref(), endpoint, "{pairs:?}");
+        assert_eq!(config.traces.as_ref().map(|export| export.endpoint.to_string()).as_deref(), endpoint, "{pairs:?}");
     }
 }
 

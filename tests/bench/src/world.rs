@@ -137,7 +137,7 @@ impl World {
     /// What the raw loops write, as of a run of `task` that was just leased.
     pub async fn plan(&self, task: &str) -> anyhow::Result<Plan> {
         let run = self.plan_run(task, TaskKind::UpdateCollections).await?;
-        match self.pipeline.ledger.lease_run(run, new_id(), provider::today()).await? {
+        match self.pipeline.ledger.lease_run(run, new_id(), provider::today(), None).await? {
             LeaseAnswer::Leased(leased) => Plan::make(self, *leased).await,
             other => bail!("a run that was just planned can't be leased: {other:?}"),
         }

@@ -1,4 +1,4 @@
-//! Private servers for the tests: instances of the *installed* RabbitMQ and PostgreSQL, each on free loopback ports and in its own temporary folder.
+//! Private servers for the tests: instances of the *installed* RabbitMQ, PostgreSQL and Prometheus, each on free loopback ports and in its own temporary folder.
 //!
 //! A server ends with the value that stands for it, on a panic too. It also ends when the process that started it is killed, or
 //! keeps the server in a `static`: see the module `folder`.
@@ -12,10 +12,12 @@ mod folder;
 mod ports;
 mod postgres;
 mod programs;
+mod prometheus;
 mod rabbitmq;
 mod wait;
 
 pub use folder::Folder;
 pub use postgres::Postgres;
 pub use programs::Missing;
+pub use prometheus::{Prometheus, Sample};
 pub use rabbitmq::RabbitMq;

@@ -80,7 +80,8 @@ impl Session {
     }
 
     pub async fn status(&self, format: Format) -> anyhow::Result<Outcome> {
-        let (counts, stops, now) = (self.ledger.counts().await?, self.ledger.stops().await?, self.ledger.now().await?);
+        let (counts, stops, now) =
+            (self.ledger.kept_counts().await?.counts(), self.ledger.stops().await?, self.ledger.now().await?);
         let (sources, holds) = (self.ledger.sources().await?, self.ledger.holds_in_force().await?);
         let runs = self.ledger.runs(2).await?;
         let pilot = self.ledger.settings().await?.pilot.told();

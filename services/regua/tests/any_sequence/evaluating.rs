@@ -51,7 +51,7 @@ impl Player {
 
     async fn lease(&self, run: RunId) -> Option<LeasedRun> {
         let today = crate::facts::date_at(self.now().await);
-        match self.ledger.lease_run(run, new_id(), today).await.unwrap() {
+        match self.ledger.lease_run(run, new_id(), today, None).await.unwrap() {
             LeaseAnswer::Leased(leased) => Some(*leased),
             LeaseAnswer::Held | LeaseAnswer::NothingToDo | LeaseAnswer::Over { .. } => None,
             LeaseAnswer::Unknown => panic!("the ledger has no such run"),

@@ -58,7 +58,7 @@ impl Player {
             let now = self.now().await;
             if moved == 0 {
                 moved += self.ledger.expire().await.unwrap() + self.ledger.unqueue(HINT_LOST_AFTER).await.unwrap();
-                moved += self.ledger.rescue().await.unwrap();
+                moved += self.ledger.rescue().await.unwrap().len() as u64;
             }
             if now >= until {
                 return Ok(());

@@ -86,6 +86,10 @@ impl Broker for RabbitMq {
         self.publisher.ready(Queue::Hints).await
     }
 
+    fn system(&self) -> &'static str {
+        "rabbitmq"
+    }
+
     fn status(&self) -> BrokerStatus {
         self.board.status()
     }

@@ -64,6 +64,8 @@ impl Writes {
                     channel_id: message.channel_id,
                     integration_id: message.integration_id,
                     text,
+                    after: message.attempt,
+                    run_trace: message.run_trace.clone(),
                 }))
             }
             Verdict::NoSlot { free_at } => StartAnswer::NoSlot { free_at },

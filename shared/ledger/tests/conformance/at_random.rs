@@ -1,5 +1,6 @@
 //! Dispatchers, schedulers and a clock at random: whatever happens, nothing is sent twice and the sums hold.
 
+use crate::counts;
 use crate::databases::Fixture;
 use crate::setup::Setup;
 use crate::world::{World, customer, due_for, finished, invoice, sent, start_batch};
@@ -100,7 +101,7 @@ async fn report_late(w: &World, between: &Between, rng: &mut StdRng) {
 }
 
 async fn step(w: &World, between: &Between, rng: &mut StdRng) {
-    match rng.random_range(0..21) {
+    match rng.random_range(0..22) {
         0..4 => {
             let queued = w.ledger.top_up(w.channel, Some(rng.random_range(1..30))).await.unwrap().queued;
             let lost = usize::from(rng.random_bool(0.1)) * 2;
@@ -121,6 +122,9 @@ async fn step(w: &World, between: &Between, rng: &mut StdRng) {
             let failed = w.ledger.failures(&FailureFilter::default(), None, 10).await.unwrap();
             let who = Intervention { by: "ana".into(), why: "ao acaso".into() };
             w.ledger.replay(failed.into_iter().map(|failure| failure.id).collect(), who).await.unwrap();
+        }
+        20 => {
+            w.ledger.fold_counts().await.unwrap();
         }
         _ => {
             let run = w.leased_run().await;
@@ -163,6 +167,7 @@ async fn nothing_is_sent_twice_and_the_sums_hold_whatever_happens(f: Fixture) {
     assert_eq!(side.counts.total(), u64::from(CUSTOMERS * EACH));
     assert!(!provider.is_empty() && side.counts.of(State::Sent) > 0, "something happened");
     counters_add_up(&w).await;
+    counts::agree(&w).await;
 }
 
 /// Recipients, budget and attempts tell the same story.

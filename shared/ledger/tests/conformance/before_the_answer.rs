@@ -45,9 +45,9 @@ async fn end(w: &World, id: MessageId, attempt: AttemptId, how: End) -> bool {
         End::TimeOut => w.finish(id, attempt, DOUBT).await == FinishAnswer::Settled,
         End::Rescue => {
             w.f.advance(LEASE).await;
-            w.ledger.rescue().await.unwrap() == 1
+            w.ledger.rescue().await.unwrap().len() == 1
         }
-        End::Orphan => w.ledger.rescue_orphans().await.unwrap() == 1,
+        End::Orphan => w.ledger.rescue_orphans().await.unwrap().len() == 1,
     }
 }
 
@@ -111,7 +111,7 @@ async fn a_failure_leaves_a_rescued_attempts_late_answer_its_say(f: Fixture) {
     let failure = |n: usize| receipt(&w, ids[n], Some(attempts[n]), ReceiptStatus::Failed);
     receive(&w, &[failure(0)]).await;
     w.f.advance(LEASE).await;
-    assert_eq!(w.ledger.rescue().await.unwrap(), 4);
+    assert_eq!(w.ledger.rescue().await.unwrap().len(), 4);
     receive(&w, &[failure(1), failure(2)]).await;
     let at = w.now().await + TimeDelta::minutes(1);
     for (n, answer, state) in [

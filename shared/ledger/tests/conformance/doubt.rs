@@ -147,7 +147,7 @@ async fn what_proves_unsent_never_wakes_beside_one_of_another_due_date(f: Fixtur
         attempts.push(w.started(*id).await.attempt_id);
     }
     w.f.advance(LEASE + TimeDelta::minutes(11)).await;
-    assert_eq!(w.ledger.rescue().await.unwrap(), 2);
+    assert_eq!(w.ledger.rescue().await.unwrap().len(), 2);
     w.f.advance(TimeDelta::days(1)).await;
     w.sync(&[], &[1, 2].map(|number| invoice(number, number, due_for("overdue")))).await;
     assert_eq!(w.evaluate().await.1.held, 2);

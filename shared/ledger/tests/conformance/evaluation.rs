@@ -68,7 +68,7 @@ async fn a_lost_lease_writes_nothing(f: Fixture) {
     let run = w.leased_run().await;
     let batch = w.decide(&run).await;
     w.f.advance(LEASE).await;
-    let LeaseAnswer::Leased(next) = w.ledger.lease_run(run.run.id, new_id(), today()).await.unwrap() else { panic!() };
+    let LeaseAnswer::Leased(next) = w.ledger.lease_run(run.run.id, new_id(), today(), None).await.unwrap() else { panic!() };
     let error = w.ledger.commit_evaluation(batch.clone()).await.unwrap_err();
     assert!(matches!(error, LedgerError::LeaseLost), "{error:?}");
     assert_eq!(w.ledger.counts().await.unwrap().total(), 0);
@@ -141,7 +141,7 @@ async fn an_empty_batch_moves_the_cursor(f: Fixture) {
     let batch = w.decide(&run).await;
     assert_eq!(w.ledger.commit_evaluation(batch.clone()).await.unwrap(), EvaluationCounts::default());
     w.f.advance(LEASE).await;
-    let LeaseAnswer::Leased(again) = w.ledger.lease_run(run.run.id, new_id(), today()).await.unwrap() else { panic!() };
+    let LeaseAnswer::Leased(again) = w.ledger.lease_run(run.run.id, new_id(), today(), None).await.unwrap() else { panic!() };
     assert_eq!(again.cursor, batch.cursor);
 }
 

@@ -57,7 +57,7 @@ async fn a_receipt_settles_doubt(f: Fixture) {
     let id = w.queued(1).await[0];
     let attempt = w.started(id).await.attempt_id;
     w.f.advance(LEASE).await;
-    assert_eq!(w.ledger.rescue().await.unwrap(), 1);
+    assert_eq!(w.ledger.rescue().await.unwrap().len(), 1);
     let told = NewReceipt { provider_id: Some("opa-1".into()), ..receipt(&w, id, Some(attempt), ReceiptStatus::Delivered) };
     let moved = ReceiptAnswer::Moved { message: id, from: State::InDoubt, to: State::Delivered, contradicts: false };
     assert_eq!(receive(&w, &[told]).await.answers, [moved]);

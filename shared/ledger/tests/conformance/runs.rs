@@ -22,7 +22,7 @@ async fn planned(w: &World) -> RunId {
 }
 
 async fn lease(w: &World, id: RunId, owner: Uuid) -> LeaseAnswer {
-    w.ledger.lease_run(id, owner, today()).await.unwrap()
+    w.ledger.lease_run(id, owner, today(), None).await.unwrap()
 }
 
 async fn leased(w: &World, id: RunId) -> LeasedRun {
@@ -264,7 +264,7 @@ async fn f9_the_date_is_pinned_at_the_first_start(f: Fixture) {
     let id = planned(&w).await;
     assert_eq!(leased(&w, id).await.run.evaluates_on, Some(today()));
     w.f.advance(LEASE).await;
-    let LeaseAnswer::Leased(second) = w.ledger.lease_run(id, new_id(), date("2026-03-10")).await.unwrap() else { panic!() };
+    let LeaseAnswer::Leased(second) = w.ledger.lease_run(id, new_id(), date("2026-03-10"), None).await.unwrap() else { panic!() };
     assert_eq!(second.run.evaluates_on, Some(today()), "after midnight too");
 
     let at = w.now().await;

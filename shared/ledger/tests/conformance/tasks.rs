@@ -132,7 +132,7 @@ async fn a_run_may_be_begun_within_its_tasks_catch_up_time(f: Fixture) {
         // A task that is changed doesn't shorten what was promised to a run.
         change(&w, |configuration| configuration.tasks[0].catch_up_s = 60).await;
         w.f.advance(TimeDelta::minutes(minutes)).await;
-        let answer = w.ledger.lease_run(run, new_id(), w.local_today().await).await.unwrap();
+        let answer = w.ledger.lease_run(run, new_id(), w.local_today().await, None).await.unwrap();
         assert_eq!(matches!(answer, LeaseAnswer::Leased(_)), begun, "{answer:?}");
         change(&w, half_an_hour).await;
     }
@@ -177,7 +177,9 @@ async fn a_queue_that_needs_no_task_is_not_parked(f: Fixture) {
     let w = holding(f, |configuration| configuration.tasks[1].enabled = false).await;
     let (run, _) = w.ledger.plan_run("by hand".into(), TaskKind::SendQueuedMessages, w.now().await, None).await.unwrap();
     assert_eq!(parked(&w).await, None, "a run is about to release it");
-    let LeaseAnswer::Leased(leased) = w.ledger.lease_run(run, new_id(), begin().date_naive()).await.unwrap() else { panic!() };
+    let LeaseAnswer::Leased(leased) = w.ledger.lease_run(run, new_id(), begin().date_naive(), None).await.unwrap() else {
+        panic!()
+    };
     w.ledger.finish_run(run, leased.owner, None).await.unwrap();
     assert!(parked(&w).await.is_some(), "that run released nothing");
     let immediate = Setup { release: "immediate", ..Setup::default() };

@@ -141,7 +141,7 @@ impl World {
     pub async fn leased_run(&self) -> LeasedRun {
         let now = self.now().await;
         let (id, _) = self.ledger.plan_run("update-collections".into(), TaskKind::UpdateCollections, now, None).await.unwrap();
-        match self.ledger.lease_run(id, new_id(), self.local_today().await).await.unwrap() {
+        match self.ledger.lease_run(id, new_id(), self.local_today().await, None).await.unwrap() {
             LeaseAnswer::Leased(leased) => *leased,
             other => panic!("{other:?}"),
         }

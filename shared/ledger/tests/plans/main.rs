@@ -13,7 +13,7 @@ mod setup;
 #[path = "../conformance/world.rs"]
 mod world;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use databases::Fixture;
 use regua_domain::ids::{AttemptId, InvoiceId, MessageId};
 use regua_domain::look_up::Sought;
@@ -223,6 +223,11 @@ async fn sweeps(w: &World) {
     ledger.queued().await.unwrap();
     ledger.unqueue(TimeDelta::zero()).await.unwrap();
     ledger.is_busy().await.unwrap();
+    ledger.kept_counts().await.unwrap();
+    ledger.fold_counts().await.unwrap();
+    ledger.gauges().await.unwrap();
+    w.f.execute("UPDATE runs SET kind = 'send-queued-messages' WHERE state = 'done'").await;
+    assert!(ledger.first_send(DateTime::UNIX_EPOCH).await.unwrap().is_some());
     ledger.runs_to_tick(10).await.unwrap();
     let run = w.leased_run().await;
     ledger.heartbeat(run.run.id, run.owner).await.unwrap();

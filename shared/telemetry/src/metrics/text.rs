@@ -1,6 +1,6 @@
 //! The writer of Prometheus's text format 0.0.4.
 
-use super::{Labels, MetricFamily};
+use super::{Labels, MetricFamily, Reading, real};
 use std::collections::BTreeMap;
 
 /// The content type of what is written.
@@ -27,7 +27,22 @@ fn family_text(family: MetricFamily) -> String {
         samples.entry(labels).or_insert(value);
     }
     let head = format!("# HELP {name} {help}\n# TYPE {name} {}\n", family.kind.as_str());
-    samples.iter().fold(head, |text, (labels, value)| text + &format!("{name}{} {}\n", braces(labels), number(*value)))
+    samples.iter().fold(head, |text, (labels, reading)| text + &sample_text(&name, labels, reading))
+}
+
+fn sample_text(name: &str, labels: &Labels, reading: &Reading) -> String {
+    let distribution = match reading {
+        Reading::Number(value) => return format!("{name}{} {}\n", braces(labels), number(*value)),
+        Reading::Distribution(distribution) => distribution,
+    };
+    let bucket = |(bound, count): &(f64, u64)| {
+        let mut labels = labels.clone();
+        labels.push(("le", number(*bound)));
+        format!("{name}_bucket{} {count}\n", braces(&labels))
+    };
+    let buckets: String = distribution.buckets.iter().map(bucket).collect();
+    let (labels, count) = (braces(labels), number(real(distribution.count())));
+    format!("{buckets}{name}_sum{labels} {}\n{name}_count{labels} {count}\n", number(distribution.sum))
 }
 
 /// A name as the format has it: whatever it doesn't allow becomes an underscore.
@@ -59,6 +74,7 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Distribution, Kind};
     use super::*;
 
     #[test]
@@ -97,6 +113,22 @@ mod tests {
         ] {
             assert_eq!(number(value), written);
         }
+    }
+
+    #[test]
+    fn a_histogram_is_written_as_cumulative_buckets_sum_and_count() {
+        let buckets = vec![(0.5, 2), (1.0, 2), (f64::INFINITY, 3)];
+        let distribution = Reading::Distribution(Distribution { buckets, sum: 31.25 });
+        let family =
+            MetricFamily { kind: Kind::Histogram, samples: vec![(vec![("of", "a".into())], distribution)], ..gauge("h_seconds") };
+        let expected = "# HELP h_seconds Help.\n# TYPE h_seconds histogram\n\
+            h_seconds_bucket{of=\"a\",le=\"0.5\"} 2\nh_seconds_bucket{of=\"a\",le=\"1\"} 2\nh_seconds_bucket{of=\"a\",le=\"+Inf\"} 3\n\
+            h_seconds_sum{of=\"a\"} 31.25\nh_seconds_count{of=\"a\"} 3\n";
+        assert_eq!(write(vec![family]), expected);
+    }
+
+    fn gauge(name: &'static str) -> MetricFamily {
+        MetricFamily::gauge(name, "Help.")
     }
 
     #[test]

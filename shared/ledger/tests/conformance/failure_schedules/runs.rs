@@ -18,7 +18,7 @@ async fn f9_a_tick_that_is_redelivered_after_half_an_hour_starts_no_second_evalu
         w.f.advance(TimeDelta::seconds(25)).await;
         w.ledger.heartbeat(first.run.id, first.owner).await.unwrap();
     }
-    let second = w.ledger.lease_run(first.run.id, new_id(), w.local_today().await).await.unwrap();
+    let second = w.ledger.lease_run(first.run.id, new_id(), w.local_today().await, None).await.unwrap();
     assert!(matches!(second, LeaseAnswer::Held), "{second:?}");
     assert_eq!(w.ledger.commit_evaluation(batch).await.unwrap().held, 3);
 }
@@ -31,7 +31,9 @@ async fn f13_after_an_outage_the_release_may_come_before_the_evaluation(f: Fixtu
     let eight = ten - TimeDelta::hours(2);
     let update = w.ledger.plan_run("update-collections".into(), TaskKind::UpdateCollections, eight, None).await.unwrap().0;
     w.ledger.release_through(eight + TimeDelta::minutes(30)).await.unwrap();
-    let LeaseAnswer::Leased(run) = w.ledger.lease_run(update, new_id(), w.local_today().await).await.unwrap() else { panic!() };
+    let LeaseAnswer::Leased(run) = w.ledger.lease_run(update, new_id(), w.local_today().await, None).await.unwrap() else {
+        panic!()
+    };
     let batch = w.decide(&run).await;
     assert_eq!(w.ledger.commit_evaluation(batch).await.unwrap().held, 3);
     assert_eq!(w.top_up(10).await.len(), 3, "today, not with tomorrow's release");

@@ -111,7 +111,7 @@ async fn f12_a_hosts_clock_ends_no_lease_no_wait_and_no_message(f: Fixture) {
     w.finish(ids[1], waiting, Settlement::Defer { until, why: DeferReason::InService }).await;
     let sweep = async || {
         let swept = join_all((0..6).map(|_| async {
-            let (rescued, expired) = (w.ledger.rescue().await.unwrap(), w.ledger.expire().await.unwrap());
+            let (rescued, expired) = (w.ledger.rescue().await.unwrap().len(), w.ledger.expire().await.unwrap());
             (rescued, expired, w.ledger.unqueue(HINT_LOST_AFTER).await.unwrap(), w.top_up(10).await.len())
         }))
         .await;

@@ -26,7 +26,7 @@ async fn rescued_at_t61(f: Fixture) -> (World, MessageId, AttemptId) {
     let id = w.queued(1).await[0];
     let attempt = w.started(id).await.attempt_id;
     w.f.advance(LEASE + TimeDelta::seconds(1)).await;
-    assert_eq!(w.ledger.rescue().await.unwrap(), 1);
+    assert_eq!(w.ledger.rescue().await.unwrap().len(), 1);
     assert_eq!(w.state(id).await, (State::InDoubt, Some("lease_expired".into())));
     (w, id, attempt)
 }

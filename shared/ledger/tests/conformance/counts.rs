@@ -1,0 +1,175 @@
+//! The counts that the database keeps: whatever is written, by whom and at once with whom, they are what counting the rows says.
+
+use crate::databases::Fixture;
+use crate::setup::Setup;
+use crate::world::{World, sent};
+use chrono::TimeDelta;
+use regua_domain::message::{DoubtReason, State};
+use regua_domain::settlement::Settlement;
+use regua_ledger::counts::FOLD_MAX;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The kept counts are those of the rows, folded or not.
+#[track_caller]
+pub fn agree(w: &World) -> impl Future<Output = ()> + '_ {
+    let place = std::panic::Location::caller();
+    async move {
+        let (counts, by_stage) = (w.ledger.counts().await.unwrap(), w.ledger.counts_by_stage().await.unwrap());
+        for folded in [false, true] {
+            let kept = w.ledger.kept_counts().await.unwrap();
+            assert_eq!((kept.counts(), kept.by_stage()), (counts.clone(), by_stage.clone()), "{place}, folded: {folded}");
+            while w.ledger.fold_counts().await.unwrap() > 0 {}
+        }
+    }
+}
+
+async fn world(f: Fixture) -> World {
+    World::new(f, &Setup { per_second: 0, max_age: "30d", open_windows: 10, ..Setup::default() }).await
+}
+
+async fn f21_the_kept_counts_are_those_of_the_rows_at_every_step_of_a_day(f: Fixture) {
+    let w = world(f).await;
+    agree(&w).await;
+    let ids = w.queued(6).await;
+    agree(&w).await;
+    w.send(ids[0]).await;
+    let doubtful = w.started(ids[1]).await.attempt_id;
+    w.finish(ids[1], doubtful, Settlement::Doubt { why: DoubtReason::TimedOut }).await;
+    w.opt_out(&[2], "ana").await;
+    w.start_one(ids[2]).await;
+    let open = w.started(ids[3]).await.attempt_id;
+    agree(&w).await;
+    w.finish(ids[3], open, Settlement::GiveBack).await;
+    w.finish(ids[1], doubtful, sent("late")).await;
+    w.started(ids[4]).await;
+    w.f.advance(TimeDelta::minutes(5)).await;
+    w.ledger.rescue().await.unwrap();
+    agree(&w).await;
+    w.f.advance(TimeDelta::days(20)).await;
+    w.ledger.expire().await.unwrap();
+    w.ledger.expire_doubt().await.unwrap();
+    agree(&w).await;
+    let kept = w.ledger.kept_counts().await.unwrap().counts();
+    assert_eq!((kept.total(), kept.evaluated, kept.of(State::Sent), kept.live()), (6, 6, 2, 0));
+}
+
+/// A row's whole life past the ledger's functions: a process of before the migration knows none of them.
+async fn what_is_written_past_the_ledger_is_counted_too(f: Fixture) {
+    let w = world(f).await;
+    w.queued(5).await;
+    for statement in [
+        "UPDATE messages SET redirected = true",
+        "UPDATE messages SET reason = 'throttled' WHERE id = (SELECT MIN(CAST(id AS TEXT)) FROM messages)",
+        "UPDATE messages SET updated_at = updated_at + 1",
+        "UPDATE messages SET state = 'failed', reason = 'rejected', queued_at = NULL",
+        "DELETE FROM message_texts",
+        "DELETE FROM messages",
+    ] {
+        let statement = if w.f.is_sqlite() {
+            statement.replace("MIN(CAST(id AS TEXT))", "MIN(id)")
+        } else {
+            statement.replace("id = (", "CAST(id AS TEXT) = (")
+        };
+        w.f.execute(statement).await;
+        agree(&w).await;
+    }
+    assert_eq!(w.ledger.kept_counts().await.unwrap().counts().total(), 0);
+}
+
+async fn the_migration_counts_what_is_there(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(4).await;
+    w.send(ids[0]).await;
+    let (gone, again) = if w.f.is_sqlite() {
+        let triggers =
+            ["inserted", "updated", "deleted"].map(|what| format!("DROP TRIGGER {what}_messages_are_counted;")).concat();
+        (format!("{triggers} DROP TABLE message_counts"), include_str!("../../migrations/sqlite/0019_counts.sql"))
+    } else {
+        let functions =
+            ["inserted", "updated", "deleted"].map(|what| format!("DROP FUNCTION count_{what}_messages CASCADE;")).concat();
+        let tables = "DROP TABLE message_counts, message_count_changes";
+        (format!("{functions} {tables}"), include_str!("../../migrations/postgres/0019_counts.sql"))
+    };
+    w.f.execute(format!("{gone}; DROP INDEX runs_that_wrote")).await;
+    w.send(ids[1]).await;
+    w.f.execute(again).await;
+    agree(&w).await;
+    assert_eq!(w.ledger.kept_counts().await.unwrap().counts().of(State::Sent), 2);
+    w.send(ids[2]).await;
+    agree(&w).await;
+}
+
+async fn a_change_that_moves_nobody_leaves_nothing_to_fold(f: Fixture) {
+    let w = world(f).await;
+    w.queued(5).await;
+    while w.ledger.fold_counts().await.unwrap() > 0 {}
+    w.f.execute("UPDATE messages SET updated_at = updated_at + 1").await;
+    assert_eq!(w.ledger.fold_counts().await.unwrap(), 0);
+}
+
+async fn a_fold_is_bounded_and_the_next_one_goes_on(f: Fixture) {
+    let w = world(f).await;
+    if w.f.is_sqlite() {
+        assert_eq!(w.ledger.fold_counts().await.unwrap(), 0, "it counts in place");
+        return;
+    }
+    let more = FOLD_MAX + 7;
+    w.f.execute(format!(
+        "INSERT INTO message_count_changes (state, stage, reason, redirected, change)
+         SELECT 'sent', 'overdue', '', false, 1 FROM generate_series(1, {more})"
+    ))
+    .await;
+    let before = w.ledger.kept_counts().await.unwrap();
+    let folded =
+        [w.ledger.fold_counts().await.unwrap(), w.ledger.fold_counts().await.unwrap(), w.ledger.fold_counts().await.unwrap()];
+    assert_eq!(folded, [u64::from(FOLD_MAX), 7, 0]);
+    assert_eq!(w.ledger.kept_counts().await.unwrap(), before);
+    assert_eq!(before.counts().of(State::Sent), u64::from(more));
+}
+
+/// Writers, folders and a reader at once: no change is lost or folded twice, and every look sees whole transactions.
+async fn f21_writers_and_folders_at_once_lose_nothing(f: Fixture) {
+    const MESSAGES: u64 = 40;
+    const ROUNDS: usize = 25;
+    let w = world(f).await;
+    w.queued(u32::try_from(MESSAGES).unwrap()).await;
+    let over = AtomicBool::new(false);
+    let texts = w.f.texts("SELECT CAST(id AS TEXT) FROM messages ORDER BY id").await;
+    let ids: Vec<String> = texts.into_iter().flatten().collect();
+    let writer = async |ids: &[String]| {
+        let among = format!("CAST(id AS TEXT) IN ('{}')", ids.join("', '"));
+        for round in 0..ROUNDS {
+            w.f.execute(format!("UPDATE messages SET state = 'failed', reason = 'r{round}', queued_at = NULL WHERE {among}"))
+                .await;
+            w.f.execute(format!("UPDATE messages SET state = 'queued', reason = NULL, queued_at = 1 WHERE {among}")).await;
+        }
+    };
+    let folder = async || {
+        while !over.load(Ordering::Relaxed) {
+            w.ledger.fold_counts().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let reader = async || {
+        while !over.load(Ordering::Relaxed) {
+            let counts = w.ledger.kept_counts().await.unwrap().counts();
+            assert_eq!((counts.total(), counts.evaluated), (MESSAGES, MESSAGES));
+        }
+    };
+    let writers = async {
+        let halves = ids.split_at(ids.len() / 2);
+        futures::future::join(writer(halves.0), writer(halves.1)).await;
+        over.store(true, Ordering::Relaxed);
+    };
+    futures::join!(writers, folder(), folder(), reader());
+    agree(&w).await;
+}
+
+conformance! {
+    f21_the_kept_counts_are_those_of_the_rows_at_every_step_of_a_day
+    what_is_written_past_the_ledger_is_counted_too
+    the_migration_counts_what_is_there
+    a_change_that_moves_nobody_leaves_nothing_to_fold
+    a_fold_is_bounded_and_the_next_one_goes_on
+    f21_writers_and_folders_at_once_lose_nothing
+}
