@@ -1,7 +1,7 @@
 //! One attempt: wait for the slot, look once more at the time, send, decide, hand the result over.
 
 use crate::Dispatcher;
-use crate::config::{LATE_MAX, START_BUDGET};
+use crate::config::{CONNECT_TIMEOUT, LATE_MAX, START_BUDGET};
 use crate::decide::{AttemptFacts, Effect, STOPPED, decide};
 use crate::effects;
 use crate::finisher::Finisher;
@@ -16,7 +16,7 @@ use regua_domain::stop::StopScope;
 use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::Started;
-use regua_opa_suite::{Answer, Outcome, SendTemplate};
+use regua_opa_suite::{Answer, Outcome, SendTemplate, TooLate};
 use regua_pipeline::story::{self, AttemptOf};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
@@ -76,8 +76,12 @@ async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finis
         return hold_back(dispatcher, order, finisher).await;
     }
     let on_wire = pulse.send();
-    dispatcher.events.requested(&order);
-    let answer = send(dispatcher, &order).await;
+    let waited = order.hinted.elapsed();
+    let Ok(answer) = send(dispatcher, &order).await else {
+        drop(on_wire);
+        return give_back(dispatcher, order, finisher, "suspended").await;
+    };
+    dispatcher.events.requested(waited);
     let failed = matches!(answer.outcome, Outcome::Doubt { .. } | Outcome::NotSent { .. });
     let is_outage = on_wire.ended(failed) || (failed && order.started.is_probe);
     tell_reach(dispatcher, &order, &answer.outcome, is_outage);
@@ -107,10 +111,13 @@ async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finis
     effects::insist(learned).await;
 }
 
-/// The request, as a part of the attempt's trace.
-async fn send(dispatcher: &Dispatcher, order: &Order) -> Answer {
-    let span = story::request(&order.way.route.url);
-    let answer = order.way.client.send_template(&request(dispatcher, order)).instrument(span.clone()).await;
+/// The request, as a part of the attempt's trace. The time is looked at once more when it is about to be written.
+async fn send(dispatcher: &Dispatcher, order: &Order) -> Result<Answer, TooLate> {
+    let asked = order.asked;
+    let is_in_time = move || asked.elapsed() <= START_BUDGET + CONNECT_TIMEOUT;
+    let span = story::request(&order.way.route.url, order.message);
+    let request = request(dispatcher, order);
+    let answer = order.way.client.send_template_in_time(&request, is_in_time).instrument(span.clone()).await?;
     if let Some(status) = answer.status {
         note(&span, "http.response.status_code", i64::from(status));
     }
@@ -129,7 +136,7 @@ async fn send(dispatcher: &Dispatcher, order: &Order) -> Answer {
             spans::fail(&attempt, outcome);
         }
     }
-    answer
+    Ok(answer)
 }
 
 fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {

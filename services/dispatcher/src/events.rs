@@ -73,9 +73,9 @@ impl Events {
         tracing::debug!(%message, %why, "message.skipped");
     }
 
-    /// The request goes out.
-    pub fn requested(&self, order: &Order) {
-        self.hint_to_request.observe(order.hinted.elapsed());
+    /// The request went out so long after its hint had come.
+    pub fn requested(&self, waited: Duration) {
+        self.hint_to_request.observe(waited);
     }
 
     pub fn given_back(&self, order: &Order, why: &'static str) {

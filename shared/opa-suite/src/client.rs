@@ -1,5 +1,6 @@
 //! The client: one HTTP connection pool to one Opa! Suite.
 
+use crate::timely::{Timely, TooLate};
 use crate::{
     base_url::BaseUrl,
     classify::{Body, Classified, Cut, HttpAnswer, classify},
@@ -160,9 +161,31 @@ impl OpaClient {
     /// the wire.
     pub async fn send_template(&self, request: &SendTemplate) -> Answer {
         let started = Instant::now();
-        let exchanged =
-            self.exchange(Method::POST, self.0.template_send.clone(), request.to_json(), self.0.send_body_bytes_max).await;
-        let latency = started.elapsed();
+        let body = request.to_json().into();
+        let exchanged = self.exchange(Method::POST, self.0.template_send.clone(), body, self.0.send_body_bytes_max).await;
+        self.answer(exchanged, started.elapsed())
+    }
+
+    /// As [`OpaClient::send_template`], if it is still in time when the request is about to be written, once it has a connection.
+    ///
+    /// # Errors
+    /// It wasn't: nothing was written.
+    pub async fn send_template_in_time(
+        &self,
+        request: &SendTemplate,
+        is_in_time: impl Fn() -> bool + Send + Sync + Unpin + 'static,
+    ) -> Result<Answer, TooLate> {
+        let started = Instant::now();
+        let body = reqwest::Body::wrap(Timely::new(request.to_json(), is_in_time));
+        let exchanged = self.exchange(Method::POST, self.0.template_send.clone(), body, self.0.send_body_bytes_max).await;
+        let is_too_late = |error: &reqwest::Error| chain(error).any(<dyn Error>::is::<TooLate>);
+        match exchanged {
+            Err(error) if is_too_late(&error) => Err(TooLate),
+            exchanged => Ok(self.answer(exchanged, started.elapsed())),
+        }
+    }
+
+    fn answer(&self, exchanged: Result<HttpAnswer, reqwest::Error>, latency: Duration) -> Answer {
         match exchanged {
             Ok(answer) => {
                 let Classified { outcome, provider_code } = classify(&answer, self.0.service_unavailable_is_doubt);
@@ -178,7 +201,7 @@ impl OpaClient {
 
     /// One GET with a JSON body, which is how Opa! Suite lists (contracts §1.1).
     pub(crate) async fn get(&self, url: Url, body: Vec<u8>) -> Result<HttpAnswer, reqwest::Error> {
-        self.exchange(Method::GET, url, body, self.0.list_body_bytes_max).await
+        self.exchange(Method::GET, url, body.into(), self.0.list_body_bytes_max).await
     }
 
     pub(crate) fn list_body_bytes_max(&self) -> usize {
@@ -189,7 +212,7 @@ impl OpaClient {
         &self,
         method: Method,
         url: Url,
-        body: Vec<u8>,
+        body: reqwest::Body,
         body_bytes_max: usize,
     ) -> Result<HttpAnswer, reqwest::Error> {
         let mut response = self.0.http.request(method, url).body(body).send().await?;

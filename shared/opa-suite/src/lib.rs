@@ -36,6 +36,7 @@ mod outcome;
 mod provider_code;
 mod retry_after;
 mod template_send;
+mod timely;
 pub mod webhook;
 
 pub use base_url::BaseUrl;
@@ -50,3 +51,4 @@ pub use outcome::{NotSentReason, Outcome, StopCheck, StopReason, ThrottleReason}
 pub use provider_code::ProviderCode;
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub use template_send::SendTemplate;
+pub use timely::TooLate;

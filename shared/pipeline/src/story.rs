@@ -96,8 +96,9 @@ pub struct AttemptOf<'a> {
 }
 
 /// The request of the current attempt, to the API at `base_url`.
-pub fn request(base_url: &str) -> Span {
+pub fn request(base_url: &str, message: MessageId) -> Span {
     let span = tracing::info_span!("POST /template/send", otel.kind = "client");
+    note(&span, MESSAGE_ID, message.to_string());
     note(&span, "http.request.method", "POST");
     note(&span, "url.template", "/template/send");
     if let Ok(url) = url::Url::parse(base_url) {

@@ -9,6 +9,7 @@
 
 mod broker;
 mod cli;
+mod collector;
 mod database;
 mod house;
 pub mod memory;
@@ -20,6 +21,7 @@ mod world;
 
 pub use broker::Queues;
 pub use cli::{Cli, Done};
+pub use collector::{Collected, Collector, tree};
 pub use database::{Count, Database};
 pub use house::House;
 pub use process::{Program, Service};

@@ -112,6 +112,10 @@ impl Player {
         for (invoice, stage) in due {
             self.was_said(&facts, &invoice, stage, date_at(now))?;
         }
+        let (counted, kept) = (self.ledger.counts().await.unwrap(), self.ledger.kept_counts().await.unwrap().counts());
+        if counted != kept {
+            return Err(format!("the kept counts are not those of the rows: {kept:?}, {counted:?}"));
+        }
         let broken = compare(&self.ledger.conservation().await.unwrap(), self.seen().taken.iter().copied().map(Some));
         if broken.is_empty() { Ok(()) } else { Err(format!("the sums don't hold: {broken:?}")) }
     }

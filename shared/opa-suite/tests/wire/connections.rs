@@ -1,7 +1,7 @@
 //! Connections are kept, but never so long that a closing server makes doubt (failure schedule F24).
 
 use crate::server::{Behaviour, Server, Then, accepted, config, message};
-use regua_opa_suite::{BaseUrl, BuildError, OpaClient, OpaClientConfig, Outcome};
+use regua_opa_suite::{BaseUrl, BuildError, OpaClient, OpaClientConfig, Outcome, TooLate};
 use secrecy::SecretString;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -33,6 +33,21 @@ async fn f24_the_client_leaves_an_idle_connection_before_the_server_closes_it() 
     }
     let seen = server.seen();
     assert_eq!((seen.requests.len(), seen.connections), (5, 5), "each slow send makes its own connection and one request");
+}
+
+/// F2: what is asked for its time is the request that is about to be written, on a new connection and on a used one.
+#[tokio::test]
+async fn f2_a_request_whose_time_is_over_when_it_is_about_to_be_written_leaves_no_byte_on_the_wire() {
+    let server = Server::start(Behaviour::bytes(accepted(), Then::Wait)).await;
+    let client = server.client();
+    assert_eq!(client.send_template_in_time(&message(), || false).await.err(), Some(TooLate));
+    assert_taken(&client.send_template_in_time(&message(), || true).await.expect("it is in time").outcome);
+    assert_eq!(client.send_template_in_time(&message(), || false).await.err(), Some(TooLate));
+    assert_taken(&client.send_template(&message()).await.outcome);
+    server.until("the two connections whose request was given up are left", |seen| seen.left == 2).await;
+    let seen = server.seen();
+    assert_eq!((seen.requests.len(), seen.bytes_of_no_request), (2, 0), "nothing of the two that were late");
+    assert_eq!(seen.requests[0].body, seen.requests[1].body, "the body is the same, and its length is told, either way");
 }
 
 /// Node.js closes what is idle for 5 s. A slow channel's next request would meet that close on its way, and prove nothing.

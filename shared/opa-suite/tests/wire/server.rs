@@ -49,6 +49,8 @@ pub struct Seen {
     /// Connections that the client closed or reset.
     pub left: usize,
     pub bytes_written: usize,
+    /// Bytes that came before a client left and are no whole request.
+    pub bytes_of_no_request: usize,
     /// Connections that the server found idle for so long that it was closing them.
     pub idle: usize,
 }
@@ -190,12 +192,20 @@ pub fn message() -> SendTemplate {
 async fn serve(mut stream: TcpStream, behaviour: Behaviour, told: Arc<watch::Sender<Seen>>) {
     match behaviour {
         Behaviour::Answer(answer, then) => loop {
-            let left = || told.send_modify(|seen| seen.left += 1);
-            let Some(request) = read_request(&mut stream).await else { return left() };
+            let left_after = |bytes: usize| {
+                told.send_modify(|seen| {
+                    seen.left += 1;
+                    seen.bytes_of_no_request += bytes;
+                });
+            };
+            let request = match read_request(&mut stream).await {
+                Ok(request) => request,
+                Err(bytes) => return left_after(bytes),
+            };
             let bytes = answer(&request);
             told.send_modify(|seen| seen.requests.push(request));
             if stream.write_all(&bytes).await.is_err() {
-                return left();
+                return left_after(0);
             }
             match then {
                 Then::Wait => {}
@@ -216,7 +226,7 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, told: Arc<watch::Sen
         }
         Behaviour::HangUnread => std::future::pending().await,
         Behaviour::ClosesIdle(after) => {
-            while let Some(request) = read_request(&mut stream).await {
+            while let Ok(request) = read_request(&mut stream).await {
                 told.send_modify(|seen| seen.requests.push(request));
                 stream.write_all(&accepted()).await.expect("the client waits for it");
                 if timeout(after, stream.peek(&mut [0])).await.is_err() {
@@ -246,15 +256,15 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, told: Arc<watch::Sen
     }
 }
 
-/// The next request, or `None` when the client went away.
-async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+/// The next request, or how much of one came before the client went away.
+async fn read_request(stream: &mut TcpStream) -> Result<Request, usize> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
         }
         if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return None;
+            return Err(bytes.len());
         }
     };
     let head = String::from_utf8(bytes[..head_end].to_vec()).expect("a head of ASCII");
@@ -262,8 +272,8 @@ async fn read_request(stream: &mut TcpStream) -> Option<Request> {
     let length = request.header("content-length").map_or(0, |length| length.parse().expect("a length"));
     while request.body.len() < length {
         if stream.read_buf(&mut request.body).await.unwrap_or(0) == 0 {
-            return None;
+            return Err(head_end + request.body.len());
         }
     }
-    Some(request)
+    Ok(request)
 }

@@ -17,7 +17,7 @@ const ERP: &str = "/webhooks/erp/IXC%20Provedor";
 const HEADER: (&str, &str) = ("x-regua-secret", SECRET);
 
 /// A house whose integration and source have webhooks.
-async fn house(customers: u32) -> House {
+pub(crate) async fn house(customers: u32) -> House {
     let secrets = [
         (
             "token_env = \"REGUA_DEMO_OPA_TOKEN\"".to_owned(),
@@ -34,7 +34,7 @@ async fn house(customers: u32) -> House {
 }
 
 /// Starts `regua up`, waits until it hears webhooks, and has the simulator tell it these statuses.
-async fn up(house: &House, statuses: &[&str]) -> (Service, Webhook) {
+pub(crate) async fn up(house: &House, statuses: &[&str]) -> (Service, Webhook) {
     let mut up = house.up().await;
     until("the console knows its secrets", async || (up.post(OPA, HEADER, &json!({})).await.0 == 200).then_some(())).await;
     let webhook = Webhook {
@@ -51,7 +51,7 @@ async fn up(house: &House, statuses: &[&str]) -> (Service, Webhook) {
     (up, webhook)
 }
 
-async fn send(house: &House) {
+pub(crate) async fn send(house: &House) {
     house.run("update-collections").await;
     house.run("send-queued-messages").await;
     house.settled().await;
