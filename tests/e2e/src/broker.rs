@@ -1,11 +1,33 @@
 //! The queues, past Régua: emptied, deleted, and filled with what no service would publish.
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Queue};
 
 /// Every queue of interface.md "Broker".
 const ALL: [&str; 4] = ["regua.ticks", "regua.hints", "regua.ticks.dead", "regua.hints.dead"];
+
+/// A queue with a copy of everything.
+pub struct Tap {
+    channel: Channel,
+    queue: String,
+}
+
+impl Tap {
+    /// What was published since: properties, headers and body of each message, as text.
+    pub async fn taken(&self) -> Vec<String> {
+        let mut taken = Vec::new();
+        let no_ack = BasicGetOptions { no_ack: true };
+        while let Some(message) = self.channel.basic_get(self.queue.as_str().into(), no_ack).await.expect("the queue lives") {
+            let body = String::from_utf8_lossy(&message.delivery.data).into_owned();
+            taken.push(format!("{:?} {body}", message.delivery.properties));
+        }
+        taken
+    }
+}
 
 /// A connection of the test's own.
 pub struct Queues {
@@ -55,6 +77,19 @@ impl Queues {
     async fn look(&self, queue: &str) -> Option<Queue> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()
+    }
+
+    /// From now on a copy of whatever is published through Régua's exchange.
+    pub async fn tap(&self) -> Tap {
+        let channel = self.channel().await;
+        let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), own, FieldTable::default()).await.expect("a queue").name().clone();
+        for key in ["ticks", "hints"] {
+            let bound =
+                channel.queue_bind(queue.clone(), "regua".into(), key.into(), QueueBindOptions::default(), FieldTable::default());
+            bound.await.expect("the services have declared the exchange");
+        }
+        Tap { channel, queue: queue.to_string() }
     }
 
     /// Publishes any bytes into Régua's exchange and waits for the confirm; `schema` and `ledger` are headers where given.

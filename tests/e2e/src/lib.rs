@@ -19,7 +19,7 @@ mod servers;
 mod wait;
 mod world;
 
-pub use broker::Queues;
+pub use broker::{Queues, Tap};
 pub use cli::{Cli, Done};
 pub use collector::{Collected, Collector, tree};
 pub use database::{Count, Database};

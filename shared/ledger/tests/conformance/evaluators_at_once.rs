@@ -1,5 +1,6 @@
 //! F11: evaluators of two runs meet at the same invoices.
 
+use crate::counts;
 use crate::databases::Fixture;
 use crate::setup::Setup;
 use crate::world::{World, customer, due_for, invoice};
@@ -26,6 +27,7 @@ async fn sums_hold(w: &World) {
     assert_eq!(counts.evaluated, counts.total(), "the runs' own sums");
     let live = w.f.count("(SELECT subject FROM messages WHERE state IN ('held', 'scheduled', 'queued', 'sending') GROUP BY subject HAVING count(*) > 1) t");
     assert_eq!(live.await, 0, "one live message per invoice");
+    counts::agree(w).await;
 }
 
 async fn f26b_two_runs_of_one_day_write_each_message_once(f: Fixture) {

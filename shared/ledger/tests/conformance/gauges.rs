@@ -160,7 +160,7 @@ async fn the_first_send_is_the_first_attempt_since_the_newest_release(f: Fixture
     let (planned_at, long_ago) = (w.now().await, w.now().await - TimeDelta::days(1));
     let (plan, _) = w.ledger.plan_run("send".into(), TaskKind::SendQueuedMessages, planned_at, None).await.unwrap();
     let owner = regua_ledger::new_id();
-    assert!(matches!(w.ledger.lease_run(plan, owner, crate::world::today()).await.unwrap(), LeaseAnswer::Leased(_)));
+    assert!(matches!(w.ledger.lease_run(plan, owner, crate::world::today(), None).await.unwrap(), LeaseAnswer::Leased(_)));
     assert_eq!(w.ledger.first_send(long_ago).await.unwrap(), None, "it isn't done");
     w.ledger.finish_run(plan, owner, None).await.unwrap();
     assert_eq!(w.ledger.first_send(long_ago).await.unwrap(), None, "what was sent before isn't sent after it");

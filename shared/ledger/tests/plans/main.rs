@@ -226,7 +226,7 @@ async fn sweeps(w: &World) {
     ledger.kept_counts().await.unwrap();
     ledger.fold_counts().await.unwrap();
     ledger.gauges().await.unwrap();
-    w.f.execute("UPDATE runs SET kind = 'send-queued-messages' WHERE state = 'done'").await;
+    w.f.execute("UPDATE runs SET kind = 'send-queued-messages', planned_at = 1 + planned_at / 2 WHERE state = 'done'").await;
     assert!(ledger.first_send(DateTime::UNIX_EPOCH).await.unwrap().is_some());
     ledger.runs_to_tick(10).await.unwrap();
     let run = w.leased_run().await;

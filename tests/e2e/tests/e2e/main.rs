@@ -16,6 +16,7 @@ mod hints;
 mod holds;
 mod import;
 mod last_look;
+mod leaks;
 mod look_ups;
 mod metrics;
 mod notices;

@@ -50,7 +50,7 @@ fn shown(text: &str) -> Shown {
     for line in text.lines() {
         if let Some(typed) = line.strip_prefix("# TYPE ") {
             let (name, kind) = typed.split_once(' ').unwrap();
-            family = name.to_owned();
+            name.clone_into(&mut family);
             shown.insert(family.clone(), (kind.to_owned(), BTreeSet::new()));
         } else if !line.starts_with('#') {
             let labels = line.split_once('{').map_or("", |(_, rest)| rest.rsplit_once('}').unwrap().0);
