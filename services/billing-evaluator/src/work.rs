@@ -123,6 +123,12 @@ impl Worker {
         self.counters.tried(run.kind, became, began.elapsed());
     }
 
+    /// Tells of a run that isn't tried any more.
+    pub(crate) fn over(&self, run: RunId, kind: TaskKind, why: &'static str) {
+        tracing::error!(%run, why, "run.failed");
+        self.counters.ended(kind, "failed");
+    }
+
     async fn dispatch(&self, leased: &LeasedRun) -> Result<Option<String>, Stopped> {
         match leased.run.kind {
             TaskKind::UpdateCollections => self.update_collections(leased).await,
