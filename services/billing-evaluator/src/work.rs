@@ -5,6 +5,7 @@ use crate::evaluate::EvaluateError;
 use crate::sync::{SyncError, Syncer};
 use crate::{HEARTBEAT_EVERY, delta, evaluate};
 use chrono::TimeDelta;
+use regua_domain::ids::RunId;
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_ledger::LedgerError;
