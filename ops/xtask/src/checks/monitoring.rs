@@ -27,7 +27,8 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>, Error> {
         let dashboard: Value = serde_json::from_str(&text)?;
         findings.extend(of_dashboard(&path, &dashboard, &data_sources));
     }
-    for words in ["promtool check config ops/prometheus/prometheus.yml", "amtool check-config ops/alertmanager/alertmanager.yml"] {
+    for words in ["promtool check config ops/prometheus/prometheus.yml", "amtool check-config ops/alertmanager/alertmanager.yml"]
+    {
         tool(workspace, words.split(' '))?;
     }
     tool(workspace, ["promtool", "test", "rules"].into_iter().chain(tests.iter().map(|(path, _)| path.as_str())))?;
@@ -87,14 +88,19 @@ fn of_alerts(rules: &str, pages: &[(String, String)], tests: &str) -> Vec<Findin
                     findings.push(finding(format!("the page doesn't name {name}"), path, "name every alert that leads here"));
                 }
             }
-            None => findings.push(finding(format!("{name} has no page"), ALERTS, "write one in ops/runbooks and name it in runbook_url")),
+            None => findings.push(finding(
+                format!("{name} has no page"),
+                ALERTS,
+                "write one in ops/runbooks and name it in runbook_url",
+            )),
         }
         if !sources::has_word(tests, name) {
             findings.push(finding(format!("no test names {name}"), RULE_TESTS, "let its thing happen in a test of promtool"));
         }
     }
     let unused = pages.iter().map(|(path, _)| path.as_str()).filter(|path| !used.contains(path));
-    findings.extend(unused.map(|path| finding("no alert leads to this page".to_owned(), path, "name it in an alert, or delete it")));
+    findings
+        .extend(unused.map(|path| finding("no alert leads to this page".to_owned(), path, "name it in an alert, or delete it")));
     findings
 }
 
@@ -124,7 +130,11 @@ fn of_dashboard(path: &str, dashboard: &Value, data_sources: &str) -> Vec<Findin
     }
     for variable in dashboard["templating"]["list"].as_array().into_iter().flatten() {
         if variable["type"] == "query" && !known(&variable["datasource"]) {
-            findings.push(finding(format!("variable {}: its data source isn't provisioned", variable["name"]), path, "use a fixed uid"));
+            findings.push(finding(
+                format!("variable {}: its data source isn't provisioned", variable["name"]),
+                path,
+                "use a fixed uid",
+            ));
         }
     }
     findings
@@ -151,12 +161,10 @@ mod tests {
         let down = page("down", "Alerta: `Down`");
         assert_eq!(told(&of_alerts(RULES, std::slice::from_ref(&down), "alertname: Down")), [""; 0]);
         let lost = RULES.replace("summary: a", "").replace("down.md", "lost.md");
-        assert_eq!(told(&of_alerts(&lost, &[down], "")), [
-            "Down has no summary",
-            "Down has no page",
-            "no test names Down",
-            "no alert leads to this page"
-        ]);
+        assert_eq!(
+            told(&of_alerts(&lost, &[down], "")),
+            ["Down has no summary", "Down has no page", "no test names Down", "no alert leads to this page"]
+        );
         assert_eq!(told(&of_alerts(RULES, &[page("down", "Alerta: `Downer`")], "Down")), ["the page doesn't name Down"]);
     }
 
@@ -169,13 +177,16 @@ mod tests {
         let bare = json!({ "id": 1, "type": "stat", "title": "u", "datasource": { "uid": "q" }, "targets": [] });
         let row = json!({ "id": 2, "type": "row", "title": "r" });
         let board = json!({ "panels": [whole, row, bare], "templating": { "list": [{ "type": "query", "name": "v" }] } });
-        assert_eq!(told(&of_dashboard("a.json", &board, "  - name: x\n    uid: p\n")), [
-            "u: its id is another panel's",
-            "u: no description",
-            "u: no unit",
-            "u: no expression",
-            "u: its data source isn't provisioned by a fixed uid",
-            "variable \"v\": its data source isn't provisioned"
-        ]);
+        assert_eq!(
+            told(&of_dashboard("a.json", &board, "  - name: x\n    uid: p\n")),
+            [
+                "u: its id is another panel's",
+                "u: no description",
+                "u: no unit",
+                "u: no expression",
+                "u: its data source isn't provisioned by a fixed uid",
+                "variable \"v\": its data source isn't provisioned"
+            ]
+        );
     }
 }

@@ -214,7 +214,9 @@ async fn next_days(day: &mut Day) {
 
     let database = day.house.database();
     let refuse = async |name: &str, when: &str| {
-        database.execute(&format!("CREATE TRIGGER {name} BEFORE {when} ON messages BEGIN SELECT RAISE(ABORT, 'away'); END")).await;
+        database
+            .execute(&format!("CREATE TRIGGER {name} BEFORE {when} ON messages BEGIN SELECT RAISE(ABORT, 'away'); END"))
+            .await;
     };
     refuse("inserted", "INSERT").await;
     refuse("changed", "UPDATE").await;
