@@ -20,6 +20,24 @@ pub const LIMIT: Long = Long { package: "regua-e2e", program: "limit", starts: S
 /// Everything that can go wrong, drawn from a seed, and the verdict once it has healed.
 pub const CHAOS: Long = Long { package: "regua-chaos", program: "chaos", starts: SERVICES };
 
+/// An earlier commit's programs beside today's.
+const UPGRADE: Long = Long { package: "regua-e2e", program: "upgrade", starts: SERVICES };
+
+/// Builds the programs of an earlier commit in a clone of their own, and runs them beside today's.
+pub fn upgrade(workspace: &Workspace, revision: &str) -> Result<(), Error> {
+    let clone = workspace.metadata()?.target_directory.join("upgrade");
+    let folder = clone.to_string_lossy();
+    if !clone.is_dir() {
+        let root = workspace.root().to_string_lossy();
+        cargo::run(Command::new("git").args(["clone", "--quiet", "--no-checkout", &root, &folder]))?;
+    }
+    cargo::run(Command::new("git").args(["-C", &folder, "fetch", "--quiet", "origin"]))?;
+    cargo::run(Command::new("git").args(["-C", &folder, "checkout", "--quiet", "--detach", revision]))?;
+    // Nothing is measured of it: the quick profile will do.
+    cargo::run(workspace.cargo(&["build", "--workspace", "--bins"]).current_dir(&clone).env_remove("CARGO_TARGET_DIR"))?;
+    UPGRADE.run(workspace, &[&folder])
+}
+
 const SERVICES: &[&str] = &["scheduler", "billing-evaluator", "dispatcher", "regua"];
 
 impl Long {

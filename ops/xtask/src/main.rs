@@ -20,6 +20,7 @@ commands:
   limit [N]        is the limit per second kept and used up, by N dispatchers (3), and while one is killed and another joins?
   chaos [OPTION…]  faults of every kind while messages flow: nothing lost, nothing twice, every doubt explained? --seed S draws the same
                    faults again, --faults N (200) says how many, --only KIND of which kind, --minutes M (60) when to stop
+  upgrade REV      do the programs of an earlier commit go on beside today's, on a ledger that today's have migrated underneath them?
   memory           is the services' memory the same with ten times the invoices?
 
 All use the RabbitMQ and PostgreSQL that REGUA_TEST_AMQP_URL and REGUA_TEST_DATABASE_URL name. Without these variables private
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["limit", ref arguments @ ..] => exit_code(command_long(&long::LIMIT, arguments)),
         ["chaos", ref arguments @ ..] => exit_code(command_long(&long::CHAOS, arguments)),
         ["memory", ref arguments @ ..] => exit_code(command_long(&long::MEMORY, arguments)),
+        ["upgrade", revision] => exit_code(command_upgrade(revision)),
         ["help" | "-h" | "--help"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -59,6 +61,10 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 
 fn command_test() -> anyhow::Result<()> {
     Ok(test::run(&cargo::Workspace::find()?)?)
+}
+
+fn command_upgrade(revision: &str) -> anyhow::Result<()> {
+    Ok(long::upgrade(&cargo::Workspace::find()?, revision)?)
 }
 
 fn command_long(long: &long::Long, arguments: &[&str]) -> anyhow::Result<()> {

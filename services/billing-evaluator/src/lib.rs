@@ -80,7 +80,7 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
 async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
     let pipeline = worker.pipeline();
     if tick.ledger != Some(pipeline.ledger_id) {
-        tracing::warn!(run = %tick.body.run, "tick.of_another_ledger");
+        tracing::warn!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), "tick.of_another_ledger");
         acker.ack([tick.ack]);
         return;
     }
@@ -88,7 +88,7 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
         Ok(answer) => answer,
         Err(error) => {
             // Not acked, not held: the scheduler ticks the run again, and dropping the tag would keep a place taken.
-            tracing::warn!(run = %tick.body.run, error = %Chain(&error), "run.not_leased");
+            tracing::warn!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), error = %Chain(&error), "run.not_leased");
             tokio::time::sleep(LEASE_AGAIN).await;
             acker.ack([tick.ack]);
             return;
@@ -103,7 +103,9 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
         }
         LeaseAnswer::Held | LeaseAnswer::NothingToDo => {}
         LeaseAnswer::Over { kind, why } => worker.over(tick.body.run, kind, why),
-        LeaseAnswer::Unknown => tracing::error!(run = %tick.body.run, "tick.of_unknown_run: has the ledger gone back in time?"),
+        LeaseAnswer::Unknown => {
+            tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), "tick.of_unknown_run: has the ledger gone back in time?");
+        }
     }
 }
 

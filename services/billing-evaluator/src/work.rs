@@ -114,8 +114,10 @@ impl Worker {
             outcome = self.dispatch(&leased) => outcome,
             lost = self.keep_alive(&leased) => Err(lost),
         };
-        if let Err(stopped) = &outcome {
-            spans::fail(&Span::current(), stopped.name());
+        match &outcome {
+            Ok(_) => {}
+            Err(Stopped::Shutdown) => spans::note(&Span::current(), "regua.run.given_back", "shutdown"),
+            Err(stopped) => spans::fail(&Span::current(), stopped.name()),
         }
         let became = self.end(&leased, outcome).await.unwrap_or_else(|error| {
             tracing::warn!(run = %run.id, error = %Chain(&error), "run.end_not_written: its lease will expire and it is taken up again");
@@ -126,7 +128,7 @@ impl Worker {
 
     /// Tells of a run that isn't tried any more.
     pub(crate) fn over(&self, run: RunId, kind: TaskKind, why: &'static str) {
-        tracing::error!(%run, why, "run.failed");
+        tracing::error!(%run, trace_id = %run.0.simple(), why, "run.failed");
         self.counters.ended(kind, "failed");
     }
 

@@ -56,7 +56,7 @@ impl Written {
             waiting.extend(rest);
             if let ([], [refused]) = (&first.messages[..], &second.messages[..]) {
                 let name = named(refused);
-                tracing::error!(message = name, error = %Chain(&error), "evaluation.refused: it is left out, and decided again by the next run");
+                tracing::error!(refused = name, error = %Chain(&error), "evaluation.refused: it is left out, and decided again by the next run");
                 self.refused.push(name);
             } else {
                 tracing::warn!(messages = second.messages.len() + first.messages.len(), error = %Chain(&error), "evaluation.halved");

@@ -2,8 +2,9 @@
 
 use crate::answer::Refusal;
 use crate::keys::Product;
+use regua_domain::receipt::ReceiptStatus;
 use regua_ledger::mirror::told::ToldAnswer;
-use regua_ledger::receipts::{ReceiptAnswer, Received};
+use regua_ledger::receipts::{ReceiptAnswer, Received, Told};
 use regua_pipeline::story;
 use regua_telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -54,36 +55,60 @@ impl Counters {
     }
 
     pub fn received(&self, received: &Received) {
-        for (answer, attempt) in received.answers.iter().zip(&received.attempts) {
-            let outcome = match answer {
-                ReceiptAnswer::Moved { .. } => "moved",
-                ReceiptAnswer::Noted => "noted",
-                ReceiptAnswer::Repeated => "repeated",
-                ReceiptAnswer::Early => "early",
-                ReceiptAnswer::Unmatched => "unmatched",
-                ReceiptAnswer::Unknown => "unknown",
-            };
-            self.receipts(outcome, 1);
-            match answer {
-                ReceiptAnswer::Moved { message, from, to, contradicts: true } => {
-                    self.contradicting();
-                    let _in_its_trace = story::receipt(*message, *attempt, *to, true).entered();
-                    tracing::error!(%message, %from, %to, "receipt.contradicts: it counted as unsent and was sent; it won't be sent again");
-                }
-                ReceiptAnswer::Moved { message, from, to, contradicts: false } => {
-                    let _in_its_trace = story::receipt(*message, *attempt, *to, false).entered();
-                    tracing::info!(%message, %from, %to, "receipt.moved");
-                }
-                ReceiptAnswer::Noted
-                | ReceiptAnswer::Repeated
-                | ReceiptAnswer::Early
-                | ReceiptAnswer::Unmatched
-                | ReceiptAnswer::Unknown => {}
-            }
+        for (answer, about) in received.answers.iter().zip(&received.about) {
+            self.answered(*answer, about.as_ref());
         }
+        self.beyond(received);
+    }
+
+    /// The same of those that wait for their attempt: what goes on waiting was counted when it came.
+    pub fn received_again(&self, received: &Received) {
+        let all = received.answers.iter().zip(&received.about);
+        for (answer, about) in all.filter(|(answer, _)| **answer != ReceiptAnswer::Early) {
+            self.answered(*answer, about.as_ref());
+        }
+        self.beyond(received);
+    }
+
+    fn answered(&self, answer: ReceiptAnswer, about: Option<&Told>) {
+        let outcome = match answer {
+            ReceiptAnswer::Moved { .. } => "moved",
+            ReceiptAnswer::Noted => "noted",
+            ReceiptAnswer::Repeated => "repeated",
+            ReceiptAnswer::Early => "early",
+            ReceiptAnswer::Unmatched => "unmatched",
+            ReceiptAnswer::Unknown => "unknown",
+        };
+        self.receipts(outcome, 1);
+        let is_new = matches!(answer, ReceiptAnswer::Moved { .. } | ReceiptAnswer::Noted);
+        let Some(told) = about.filter(|_| is_new) else { return };
+        let contradicts = matches!(answer, ReceiptAnswer::Moved { contradicts: true, .. });
+        let _in_its_trace = story::receipt(told, contradicts).entered();
+        if told.status == ReceiptStatus::Failed {
+            tracing::warn!(message_id = %told.message, "receipt.failed: the provider took it and could not deliver it");
+        }
+        match answer {
+            ReceiptAnswer::Moved { message, from, to, contradicts: true } => {
+                self.contradicting();
+                tracing::error!(message_id = %message, %from, %to, "receipt.contradicts: it counted as unsent and was sent; it won't be sent again");
+            }
+            ReceiptAnswer::Moved { message, from, to, contradicts: false } => {
+                tracing::info!(message_id = %message, %from, %to, "receipt.moved");
+            }
+            ReceiptAnswer::Noted
+            | ReceiptAnswer::Repeated
+            | ReceiptAnswer::Early
+            | ReceiptAnswer::Unmatched
+            | ReceiptAnswer::Unknown => {}
+        }
+    }
+
+    /// What a batch did beyond its messages.
+    fn beyond(&self, received: &Received) {
         for message in &received.doubled {
             self.contradicting();
-            tracing::error!(%message, "receipt.contradicts: an attempt of it that counted as refused was taken, and another one was sent, too");
+            let _in_its_trace = story::doubled(*message).entered();
+            tracing::error!(message_id = %message, "receipt.contradicts: an attempt of it that counted as refused was taken, and another one was sent, too");
         }
         for stop in &received.stops {
             tracing::error!(scope = %stop.scope, target = stop.target, why = stop.why, "stop.raised: lift it with `regua resume` when its cause is gone");

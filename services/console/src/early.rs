@@ -4,7 +4,7 @@ use crate::config::EARLY_EVERY;
 use crate::counters::Counters;
 use crate::opa;
 use regua_ledger::Ledger;
-use regua_ledger::receipts::{BATCH_MAX, ReceiptAnswer};
+use regua_ledger::receipts::BATCH_MAX;
 use regua_telemetry::logging::Chain;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,11 +17,9 @@ pub async fn keep_trying(ledger: &Ledger, counters: &Counters) {
         let mut is_full = true;
         while is_full {
             match ledger.receive_early(opa::consequence_of).await {
-                Ok(mut received) => {
+                Ok(received) => {
                     is_full = received.answers.len() == BATCH_MAX;
-                    // Counted when they came.
-                    received.answers.retain(|answer| *answer != ReceiptAnswer::Early);
-                    counters.received(&received);
+                    counters.received_again(&received);
                 }
                 Err(error) => {
                     is_full = false;

@@ -3,7 +3,7 @@
 use crate::Dispatcher;
 use crate::config::{CONNECT_TIMEOUT, LATE_MAX, START_BUDGET};
 use crate::decide::{AttemptFacts, Effect, STOPPED, decide};
-use crate::effects;
+use crate::effects::{self, Unnoted};
 use crate::finisher::Finisher;
 use crate::lane::{Asked, not_begun};
 use crate::pulse::Pulse;
@@ -51,12 +51,13 @@ pub async fn make(dispatcher: Arc<Dispatcher>, order: Order, pulse: Arc<Pulse>, 
         hint_trace: order.trace.as_deref(),
     };
     let span = story::attempt(&*dispatcher.pipeline.broker, &of);
-    follow(&dispatcher, order, &pulse, &finisher).instrument(span).await;
+    let learned = follow(&dispatcher, order, &pulse, &finisher).instrument(span).await;
+    effects::insist(learned).await;
 }
 
-/// Makes one attempt and hands its result to the finisher. What was not begun when the shutdown begins, or whose slot came too late, is given
+/// Makes one attempt and hands its result to the finisher; what is still to be noted of what it meant for others. What was not begun when the shutdown begins, or whose slot came too late, is given
 /// back: it uses no attempt and is never sent late.
-async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finisher: &Finisher) {
+async fn follow<'a>(dispatcher: &'a Dispatcher, order: Order, pulse: &Arc<Pulse>, finisher: &Finisher) -> Vec<Unnoted<'a>> {
     let slot = dispatcher.clock.local(order.started.slot_at);
     tokio::select! {
         biased;
@@ -108,7 +109,7 @@ async fn follow(dispatcher: &Dispatcher, order: Order, pulse: &Arc<Pulse>, finis
         latency_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
     };
     finisher.finish(result, Some(order.ack), order.place);
-    effects::insist(learned).await;
+    learned
 }
 
 /// The request, as a part of the attempt's trace. The time is looked at once more when it is about to be written.
@@ -117,14 +118,17 @@ async fn send(dispatcher: &Dispatcher, order: &Order) -> Result<Answer, TooLate>
     let is_in_time = move || asked.elapsed() <= START_BUDGET + CONNECT_TIMEOUT;
     let span = story::request(&order.way.route.url, order.message);
     let request = request(dispatcher, order);
-    let answer = order.way.client.send_template_in_time(&request, is_in_time).instrument(span.clone()).await?;
+    let answer = order.way.client.send_template_in_time(&request, is_in_time).instrument(span.clone()).await;
+    let answer = answer.inspect_err(|_| spans::fail(&span, "too_late"))?;
     if let Some(status) = answer.status {
         note(&span, "http.response.status_code", i64::from(status));
     }
     let outcome = answer.outcome.as_str();
     let attempt = Span::current();
     note(&attempt, "regua.attempt.outcome", outcome);
-    note(&attempt, "regua.attempt.reason", answer.outcome.reason().unwrap_or_default());
+    if let Some(reason) = answer.outcome.reason() {
+        note(&attempt, "regua.attempt.reason", reason.to_owned());
+    }
     match answer.outcome {
         Outcome::Accepted { .. } | Outcome::ContactInService => {}
         Outcome::NotSent { .. }
@@ -156,23 +160,31 @@ fn request(dispatcher: &Dispatcher, order: &Order) -> SendTemplate {
     }
 }
 
-async fn give_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) {
-    do_not_make(dispatcher, order, finisher, why, Settlement::GiveBack).await;
+async fn give_back<'a>(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str) -> Vec<Unnoted<'a>> {
+    do_not_make(dispatcher, order, finisher, why, Settlement::GiveBack).await
 }
 
 /// Of a template that is held back while its channel goes on: not due at once, else it would be started again and again.
-async fn hold_back(dispatcher: &Dispatcher, order: Order, finisher: &Finisher) {
+async fn hold_back<'a>(dispatcher: &Dispatcher, order: Order, finisher: &Finisher) -> Vec<Unnoted<'a>> {
     let until = dispatcher.clock.now() + STOPPED;
-    do_not_make(dispatcher, order, finisher, "held_back", Settlement::Defer { until, why: DeferReason::Stopped }).await;
+    do_not_make(dispatcher, order, finisher, "held_back", Settlement::Defer { until, why: DeferReason::Stopped }).await
 }
 
-async fn do_not_make(dispatcher: &Dispatcher, order: Order, finisher: &Finisher, why: &'static str, settlement: Settlement) {
+/// Settles what isn't made; it has taught nothing.
+async fn do_not_make<'a>(
+    dispatcher: &Dispatcher,
+    order: Order,
+    finisher: &Finisher,
+    why: &'static str,
+    settlement: Settlement,
+) -> Vec<Unnoted<'a>> {
     dispatcher.events.given_back(&order, why);
     if order.started.is_probe {
         end_probe(dispatcher, &order, ProbeEnd::NotMade).await;
     }
     let result = Finished { settlement, ..not_begun(order.message, order.started.attempt_id) };
     finisher.finish(result, Some(order.ack), order.place);
+    Vec::new()
 }
 
 /// Says in `/readyz` that the provider is away, until it answers again.

@@ -64,13 +64,13 @@ impl Events {
     pub fn postponed(&self, message: MessageId, why: DeferReason) {
         let help = "Messages that a start put off in the ledger.";
         self.metrics.counter("regua_starts_postponed_total", help, &[("reason", why.as_str())]).increment();
-        tracing::debug!(%message, %why, "message.postponed");
+        tracing::debug!(message_id = %message, %why, trace_id = %message.0.simple(), "message.postponed");
     }
 
     pub fn skipped(&self, message: MessageId, why: SkipReason) {
         let help = "Messages that a start ended unsent.";
         self.metrics.counter("regua_starts_skipped_total", help, &[("reason", why.as_str())]).increment();
-        tracing::debug!(%message, %why, "message.skipped");
+        tracing::debug!(message_id = %message, %why, trace_id = %message.0.simple(), "message.skipped");
     }
 
     /// The request went out so long after its hint had come.
@@ -81,7 +81,7 @@ impl Events {
     pub fn given_back(&self, order: &Order, why: &'static str) {
         self.attempt(order, "given_back", why);
         note(&Span::current(), "regua.attempt.given_back", why);
-        tracing::debug!(message = %order.message, attempt = %order.started.attempt_id, why, "attempt.given_back");
+        tracing::debug!(message_id = %order.message, attempt = %order.started.attempt_id, why, "attempt.given_back");
     }
 
     pub fn finished(&self, order: &Order, answer: &Answer, decision: &Decision) {
@@ -91,7 +91,7 @@ impl Events {
         let help = "From a request to its answer, or to the end of the wait for one.";
         self.metrics.histogram("regua_request_duration_seconds", help, SHORT, &of).observe(answer.latency);
         tracing::info!(
-            message = %order.message,
+            message_id = %order.message,
             attempt = %order.started.attempt_id,
             channel = %order.started.channel_id,
             number = order.started.number,

@@ -46,9 +46,9 @@ struct Result {
 impl Finisher {
     /// Hands a result over; its hint is acked and its place freed when the ledger has it. Bounded by the places.
     pub fn finish(&self, finished: Finished, ack: Option<AckTag>, place: OwnedSemaphorePermit) {
-        let attempt = finished.attempt_id;
+        let (attempt, message) = (finished.attempt_id, finished.message_id);
         if self.results.send(Result { finished, ack, place }).is_err() {
-            tracing::error!(%attempt, "finisher.gone: the attempt will be in doubt when its lease expires");
+            tracing::error!(message_id = %message, %attempt, "finisher.gone: the attempt will be in doubt when its lease expires");
         }
     }
 
@@ -127,7 +127,8 @@ async fn write(dispatcher: &Dispatcher, finished: Vec<Finished>) {
                 tokio::time::sleep(AGAIN.delay(tries, rand::random())).await;
             }
             Failed::GivenUp(refused) => tracing::error!(
-                message = %refused.message_id,
+                message_id = %refused.message_id,
+                trace_id = %refused.message_id.0.simple(),
                 attempt = %refused.attempt_id,
                 outcome = refused.settlement.outcome(),
                 error = %Chain(&error),
@@ -178,10 +179,12 @@ impl<T> Batches<T> {
 async fn tell(dispatcher: &Dispatcher, finished: &[Finished], answers: &[(AttemptId, FinishAnswer)]) {
     for (attempt, answer) in answers {
         // What was never begun may never have been committed either.
-        let was_begun = finished.iter().any(|f| f.attempt_id == *attempt && f.settlement != Settlement::GiveBack);
+        let Some(result) = finished.iter().find(|finished| finished.attempt_id == *attempt) else { continue };
+        let was_begun = result.settlement != Settlement::GiveBack;
         match answer {
             FinishAnswer::Late => {
-                tracing::error!(%attempt, "attempt.late: its message had been settled otherwise; see `regua message`");
+                let message = result.message_id;
+                tracing::error!(message_id = %message, %attempt, trace_id = %message.0.simple(), "attempt.late: its message had been settled otherwise; see `regua message`");
             }
             FinishAnswer::Unknown if was_begun => {
                 let (pipeline, shutdown) = (&dispatcher.pipeline, &dispatcher.process.shutdown);

@@ -192,15 +192,15 @@ impl<T: Talks> Search<'_, T> {
 
 fn tell(dispatcher: &Dispatcher, hits: usize, received: &Received) {
     let mut settled = 0;
-    for (answer, attempt) in received.answers.iter().zip(&received.attempts) {
+    for (answer, about) in received.answers.iter().zip(&received.about) {
         if let ReceiptAnswer::Moved { message, from, to, contradicts } = answer {
             settled += 1;
-            let _in_its_trace = story::receipt(*message, *attempt, *to, *contradicts).entered();
+            let _in_its_trace = about.map(|told| story::receipt(&told, *contradicts).entered());
             if *contradicts {
                 regua_pipeline::contradicting_receipts(&dispatcher.process.metrics).increment();
-                tracing::error!(%message, %from, %to, "look_up.contradicts: it counted as unsent and was sent; it won't be sent again");
+                tracing::error!(message_id = %message, %from, %to, "look_up.contradicts: it counted as unsent and was sent; it won't be sent again");
             } else {
-                tracing::info!(%message, %from, %to, "look_up.found");
+                tracing::info!(message_id = %message, %from, %to, "look_up.found");
             }
         }
     }

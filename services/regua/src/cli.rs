@@ -2,6 +2,7 @@
 
 mod audit;
 mod config;
+mod date;
 mod failures;
 mod hold;
 mod in_doubt;
@@ -9,6 +10,7 @@ mod notice;
 mod opt_out;
 mod secrets;
 mod stop;
+mod support_bundle;
 mod webhooks;
 
 use crate::check::Part;
@@ -64,7 +66,7 @@ enum Command {
         #[arg(long)]
         invoice: String,
         /// The date on which it would be read; today if left out
-        #[arg(long)]
+        #[arg(long, value_parser = date::date)]
         on: Option<NaiveDate>,
         #[command(flatten)]
         json: JsonArg,
@@ -81,15 +83,17 @@ enum Command {
         #[command(flatten)]
         json: JsonArg,
     },
-    /// What there is, what runs, what is stopped
+    /// What runs and how far, what binds, what needs a person, who is alive
     Status(JsonArg),
-    /// Configuration, ledger, broker, Opa! Suite, IXC: each problem with its mend
+    /// Environment, ledger, broker, clocks, Opa! Suite, IXC, tasks, tomorrow's volume: each problem with its mend, and exit status 1 for one
     Check {
         /// Look only at this; at everything if left out
         part: Option<Part>,
         #[command(flatten)]
         json: JsonArg,
     },
+    /// Everything that whoever helps needs to see, in one file, without anybody's data
+    SupportBundle(support_bundle::SupportBundleArgs),
     /// Messages that the provider may have taken
     #[command(subcommand)]
     InDoubt(in_doubt::InDoubtCommand),
@@ -103,8 +107,11 @@ enum Command {
     /// A backup was restored: what was sent since is unknown
     Restored {
         /// The instant from which on nothing is known, RFC 3339
-        #[arg(long)]
-        lost_since: DateTime<Utc>,
+        #[arg(long, required_unless_present = "nothing_lost")]
+        lost_since: Option<DateTime<Utc>>,
+        /// The ledger was moved with everything in it, while nothing was running
+        #[arg(long, conflicts_with = "lost_since")]
+        nothing_lost: bool,
     },
     /// People who asked not to be written to
     #[command(subcommand)]
@@ -162,7 +169,7 @@ struct DemoArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The demo's date; its hour is 10:00 in São Paulo
-    #[arg(long)]
+    #[arg(long, value_parser = date::date)]
     today: Option<NaiveDate>,
     /// End when every message has found its end
     #[arg(long)]
@@ -190,7 +197,7 @@ struct SimulateArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The first day; a Tuesday in November 2026 if left out
-    #[arg(long)]
+    #[arg(long, alias = "on", value_parser = date::date)]
     from: Option<NaiveDate>,
     /// Another configuration than ops/examples/demo.toml. Its addresses and tokens give way to the simulators'; the simulated Opa! Suite
     /// has its channels and templates, and of its sources the first is simulated
@@ -227,7 +234,7 @@ struct RunArgs {
     #[arg(value_parser = ["update-collections", "send-queued-messages"])]
     task: String,
     /// The date to evaluate; today if left out
-    #[arg(long)]
+    #[arg(long, value_parser = date::date)]
     on: Option<NaiveDate>,
     /// Write nothing: say what update-collections would decide from the mirror as it is, and how long sending would take
     #[arg(long, conflicts_with = "no_wait")]
@@ -288,7 +295,7 @@ enum PolicyCommand {
         /// The invoice's id in the ERP
         invoice: String,
         /// The date to decide for; today if left out
-        #[arg(long)]
+        #[arg(long, value_parser = date::date)]
         on: Option<NaiveDate>,
         #[command(flatten)]
         json: JsonArg,
@@ -342,6 +349,8 @@ pub fn main() -> ExitCode {
         Command::Schedule(ScheduleCommand::Next { schedule, zone, from, count }) => {
             report(Ok(commands::schedule_next(&schedule, zone, from.map(|from| from.to_utc()), count)))
         }
+        Command::Check { part, json } => report(commands::check(part, json.format())),
+        Command::SupportBundle(args) => report(commands::support_bundle(&args.out, &args.from)),
         command => report(on_ledger(command)),
     }
 }
@@ -394,21 +403,26 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Messages(args) => session.messages(args.state.as_deref(), args.run, args.json.format()).await,
         Command::Message { id, json } => session.message(id, json.format()).await,
         Command::Status(json) => session.status(json.format()).await,
-        Command::Check { part, json } => session.check(part, json.format()).await,
         Command::Failures(command) => failures::run(session, command).await,
         Command::InDoubt(command) => in_doubt::run(session, command).await,
         Command::Pause(args) => stop::pause(session, args).await,
         Command::Resume(args) => stop::resume(session, args).await,
         Command::Calendar { place, year } => session.calendar(&place, year).await,
         Command::Window(args) => session.window(&args.place, args.at.map(|at| at.to_utc()), args.policy.zip(args.stage)).await,
-        Command::Restored { lost_since } => session.restored(lost_since).await,
+        Command::Restored { lost_since, nothing_lost: _ } => session.restored(lost_since).await,
         Command::OptOut(command) => opt_out::run(session, command).await,
         Command::Hold(command) => hold::run(session, command).await,
         Command::Audit(args) => audit::run(session, args).await,
         Command::Secrets(command) => secrets::run(session, command).await,
         Command::Webhooks(command) => webhooks::run(session, command).await,
-        Command::Up | Command::Demo(_) | Command::Simulate(_) | Command::Phone { .. } | Command::Schedule(_) => {
-            unreachable!("done without a ledger")
+        Command::Up
+        | Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Phone { .. }
+        | Command::Schedule(_)
+        | Command::Check { .. }
+        | Command::SupportBundle(_) => {
+            unreachable!("done without a session")
         }
     }
 }

@@ -5,8 +5,9 @@ use regua_broker::{Envelope, Tick};
 use regua_console::Console;
 use regua_domain::ids::RunId;
 use regua_ledger::{Ledger, LedgerError};
-use regua_pipeline::Pipeline;
+use regua_pipeline::{Pipeline, story};
 use regua_telemetry::service::{Failure, Process};
+use regua_telemetry::trace_context::TraceContext;
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub async fn take_over(pipeline: &Pipeline, owns_ledger: bool, owns_broker: bool
     if owns_ledger {
         let orphans = pipeline.ledger.rescue_orphans().await?;
         for orphan in &orphans {
-            regua_pipeline::story::rescued(orphan.message, orphan.attempt);
+            story::rescued(orphan.message, orphan.attempt);
         }
         if !orphans.is_empty() {
             tracing::error!(
@@ -62,7 +63,8 @@ pub async fn work_on(ledger: &Ledger, process: &Process, run: RunId) -> anyhow::
             Some(run) if matches!(run.state.as_str(), "done" | "failed") => break,
             Some(run) if run.state == "planned" => {
                 // A tick for a run that waits for its next try finds nothing to do.
-                pipeline.broker.publish_ticks(&[Envelope::from(Tick { run: run.id })]).await?;
+                let trace = TraceContext::within(&story::tick(&*pipeline.broker, run.id)).map(|trace| trace.to_string());
+                pipeline.broker.publish_ticks(&[Envelope { body: Tick { run: run.id }, trace }]).await?;
             }
             _ => {}
         }

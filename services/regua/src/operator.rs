@@ -130,8 +130,8 @@ pub enum Request {
     },
     /// `restored`.
     Restored {
-        /// Since when nothing is known.
-        lost_since: DateTime<Utc>,
+        /// Since when nothing is known; `None`: nothing was lost.
+        lost_since: Option<DateTime<Utc>>,
         /// Who.
         by: String,
     },
@@ -286,7 +286,11 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
             ledger.resolve_doubt(message, how, by, why).await?;
             Ok(Answer::done(format!("message {message}: {}", how.as_str()), json!({ "message": message, "how": how })))
         }
-        Request::Restored { lost_since, by } => {
+        Request::Restored { lost_since: None, by } => {
+            ledger.moved_whole(by).await?;
+            Ok(Answer::done("nothing was lost; sending goes on", json!({ "in_doubt": 0 })))
+        }
+        Request::Restored { lost_since: Some(lost_since), by } => {
             let doubtful = ledger.restored(lost_since, by).await?;
             let text = format!(
                 "{doubtful} messages are in doubt now; sending goes on. Opt-outs, holds and pauses of the lost time are lost too: enter them again"

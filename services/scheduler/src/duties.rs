@@ -1,8 +1,10 @@
 //! The periodic duties on messages, each bounded and safe in any number of schedulers.
 
 use crate::counters::Counters;
+use chrono::SecondsFormat;
 use regua_ledger::LedgerError;
 use regua_ledger::counts::FOLD_MAX;
+use regua_ledger::mirror::Source;
 use regua_ledger::parked::Parked;
 use regua_ledger::retention::{Swept, Walks};
 use regua_ledger::sweeps::HINT_LOST_AFTER;
@@ -25,6 +27,25 @@ pub async fn rescue(pipeline: &Pipeline, counters: &Counters) -> Result<(), Ledg
         tracing::error!(messages = rescued.len(), "message.in_doubt: nobody reported these attempts; see `regua in-doubt list`");
     }
     Ok(())
+}
+
+/// Tells in `/readyz` of sources that are too old to send from.
+pub async fn tell_stale_sources(pipeline: &Pipeline, process: &Process) -> Result<(), LedgerError> {
+    let now = pipeline.ledger.now().await?;
+    let sources = pipeline.ledger.sources().await?;
+    let stale: Vec<String> = sources.iter().filter(|source| !source.is_fresh(now)).map(told_of).collect();
+    let readiness = if stale.is_empty() { Readiness::Ready } else { Readiness::degraded(stale.join(". ")) };
+    process.health.scoped("scheduler").set("sources", readiness);
+    Ok(())
+}
+
+fn told_of(source: &Source) -> String {
+    let name = &source.name;
+    let since = source.complete_at.map_or_else(
+        || "was never read whole".into(),
+        |at| format!("was last read whole at {}, longer ago than its max_age", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+    );
+    format!("{name} {since}: nothing is sent from it until update-collections or an import has")
 }
 
 /// Messages whose time has passed end, and so does doubt that nobody settled until long after it, and a run that nobody could do.

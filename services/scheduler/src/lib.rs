@@ -25,6 +25,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 const LOST_HINTS_EVERY: Duration = Duration::from_secs(10);
 /// How often the queue is looked at, whether a task will empty it.
 const PARKED_EVERY: Duration = Duration::from_secs(20);
+/// How often the age of the sources is looked at.
+const SOURCES_EVERY: Duration = Duration::from_secs(5);
 /// How often personal data that is due is looked for.
 const RETAIN_EVERY: Duration = Duration::from_secs(20);
 /// How often the changes of the kept counts are folded.
@@ -52,6 +54,7 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
         every(&process, "rescue", RESCUE_EVERY, async || duties::rescue(&pipeline, &counters).await),
         every(&process, "expire", EXPIRE_EVERY, async || duties::expire(&pipeline, &counters).await),
         every(&process, "parked_queue", PARKED_EVERY, async || queue.look(&pipeline).await),
+        every(&process, "source_ages", SOURCES_EVERY, async || duties::tell_stale_sources(&pipeline, &process).await),
         every(&process, "retention", RETAIN_EVERY, async || retention.go_on(&pipeline).await),
         every(&process, "lost_hints", LOST_HINTS_EVERY, async || duties::find_lost_hints(&pipeline, &counters).await),
         every(&process, "fold_counts", FOLD_EVERY, async || duties::fold_counts(&pipeline).await),

@@ -47,7 +47,7 @@ impl Ticker {
             tracing::warn!(task = %task.name, fires = due.dropped, through = %due.through, missed = task.missed.as_str(), "task.fires_dropped");
         }
         if let Some(run) = settled.run {
-            tracing::info!(%run, task = %task.name, planned_at = %due.through, late = due.is_late, "run.planned");
+            tracing::info!(%run, trace_id = %run.0.simple(), task = %task.name, planned_at = %due.through, late = due.is_late, "run.planned");
         }
         Ok(())
     }

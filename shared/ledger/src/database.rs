@@ -11,6 +11,7 @@ mod row;
 mod postgres;
 mod sqlite;
 
+pub(crate) use postgres::OLD_PLAN;
 pub use row::{Row, Value};
 pub(crate) use sql::Sql;
 
@@ -42,6 +43,17 @@ pub struct Hold(#[allow(dead_code, reason = "held, not used")] Option<postgres::
 pub type Body<T> = Arc<dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync>;
 
 impl Database {
+    /// The bounds of time that each connection to PostgreSQL asks for, as the server shows them.
+    pub(crate) const POSTGRES_BOUNDS: [(&'static str, &'static str); 3] = postgres::BOUNDS;
+
+    /// Connects once; what is wrong is told, where the pool only tries again. SQLite's file is open already.
+    pub(crate) async fn reach(&self) -> Result<(), LedgerError> {
+        match self {
+            Self::Postgres(database) => database.reach().await,
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Opens `postgres://…` or `sqlite://path`.
     ///
     /// # Errors

@@ -37,11 +37,15 @@ pub enum LedgerError {
     /// The transaction's body panicked: a fault of ours, logged where it happened.
     #[error("the transaction panicked and was rolled back")]
     Panicked,
-    /// The ledger was written by a newer Régua.
-    #[error("the ledger is at migration {found}, this binary knows {known}: start the newer Régua")]
+    /// A newer Régua has taken away from the schema what this one needs.
+    #[error(
+        "the ledger is at migration {found}, for binaries that know {runs_from}; this one knows {known}: start the newer Régua"
+    )]
     Newer {
         /// The migration that the database is at.
         found: i64,
+        /// How many migrations a binary must know to run on it.
+        runs_from: i64,
         /// The newest that this binary knows.
         known: i64,
     },
@@ -82,11 +86,14 @@ impl LedgerError {
         }
     }
 
-    /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy.
+    /// Whether repeating the whole transaction can help: deadlock, serialisation failure, busy, a statement prepared before a migration.
     pub(crate) fn asks_for_repeat(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {
-                matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517"))
+                matches!(
+                    error.code().as_deref(),
+                    Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517" | crate::database::OLD_PLAN)
+                )
             }
             Self::Overtaken => true,
             _ => false,

@@ -7,9 +7,9 @@ pub(crate) use candidates::{ask_consent, fail_reason, known_of};
 
 use crate::Ledger;
 use crate::database::{Row, Tx, micros};
-use crate::doubt::LostPeriod;
 use crate::error::LedgerError;
 use crate::events::EventDecision;
+use crate::restored::LostPeriod;
 use crate::runs::Cursor;
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::ids::{ChannelId, MessageId, NoticeId, PolicyId, RunId, SourceId};
@@ -173,7 +173,7 @@ async fn commit(tx: &mut Tx, batch: &EvaluationBatch) -> Result<EvaluationCounts
     let unconsumed = crate::events::unconsumed(tx, &batch.events).await?;
     let taken = taken_by_others(batch, &unconsumed);
     let siblings = lock_siblings(tx, batch).await?;
-    let lost = crate::doubt::lost_period(tx).await?;
+    let lost = crate::restored::lost_period(tx).await?;
     let now = tx.now().await?;
     let mut counts = EvaluationCounts::default();
     let admitted = supersede(tx, batch, &siblings, &taken, now, &mut counts).await?;

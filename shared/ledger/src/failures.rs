@@ -8,7 +8,7 @@ use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::evaluation::fail_reason;
 use crate::snapshot::{self, json_ids};
-use crate::{Ledger, doubt, settings};
+use crate::{Ledger, settings};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::admission::called_for;
 use regua_domain::audit::Action;
@@ -308,7 +308,7 @@ struct Judged {
 /// Decides about each message, in the order of their ids; the ledger's clock.
 async fn judge(tx: &mut Tx, ids: &[MessageId]) -> Result<(DateTime<Utc>, Vec<Judged>), LedgerError> {
     let (now, settings, stops) = settings::now_in_force(tx).await?;
-    let lost = doubt::lost_period(tx).await?;
+    let lost = crate::restored::lost_period(tx).await?;
     let mut found = load(tx, ids).await?;
     let snapshots = snapshot::load(tx, ids, settings.times().date_at(now), &stops).await?;
     for message in &snapshots {

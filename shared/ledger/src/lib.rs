@@ -25,6 +25,7 @@ mod frequency;
 pub mod gates;
 pub mod gauges;
 pub mod holds;
+pub mod inspection;
 pub mod look_ups;
 pub mod looks;
 mod migrations;
@@ -36,7 +37,9 @@ pub mod pix;
 mod policies;
 pub mod queries;
 pub mod receipts;
+pub mod recent_work;
 pub mod release;
+mod restored;
 pub mod retention;
 mod rivals;
 pub mod runs;
@@ -75,12 +78,21 @@ impl Ledger {
         Ok(Self { db: Database::open(url).await? })
     }
 
-    /// Brings the schema up to date, under a lock: any number of processes may call it at once.
+    /// Brings the schema up to date, under a lock: any number of processes may call it at once. One that a newer Régua has only added to stays
+    /// as it is.
     ///
     /// # Errors
-    /// [`LedgerError::Newer`] when a newer Régua was here before.
+    /// [`LedgerError::Newer`] when a newer Régua has taken away what this one needs.
     pub async fn migrate(&self) -> Result<(), LedgerError> {
         migrations::run(&self.db).await
+    }
+
+    /// Whether this binary may go on with the schema, which a newer Régua may have changed since [`Ledger::migrate`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Newer`] when it has taken away what this one needs.
+    pub async fn admits_this_binary(&self) -> Result<(), LedgerError> {
+        migrations::admit(&mut self.db.read().await?).await
     }
 
     /// The id of this ledger: random, made by the first migration, kept by backups.
@@ -134,14 +146,26 @@ impl Ledger {
 
     /// How far this host's clock is off the ledger's own, without the demo's offset.
     pub async fn host_skew(&self) -> Result<std::time::Duration, LedgerError> {
+        let (ledger, before, after) = self.clocks().await?;
+        let off = if ledger < before { before - ledger } else { ledger - after };
+        Ok(off.to_std().unwrap_or_default())
+    }
+
+    /// How far an instant that another clock read just now is off the ledger's own, without the demo's offset; positive where it is ahead.
+    pub async fn off_by(&self, theirs: DateTime<Utc>, read_at: DateTime<Utc>) -> Result<chrono::TimeDelta, LedgerError> {
+        let (ledger, before, after) = self.clocks().await?;
+        let host_is_ahead = before + (after - before) / 2 - ledger;
+        Ok(theirs - read_at + host_is_ahead)
+    }
+
+    /// The ledger's own clock, without the demo's offset, and this host's before and after it was read.
+    async fn clocks(&self) -> Result<(DateTime<Utc>, DateTime<Utc>, DateTime<Utc>), LedgerError> {
         let mut tx = self.db.read().await?;
         let before = Utc::now();
         let ledger = tx.now().await?;
         let after = Utc::now();
         let offset = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?.int("clock_offset_us")?;
-        let ledger = ledger - chrono::TimeDelta::microseconds(offset);
-        let off = if ledger < before { before - ledger } else { ledger - after };
-        Ok(off.to_std().unwrap_or_default())
+        Ok((ledger - chrono::TimeDelta::microseconds(offset), before, after))
     }
 
     /// Whether this ledger is SQLite, and so belongs to one process.

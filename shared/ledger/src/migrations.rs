@@ -1,4 +1,8 @@
 //! The schema's history: forward only, expand then contract.
+//!
+//! An *expansion* only adds: binaries that don't know it go on beside those that do, and may be started again, so that a release can be taken
+//! back. A *contraction* takes away what older binaries use. It comes a release after the last binary that does, and says from which number of
+//! known migrations on a binary may run (`runs_from`): an older one refuses to start, and one that runs ends itself.
 
 use crate::database::{Database, Tx};
 use crate::error::LedgerError;
@@ -7,21 +11,28 @@ use std::time::Duration;
 
 /// A migration's text for each database.
 struct Migration {
+    /// Of a contraction: how many migrations a binary must know to run on the schema from now on. `None`: an expansion, which asks for nothing.
+    runs_from: Option<i64>,
     postgres: &'static str,
     sqlite: &'static str,
 }
 
-/// A migration by the name of its files.
+/// A migration by the name of its files, and for a contraction what it asks of binaries.
 macro_rules! migration {
     ($name:literal) => {
+        migration!($name, None)
+    };
+    ($name:literal, $runs_from:expr) => {
         Migration {
+            runs_from: $runs_from,
             postgres: include_str!(concat!("../migrations/postgres/", $name, ".sql")),
             sqlite: include_str!(concat!("../migrations/sqlite/", $name, ".sql")),
         }
     };
 }
 
-/// Every migration, the first one first; its number is its place, from 1.
+/// Every migration, the first one first; its number is its place, from 1. Binaries from before `0020_runs_from` don't know the rule: they
+/// refuse every schema that is newer than they are, and what those migrations took away is told in ops/docs/upgrade.md.
 const MIGRATIONS: &[Migration] = &[
     migration!("0001_initial"),
     migration!("0002_policies"),
@@ -42,17 +53,43 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0017_look_ups"),
     migration!("0018_told_early"),
     migration!("0019_counts"),
+    migration!("0020_runs_from"),
+    migration!("0021_recipients_without_days", Some(7)),
+    migration!("0022_where_it_stands"),
 ];
+
+/// How many there are, all of which this binary knows: the version of the schema that they make.
+#[allow(clippy::cast_possible_truncation, reason = "a number of files")]
+pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
 
 /// How long the migrations of a large ledger may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// Brings the schema up to date in one transaction under a lock.
+/// How often a migration is tried whose locks and those of transactions at work stand in each other's way.
+const TRIES_MAX: u32 = 30;
+/// The wait between two tries.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// Brings the schema up to date under a lock: a new ledger in one transaction, one in use by a transaction each, so that none holds the locks of
+/// many tables while others work.
 pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
-    db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await
+    let mut tries = 0;
+    loop {
+        match db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => tries = 0,
+            Err(error) if error.asks_for_repeat() && tries < TRIES_MAX => {
+                tries += 1;
+                tracing::info!(tries, ?error, "ledger.migration_in_the_way");
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
+/// Applies what comes next; true once nothing does.
+async fn migrate(tx: &mut Tx) -> Result<bool, LedgerError> {
     // The number is arbitrary and Régua's own; SQLite's writer is alone already.
     tx.script("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
     tx.script(
@@ -62,29 +99,102 @@ async fn migrate(tx: &mut Tx) -> Result<(), LedgerError> {
     .await?;
     let row = tx.fetch_one(sql!("SELECT COALESCE(MAX(version), 0) AS version FROM migrations"), vec![]).await?;
     let found = row.int("version")?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(LedgerError::Newer { found, known });
+    if found > i64::from(KNOWN) {
+        admit(tx).await?;
+        tracing::info!(found, known = KNOWN, "ledger.newer: all that was added since leaves this binary what it needs");
     }
-    for (version, migration) in (1..).zip(MIGRATIONS) {
-        if version <= found {
-            continue;
-        }
-        tx.script(migration.postgres, migration.sqlite).await?;
-        if version == 1 {
-            let now = chrono::Utc::now();
-            tx.execute(sql!("INSERT INTO ledger (id, created_at) VALUES ($1, $2)"), values![new_id(), now]).await?;
-        }
-        let now = tx.now().await?;
-        tx.execute(sql!("INSERT INTO migrations (version, applied_at) VALUES ($1, $2)"), values![version, now]).await?;
-        tracing::info!(version, "ledger.migrated");
+    let at_once = if found == 0 { MIGRATIONS.len() } else { 1 };
+    let missing = (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found);
+    for (version, migration) in missing.take(at_once) {
+        apply(tx, version, migration).await?;
     }
+    if found > 0 && found < i64::from(KNOWN) {
+        return Ok(false);
+    }
+    crate::restored::note_where_it_stands(tx).await?;
+    Ok(true)
+}
+
+async fn apply(tx: &mut Tx, version: i64, migration: &Migration) -> Result<(), LedgerError> {
+    tx.script(migration.postgres, migration.sqlite).await?;
+    if version == 1 {
+        let now = chrono::Utc::now();
+        tx.execute(sql!("INSERT INTO ledger (id, created_at) VALUES ($1, $2)"), values![new_id(), now]).await?;
+    }
+    let now = tx.now().await?;
+    tx.execute(sql!("INSERT INTO migrations (version, applied_at) VALUES ($1, $2)"), values![version, now]).await?;
+    if let Some(runs_from) = migration.runs_from {
+        tx.execute(sql!("UPDATE migrations SET runs_from = $2 WHERE version = $1"), values![version, runs_from]).await?;
+    }
+    tracing::info!(version, "ledger.migrated");
     Ok(())
+}
+
+/// Whether this binary may run on the schema as it is now: [`LedgerError::Newer`] once a contraction asks for a newer one.
+pub(crate) async fn admit(tx: &mut Tx) -> Result<(), LedgerError> {
+    let row = tx.fetch_one(sql!("SELECT MAX(version) AS found, MAX(runs_from) AS runs_from FROM migrations"), vec![]).await?;
+    let (found, known) = (row.int("found")?, i64::from(KNOWN));
+    match row.opt_int("runs_from")? {
+        Some(runs_from) if runs_from > known => Err(LedgerError::Newer { found, runs_from, known }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The number of the migration from which on binaries know the rule.
+    fn ruled_from() -> usize {
+        1 + MIGRATIONS.iter().position(|migration| migration.sqlite.contains("ADD COLUMN runs_from")).expect("it is in the list")
+    }
+
+    /// The statements of a script that an older binary may trip over. An addition is none: a table, a column that may be left out, an index that
+    /// refuses nothing on a table that was there.
+    fn takes_away(script: &str) -> Vec<String> {
+        let code: Vec<&str> = script.lines().map(|line| line.split("--").next().unwrap_or(line)).collect();
+        let code = code.join(" ").to_uppercase();
+        let statements: Vec<String> = code.split(';').map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let made = |table: &str| statements.iter().any(|statement| statement.starts_with(&format!("CREATE TABLE {table} ")));
+        let adds = |statement: &str| {
+            let words: Vec<&str> = statement.split(' ').collect();
+            match words[..] {
+                [""] | ["CREATE", "TABLE" | "INDEX", ..] => true,
+                ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] => made(table),
+                ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => !statement.contains("NOT NULL") || statement.contains("DEFAULT"),
+                _ => false,
+            }
+        };
+        statements.iter().filter(|statement| !adds(statement)).cloned().collect()
+    }
+
+    /// The promise to whoever has to take a release back: what isn't an addition says so in the list.
+    #[test]
+    fn an_expansion_only_adds_on_both_databases() {
+        for (version, migration) in (1..).zip(MIGRATIONS).skip(ruled_from() - 1) {
+            let taken = [migration.postgres, migration.sqlite].map(takes_away).concat();
+            let is_expansion = migration.runs_from.is_none();
+            assert_eq!(taken.is_empty(), is_expansion, "migration {version}: {taken:?}");
+        }
+        for (script, number) in [
+            ("CREATE TABLE a (b TEXT NOT NULL); CREATE UNIQUE INDEX i ON a (b); ALTER TABLE c ADD COLUMN d TEXT;", 0),
+            ("ALTER TABLE c ADD COLUMN d BIGINT NOT NULL DEFAULT 0; -- DROP TABLE c;\nCREATE INDEX i ON c (d)", 0),
+            ("ALTER TABLE c ADD COLUMN d BIGINT NOT NULL", 1),
+            ("CREATE UNIQUE INDEX i ON c (d); ALTER TABLE c DROP COLUMN e; UPDATE c SET d = 1; INSERT INTO c (d) VALUES (1)", 4),
+            ("ALTER TABLE c RENAME TO d; ALTER TABLE c ADD CONSTRAINT e CHECK (d > 0); DROP INDEX i; CREATE TRIGGER t ON c", 4),
+        ] {
+            assert_eq!(takes_away(script).len(), number, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_contraction_asks_for_a_binary_of_before_it() {
+        for (version, migration) in (1..).zip(MIGRATIONS) {
+            let is_earlier =
+                |runs_from| (1..version).contains(&runs_from) && version > i64::try_from(ruled_from()).unwrap_or(i64::MAX);
+            assert!(migration.runs_from.is_none_or(is_earlier), "migration {version}");
+        }
+    }
 
     /// The number of the migration that makes SQLite's table of integrations anew.
     const SECRETS: usize = 12;

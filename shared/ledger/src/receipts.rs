@@ -3,9 +3,10 @@
 pub mod early;
 
 use crate::database::{Row, Tx, micros};
-use crate::doubt::{DOUBT_GRACE, lost_period};
+use crate::doubt::DOUBT_GRACE;
 use crate::error::LedgerError;
 use crate::people::{self, NewOptOut, OptOutOrigin};
+use crate::restored::lost_period;
 use crate::snapshot::json_ids;
 use crate::stops::{self, NewStop};
 use crate::{Ledger, new_id};
@@ -106,13 +107,24 @@ pub enum ReceiptAnswer {
     Unknown,
 }
 
+/// What a receipt tells of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The message.
+    pub message: MessageId,
+    /// The attempt: its message's last one, if the receipt names none.
+    pub attempt: Option<AttemptId>,
+    /// What is told of it.
+    pub status: ReceiptStatus,
+}
+
 /// What a batch did.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
     /// One answer per receipt, in their order.
     pub answers: Vec<ReceiptAnswer>,
-    /// The attempt that each receipt is about: its message's last one, if it names none.
-    pub attempts: Vec<Option<AttemptId>>,
+    /// What each receipt is about, in the same order: `None` where the ledger has no such message, or none yet.
+    pub about: Vec<Option<Told>>,
     /// What the ledger doesn't have any more although it once committed it, and no restoration explains: messages and attempts.
     pub lost: Vec<String>,
     /// The stops that failures raised.
@@ -269,8 +281,12 @@ pub(crate) async fn receive(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Receive
             *answer = ReceiptAnswer::Repeated;
         }
     }
-    let about = |(id, attempt): &Name| attempt.or_else(|| messages.get(id)?.attempt);
-    received.attempts = names.iter().map(|name| name.as_ref().and_then(about)).collect();
+    let about = |(name, receipt): (&Option<Name>, &NewReceipt)| {
+        let (message, attempt) = (*name)?;
+        let its_last = messages.get(&message)?.attempt;
+        Some(Told { message, attempt: attempt.or(its_last), status: receipt.status })
+    };
+    received.about = names.iter().zip(batch).map(about).collect();
     move_messages(tx, &messages, now).await?;
     keep_provider_ids(tx, &rows).await?;
     for (index, row) in rows.iter().filter(|(_, row)| new.contains(&id_of(row))) {

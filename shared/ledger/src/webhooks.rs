@@ -8,13 +8,16 @@ use regua_domain::configuration::SecretRef;
 use regua_domain::ids::{IntegrationId, SourceId};
 use serde::Serialize;
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Samples that are kept of each integration: the newest.
 pub const SAMPLES_MAX: usize = 20;
 
+/// Receipts that are looked through for the last of each integration: the newest.
+const RECEIPTS_MAX: u32 = 10_000;
+
 /// Who calls a webhook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Caller {
     /// An Opa! Suite, with receipts.
     Integration(IntegrationId),
@@ -70,6 +73,35 @@ impl Ledger {
         let integrations = integrations.iter().map(|row| webhook(row, Caller::Integration(IntegrationId(row.id("id")?))));
         let sources = sources.iter().map(|row| webhook(row, Caller::Source(SourceId(row.id("id")?))));
         integrations.chain(sources).collect()
+    }
+
+    /// When each caller was last heard of something that was understood. Of integrations only those among the newest receipts; the rest
+    /// have said nothing for long, or never.
+    pub async fn webhooks_heard(&self) -> Result<HashMap<Caller, DateTime<Utc>>, LedgerError> {
+        let mut tx = self.db.read().await?;
+        let receipts = tx
+            .fetch(
+                sql!(
+                    "SELECT integration_id AS id, MAX(received_at) AS heard_at FROM
+                        (SELECT integration_id, received_at FROM receipts WHERE proved_by <> 'look_up' ORDER BY id DESC LIMIT $1) newest
+                     GROUP BY integration_id"
+                ),
+                values![RECEIPTS_MAX],
+            )
+            .await?;
+        let told = tx
+            .fetch(
+                sql!(
+                    "SELECT s.id, MAX(i.told_at) AS heard_at FROM sources s JOIN invoices i ON i.source_id = s.id
+                     WHERE s.enabled AND s.webhook_secret IS NOT NULL AND i.told_at IS NOT NULL GROUP BY s.id"
+                ),
+                vec![],
+            )
+            .await?;
+        let receipts =
+            receipts.iter().map(|row| Ok((Caller::Integration(IntegrationId(row.id("id")?)), row.instant("heard_at")?)));
+        let told = told.iter().map(|row| Ok((Caller::Source(SourceId(row.id("id")?)), row.instant("heard_at")?)));
+        receipts.chain(told).collect()
     }
 
     /// Keeps what was not understood: of each integration the newest [`SAMPLES_MAX`] that differ.

@@ -32,6 +32,37 @@ pub fn builder(allow_private: bool) -> ClientBuilder {
     if allow_private { builder } else { builder.https_only(true).dns_resolver(Arc::new(PublicResolver)) }
 }
 
+/// How long a glance may take.
+const GLANCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a server answers to one plain request, without any token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its `Date`, as it stands there.
+    pub date: Option<String>,
+    /// The body, as far as it was asked for.
+    pub body: Vec<u8>,
+}
+
+/// Looks at an address: one GET that says nothing of us, of whose answer at most `bytes_max` are read.
+///
+/// # Errors
+/// Whatever the request fails with; a name that leads inside, see [`leads_inside`].
+pub async fn glance(url: &str, allow_private: bool, bytes_max: usize) -> Result<Glance, reqwest::Error> {
+    let client = builder(allow_private).timeout(GLANCE_TIMEOUT).build()?;
+    let mut answer = client.get(url).send().await?;
+    let date = answer.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+    let (status, mut body) = (answer.status().as_u16(), Vec::new());
+    while body.len() < bytes_max
+        && let Some(chunk) = answer.chunk().await?
+    {
+        body.extend_from_slice(&chunk[..chunk.len().min(bytes_max - body.len())]);
+    }
+    Ok(Glance { status, date, body })
+}
+
 /// Whether a request failed because its host's name leads to a private address: then nothing of it was written.
 pub fn leads_inside(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());

@@ -3,6 +3,7 @@
 use crate::{Pipeline, raise_stop};
 use regua_domain::stop::{BY_LEDGER, StopScope};
 use regua_ledger::stops::NewStop;
+use regua_ledger::{Ledger, LedgerError};
 use regua_telemetry::logging::Chain;
 use regua_telemetry::shutdown::Shutdown;
 use std::time::Duration;
@@ -13,18 +14,30 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Stops everything because the ledger doesn't have `what`, which it once committed. True when the stop is in the ledger, false when the shutdown
 /// has begun before: then the sign must come again.
 pub async fn ledger_went_back(pipeline: &Pipeline, shutdown: &Shutdown, what: &str) -> bool {
-    let stop = NewStop {
-        scope: StopScope::Everything,
-        target: String::new(),
-        raised_by: BY_LEDGER.into(),
-        why: format!("the ledger doesn't have {what}: was a backup restored? see `regua restored`"),
-        until_at: None,
-    };
+    let why = format!("the ledger doesn't have {what}: was a backup restored? see `regua restored`");
+    stop_everything(&pipeline.ledger, shutdown, why).await
+}
+
+/// Stops everything if the ledger stands elsewhere than before and nobody has said why. False when the shutdown has begun before the stop is in
+/// the ledger.
+///
+/// # Errors
+/// The ledger can't be asked.
+pub(crate) async fn look_where_it_stands(ledger: &Ledger, shutdown: &Shutdown) -> Result<bool, LedgerError> {
+    if !ledger.stands_elsewhere().await? {
+        return Ok(true);
+    }
+    let why = "the ledger stands in another database than before: was a backup restored? see `regua restored`";
+    Ok(stop_everything(ledger, shutdown, why.into()).await)
+}
+
+async fn stop_everything(ledger: &Ledger, shutdown: &Shutdown, why: String) -> bool {
+    let stop = NewStop { scope: StopScope::Everything, target: String::new(), raised_by: BY_LEDGER.into(), why, until_at: None };
     while !shutdown.has_begun() {
-        match raise_stop(&pipeline.ledger, stop.clone()).await {
+        match raise_stop(ledger, stop.clone()).await {
             Ok(_) => return true,
             Err(error) => {
-                tracing::error!(what, error = %Chain(&error), "stop.not_raised");
+                tracing::error!(why = stop.why, error = %Chain(&error), "stop.not_raised");
                 tokio::time::sleep(AGAIN).await;
             }
         }

@@ -1,5 +1,6 @@
 //! Opening the ledger and the broker: what is wrong by itself is refused, what is merely down is waited for.
 
+use crate::alarm::look_where_it_stands;
 use crate::watch;
 use chrono::Utc;
 use regua_broker::Broker;
@@ -65,6 +66,9 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     process.health.expect(&["ledger", "broker"]);
     let ledger = Ledger::open(config.database_url.expose()).await.map_err(Failure::configuration)?;
     let Some(ledger_id) = reach(process, &ledger).await? else { return Ok(None) };
+    if !look_where_it_stands(&ledger, &process.shutdown).await.map_err(Failure::fault)? {
+        return Ok(None);
+    }
     if let Some(instant) = config.demo_now {
         // A restart of the same demo finds its ledger in use and its clock set: that is no mistake.
         match ledger.set_demo_clock(instant).await {

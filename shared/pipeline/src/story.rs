@@ -7,8 +7,9 @@
 
 use regua_broker::Broker;
 use regua_domain::ids::{AttemptId, MessageId, RunId};
-use regua_domain::message::State;
+use regua_domain::receipt::ReceiptStatus;
 use regua_domain::schedule::TaskKind;
+use regua_ledger::receipts::Told;
 use regua_telemetry::spans::{self, MESSAGE_ID, note};
 use regua_telemetry::trace_context::TraceContext;
 use tracing::Span;
@@ -20,7 +21,7 @@ const ATTEMPT_ID: &str = "regua.attempt.id";
 pub fn tick(broker: &dyn Broker, run: RunId) -> Span {
     let span = tracing::info_span!(parent: None, "publish regua.ticks", otel.kind = "producer");
     spans::begin_story(&span, run.0);
-    messaging(&span, broker, "regua.ticks", ["send", "publish"], run.to_string());
+    messaging(&span, broker, "ticks", ["send", "publish"], run.to_string());
     note(&span, RUN_ID, run.to_string());
     span
 }
@@ -32,7 +33,7 @@ pub fn run(broker: &dyn Broker, run: RunId, kind: TaskKind, tries: u32, trace: O
         Some(tick) => tick.adopt(&span),
         None => spans::begin_story(&span, run.0),
     }
-    messaging(&span, broker, "regua.ticks", ["process", "process"], run.to_string());
+    messaging(&span, broker, "ticks", ["process", "process"], run.to_string());
     note(&span, RUN_ID, run.to_string());
     note(&span, "regua.task.kind", kind.as_str());
     note(&span, "regua.run.try", i64::from(tries));
@@ -71,7 +72,7 @@ pub fn attempt(broker: &dyn Broker, of: &AttemptOf<'_>) -> Span {
     for cause in [of.run_trace, of.hint_trace].into_iter().flatten().filter_map(TraceContext::parse) {
         cause.link(&span);
     }
-    messaging(&span, broker, "regua.hints", ["process", "process"], of.message.to_string());
+    messaging(&span, broker, "hints", ["process", "process"], of.message.to_string());
     note(&span, MESSAGE_ID, of.message.to_string());
     note(&span, ATTEMPT_ID, of.attempt.to_string());
     note(&span, "regua.attempt.number", i64::from(of.number));
@@ -101,6 +102,7 @@ pub fn request(base_url: &str, message: MessageId) -> Span {
     note(&span, MESSAGE_ID, message.to_string());
     note(&span, "http.request.method", "POST");
     note(&span, "url.template", "/template/send");
+    note(&span, "url.full", format!("{}/template/send", base_url.trim_end_matches('/')));
     if let Ok(url) = url::Url::parse(base_url) {
         note(&span, "server.address", url.host_str().unwrap_or_default().to_owned());
         note(&span, "server.port", url.port_or_known_default().map_or(0, i64::from));
@@ -117,24 +119,37 @@ pub fn rescued(message: MessageId, attempt: AttemptId) {
     spans::fail(&span, "lease_expired");
 }
 
-/// A receipt that moved its message.
-pub fn receipt(message: MessageId, attempt: Option<AttemptId>, to: State, contradicts: bool) -> Span {
+/// What a receipt tells of an attempt.
+pub fn receipt(told: &Told, contradicts: bool) -> Span {
     let span = tracing::info_span!(parent: None, "regua.receipt");
-    match attempt {
-        Some(attempt) => TraceContext::of(message.0, attempt.0).adopt(&span),
-        None => spans::begin_story(&span, message.0),
+    match told.attempt {
+        Some(attempt) => TraceContext::of(told.message.0, attempt.0).adopt(&span),
+        None => spans::begin_story(&span, told.message.0),
     }
-    note(&span, MESSAGE_ID, message.to_string());
-    note(&span, "regua.message.state", to.as_str());
+    note(&span, MESSAGE_ID, told.message.to_string());
+    note(&span, "regua.receipt.status", told.status.as_str());
     if contradicts {
         spans::fail(&span, "contradicts");
+    } else if told.status == ReceiptStatus::Failed {
+        spans::fail(&span, "not_delivered");
     }
     span
 }
 
-fn messaging(span: &Span, broker: &dyn Broker, destination: &'static str, [kind, name]: [&'static str; 2], id: String) {
+/// A message that went out twice, as a receipt proves.
+pub fn doubled(message: MessageId) -> Span {
+    let span = tracing::info_span!(parent: None, "regua.doubled");
+    spans::begin_story(&span, message.0);
+    note(&span, MESSAGE_ID, message.to_string());
+    spans::fail(&span, "doubled");
+    span
+}
+
+fn messaging(span: &Span, broker: &dyn Broker, key: &'static str, [kind, name]: [&'static str; 2], id: String) {
     note(span, "messaging.system", broker.system());
-    note(span, "messaging.destination.name", destination);
+    // As the conventions have it for RabbitMQ: exchange, routing key, queue.
+    note(span, "messaging.destination.name", format!("regua:{key}:regua.{key}"));
+    note(span, "messaging.rabbitmq.destination.routing_key", key);
     note(span, "messaging.operation.type", kind);
     note(span, "messaging.operation.name", name);
     note(span, "messaging.message.id", id);

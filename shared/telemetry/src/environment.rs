@@ -2,7 +2,7 @@
 
 use crate::parse::Parsed;
 use secrecy::{ExposeSecret as _, SecretString};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,14 @@ impl Environment {
         let inherited =
             || self.process.then(|| std::env::var_os(name)).flatten().map(|value| value.to_string_lossy().into_owned());
         self.overlay.get(name).cloned().or_else(inherited).filter(|value| !value.is_empty())
+    }
+
+    /// The names of the set variables that begin so, in order.
+    pub fn names(&self, prefix: &str) -> BTreeSet<String> {
+        let process = self.process.then(std::env::vars_os).into_iter().flatten();
+        let inherited = process.map(|(name, _)| name.to_string_lossy().into_owned());
+        let names = self.overlay.keys().cloned().chain(inherited);
+        names.filter(|name| name.starts_with(prefix) && self.get(name).is_some()).collect()
     }
 
     /// The secret in the variable `name`, or in the file that `name_FILE` names; `None` if neither is set.

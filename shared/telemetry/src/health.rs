@@ -1,7 +1,7 @@
 //! Whether the process is alive and ready, in words.
 
 use crate::metrics::MetricFamily;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,7 +163,7 @@ impl Drop for Heartbeat {
 }
 
 /// What `/readyz` answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyReport {
     /// Whether every check is ready.
     pub ready: bool,
@@ -172,7 +172,7 @@ pub struct ReadyReport {
 }
 
 /// One check in `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The component.
     pub name: String,

@@ -17,8 +17,9 @@ use tracing_subscriber::{Layer, Registry};
 pub use crate::otlp::Guard;
 
 /// Libraries that never log, whatever `REGUA_LOG` asks: at trace lapin prints the login frame with its password, and it logs an error at each
-/// reconnect, which the broker tells in its own words. PostgreSQL's notices of what exists already are no news.
-const SILENCED: &str = "lapin=off,amq_protocol=off,amq_protocol_tcp=off,sqlx::postgres::notice=warn";
+/// reconnect, which the broker tells in its own words; so does the exporter of traces, once per batch. PostgreSQL's notices of what exists already are no news.
+const SILENCED: &str =
+    "lapin=off,amq_protocol=off,amq_protocol_tcp=off,sqlx::postgres::notice=warn,opentelemetry-otlp=off,opentelemetry_sdk=off";
 
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +61,8 @@ where
         Some(export) => otlp::start(service, export)?,
         None => otlp::start_without_export(),
     };
-    let spans = tracing_opentelemetry::layer().with_location(false).with_threads(false).with_target(false).with_tracer(tracer);
+    let spans = tracing_opentelemetry::layer().with_location(false).with_threads(false).with_target(false);
+    let spans = spans.with_tracked_inactivity(false).with_tracer(tracer);
     let spans = spans.with_filter(span_filter());
     let levels = EnvFilter::try_new(format!("{},{SILENCED}", config.log))?;
     // Spans are for the trace: an event names its own ids, so that no line repeats what its spans say.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// The name of the instrumentation.
 const TRACER: &str = "regua";
-/// Spans that wait for the collector: about ten seconds of a fast dispatcher, some megabytes.
+/// Spans that wait for the collector: about ten seconds of a fast dispatcher, tens of megabytes at worst.
 const QUEUE_MAX: usize = 8192;
 
 /// How long the end of a process waits for the collector to take the last spans.
@@ -89,9 +89,10 @@ impl Fates {
             .fold(family, |family, (fate, count)| family.count(&[("fate", fate)], count.load(Ordering::Relaxed)))
     }
 
-    /// Whether the queue takes one more.
-    fn queued(&self) -> bool {
-        let has_room = |waiting: u64| (waiting < QUEUE_MAX as u64).then_some(waiting + 1);
+    /// Whether the queue takes one more; the last eighth of it is kept for failures.
+    fn queued(&self, is_failure: bool) -> bool {
+        let room = (if is_failure { QUEUE_MAX } else { QUEUE_MAX / 8 * 7 }) as u64;
+        let has_room = |waiting: u64| (waiting < room).then_some(waiting + 1);
         let queued = self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).is_ok();
         if !queued {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
@@ -114,20 +115,21 @@ struct Sifting {
     fates: Fates,
 }
 
+const fn is_failure(span: &SpanData) -> bool {
+    matches!(span.status, Status::Error { .. })
+}
+
 impl Sifting {
     fn lets_through(&self, span: &SpanData) -> bool {
         let is_of_a_message = || span.attributes.iter().any(|attribute| attribute.key.as_str() == MESSAGE_ID);
-        matches!(span.status, Status::Error { .. }) || is_within(self.share, span.span_context.trace_id()) || !is_of_a_message()
+        is_failure(span) || is_within(self.share, span.span_context.trace_id()) || !is_of_a_message()
     }
 }
 
-/// Whether a trace is of the share: its last seven bytes are random (W3C Trace Context Level 2, "random trace id flag"), also in ours.
+/// Whether a trace is of the share: by its last four bytes. Of our own ids these alone are drawn anew for each; what stands before them counts up.
 fn is_within(share: f64, trace: TraceId) -> bool {
-    let (_, low) = uuid::Uuid::from_bytes(trace.to_bytes()).as_u64_pair();
-    let random = low & ((1 << 56) - 1);
-    #[expect(clippy::cast_precision_loss, reason = "56 bits, of which the last three count for nothing")]
-    let place = random as f64 / (1_u64 << 56) as f64;
-    place < share
+    let [.., a, b, c, d] = trace.to_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0) < share
 }
 
 impl SpanProcessor for Sifting {
@@ -138,7 +140,7 @@ impl SpanProcessor for Sifting {
     fn on_end(&self, span: SpanData) {
         if !self.lets_through(&span) {
             self.fates.0.sifted_out.fetch_add(1, Ordering::Relaxed);
-        } else if self.fates.queued() {
+        } else if self.fates.queued(is_failure(&span)) {
             self.batches.on_end(span);
         }
     }
@@ -282,6 +284,25 @@ mod tests {
             assert!(contains(&body, part), "{part} is missing");
         }
         server.abort();
+    }
+
+    #[test]
+    fn the_share_is_one_of_messages_and_not_of_milliseconds() {
+        let ids: Vec<_> = (0..20_000).map(|_| TraceId::from_bytes(*uuid::Uuid::now_v7().as_bytes())).collect();
+        let within: Vec<bool> = ids.iter().map(|id| is_within(0.1, *id)).collect();
+        let number = within.iter().filter(|within| **within).count();
+        assert!((1_600..2_400).contains(&number), "{number}: nine standard deviations around 2000");
+        let changes = within.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!(changes > 3_000, "{changes}: of neighbours that have nothing to do with one another it is 3600");
+        assert!(ids.iter().all(|id| is_within(1.0, *id) && !is_within(0.0, *id)));
+    }
+
+    #[test]
+    fn a_full_queue_still_takes_failures() {
+        let fates = Fates::default();
+        let taken = (0..=QUEUE_MAX).filter(|_| fates.queued(false)).count();
+        let failures = (0..=QUEUE_MAX).filter(|_| fates.queued(true)).count();
+        assert_eq!((taken, failures), (QUEUE_MAX / 8 * 7, QUEUE_MAX / 8));
     }
 
     #[test]

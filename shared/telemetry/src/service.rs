@@ -205,7 +205,8 @@ where
     draining.abort();
     server.stop().await;
     let late = || Failure::fault(format!("it did not drain within {} s (REGUA_SHUTDOWN_GRACE_S)", shutdown.grace().as_secs()));
-    ended.ok_or_else(late)?
+    ended.ok_or_else(late)??;
+    shutdown.failure().map_or(Ok(()), |why| Err(Failure::configuration(why)))
 }
 
 /// A process that drains takes no new work.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -14,12 +15,13 @@ const EXIT_AT_ONCE: i32 = 130;
 pub struct Shutdown {
     token: CancellationToken,
     grace: Duration,
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Shutdown {
     /// A shutdown that only [`Shutdown::begin`] begins; `grace` is how long draining may last.
     pub fn new(grace: Duration) -> Self {
-        Self { token: CancellationToken::new(), grace }
+        Self { token: CancellationToken::new(), grace, failure: Arc::default() }
     }
 
     /// A shutdown that SIGTERM or SIGINT begins. A second signal ends the process at once, with code 130.
@@ -55,6 +57,17 @@ impl Shutdown {
     /// Begins the shutdown; beginning it again changes nothing.
     pub fn begin(&self) {
         self.token.cancel();
+    }
+
+    /// Begins the shutdown because the process can't go on: it drains, and then fails with these words. The first ones stay.
+    pub fn begin_for(&self, why: impl Into<String>) {
+        self.failure.get_or_init(|| why.into());
+        self.begin();
+    }
+
+    /// Why the process ends by itself; `None` while it doesn't, and where it was told to end.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Whether it has begun.

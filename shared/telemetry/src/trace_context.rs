@@ -63,7 +63,7 @@ impl TraceContext {
     }
 }
 
-/// The half of an id that makes a span's id: the random one of a version 7, which is never zero.
+/// The half of an id that makes a span's id: of a version 7 the one that differs within a millisecond, and is never zero.
 pub(crate) const fn half(id: Uuid) -> u64 {
     id.as_u64_pair().1
 }

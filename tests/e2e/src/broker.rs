@@ -22,10 +22,20 @@ impl Tap {
         let mut taken = Vec::new();
         let no_ack = BasicGetOptions { no_ack: true };
         while let Some(message) = self.channel.basic_get(self.queue.as_str().into(), no_ack).await.expect("the queue lives") {
-            let body = String::from_utf8_lossy(&message.delivery.data).into_owned();
-            taken.push(format!("{:?} {body}", message.delivery.properties));
+            let (body, properties) = (String::from_utf8_lossy(&message.delivery.data), &message.delivery.properties);
+            let headers = properties.headers().iter().flat_map(FieldTable::inner);
+            let headers: Vec<String> = headers.map(|(name, value)| format!("{name}={}", shown(value))).collect();
+            taken.push(format!("{properties:?} {} {body}", headers.join(" ")));
         }
         taken
+    }
+}
+
+/// A header's value; of a text its characters, which it has as bytes.
+fn shown(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -68,12 +68,23 @@ pub struct Service {
 impl Service {
     /// Spawns a service in `folder`, where its output goes, too.
     pub fn spawn(program: Program, arguments: &[&str], environment: &BTreeMap<String, String>, folder: &Path) -> Self {
+        Self::spawn_at(&program.path(), program, arguments, environment, folder)
+    }
+
+    /// As [`Service::spawn`], of the binary at `path`: another build's.
+    pub fn spawn_at(
+        path: &Path,
+        program: Program,
+        arguments: &[&str],
+        environment: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> Self {
         static SPAWNED: AtomicU32 = AtomicU32::new(0);
         let number = SPAWNED.fetch_add(1, Ordering::Relaxed);
         let file = |what: &str| folder.join(format!("{}-{number}.{what}", program.name()));
         let (printed, log) = (file("stdout"), file("log"));
         let create = |path: &Path| File::create(path).expect("the folder can be written to");
-        let child = Command::new(program.path())
+        let child = Command::new(path)
             .args(arguments)
             .env_clear()
             .envs(environment)

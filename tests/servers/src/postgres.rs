@@ -84,6 +84,19 @@ impl Postgres {
         Ok(self.url_of(name))
     }
 
+    /// Dumps the database `regua`, as a backup does while it is in use; the file goes with the server.
+    pub fn dump(&self) -> io::Result<()> {
+        programs::run(self.command(&self.programs.pg_dump).args(["--format=custom", "--file=regua.dump", "-d", self.url()]))
+            .map(drop)
+    }
+
+    /// Drops the database `regua`, whoever uses it, and puts the last [dump](Self::dump) back into a new one of that name.
+    pub fn put_back(&self) -> io::Result<()> {
+        self.query("DROP DATABASE regua WITH (FORCE)")?;
+        self.create_database("regua")?;
+        programs::run(self.command(&self.programs.pg_restore).args(["--exit-on-error", "-d", self.url(), "regua.dump"])).map(drop)
+    }
+
     /// Stops the server as an administrator does: connections are cut, everything is flushed. Its data stay.
     pub fn stop(&mut self) -> io::Result<()> {
         // PostgreSQL's "fast shutdown".
@@ -236,6 +249,8 @@ struct Programs {
     initdb: PathBuf,
     postgres: PathBuf,
     psql: PathBuf,
+    pg_dump: PathBuf,
+    pg_restore: PathBuf,
 }
 
 impl Programs {
@@ -247,10 +262,14 @@ impl Programs {
     }
 
     fn find_in(folders: &[PathBuf]) -> Result<Self, Vec<Missing>> {
-        let found = [("initdb", "postgresql"), ("postgres", "postgresql"), ("psql", "postgresql-client")]
-            .map(|(program, package)| programs::find(program, folders).ok_or(Missing { program, package }));
+        let client = |program| (program, "postgresql-client");
+        let needed =
+            [("initdb", "postgresql"), ("postgres", "postgresql"), client("psql"), client("pg_dump"), client("pg_restore")];
+        let found = needed.map(|(program, package)| programs::find(program, folders).ok_or(Missing { program, package }));
         match found {
-            [Ok(initdb), Ok(postgres), Ok(psql)] => Ok(Self { initdb, postgres, psql }),
+            [Ok(initdb), Ok(postgres), Ok(psql), Ok(pg_dump), Ok(pg_restore)] => {
+                Ok(Self { initdb, postgres, psql, pg_dump, pg_restore })
+            }
             some_missing => Err(some_missing.into_iter().filter_map(Result::err).collect()),
         }
     }

@@ -1,6 +1,6 @@
 //! `regua check ixc`: address, token and lists of each ERP, and whether it notifies customers itself.
 
-use super::{Finding, Scene};
+use super::{Finding, Scene, Told, What};
 use chrono::Days;
 use regua_domain::configuration::url::{Product, normalise_url};
 use regua_domain::configuration::{Configuration, SourceKind};
@@ -13,7 +13,7 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for source in &scene.configuration.sources {
         let SourceKind::Ixc { url, token, days_back, days_ahead, .. } = &source.kind else { continue };
-        let what = format!("IXC {:?}", source.name);
+        let what = What::named("IXC", &source.name);
         let client = match scene.tokens.of(token, &source.name) {
             Err(error) => Err(Finding::bad(&what, Chain(&error).to_string(), "set the source's token")),
             Ok(token) => {
@@ -36,16 +36,17 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
         }
         findings.push(Finding::good(&what, "reached, token accepted"));
         let (from, to) = (today - Days::new(u64::from(*days_back)), today + Days::new(u64::from(*days_ahead)));
+        let titles = What::named("titles of IXC", &source.name);
         findings.push(match client.open_titles_page(None, from, to).await {
-            Err(error) => Finding::bad(format!("titles of {what}"), Chain(&error).to_string(), mend(&error)),
+            Err(error) => Finding::bad(titles, Chain(&error).to_string(), mend(&error)),
             Ok(page) => {
                 let more = if page.next.is_some() { "and more " } else { "" };
                 let bad = page.problems.len();
                 let result = format!("{} open titles {more}due from {from} to {to}, {bad} unreadable", page.rows.len());
-                Finding::good(format!("titles of {what}"), result)
+                Finding::good(titles, Told::ours(result))
             }
         });
-        findings.push(contracts(&client, &what).await);
+        findings.push(contracts(&client, &source.name).await);
         findings.push(own_senders(&client, &source.name, scene.configuration).await);
     }
     if findings.is_empty() {
@@ -55,8 +56,8 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
 }
 
 /// Whether the token's user may list what the switches of the contracts are in.
-async fn contracts(client: &IxcClient, what: &str) -> Finding {
-    let what = format!("contracts of {what}");
+async fn contracts(client: &IxcClient, source: &str) -> Finding {
+    let what = What::named("contracts of IXC", source);
     match client.probe_contracts().await {
         Ok(()) => Finding::good(what, "aviso_atraso and nao_avisar_ate are honoured"),
         Err(error) => {
@@ -72,10 +73,10 @@ const WHERE: &str = "in IXC look at Sistema > CRM > Cobrança > Parâmetros da C
 
 /// The double-sender hazard: the ERP's own engines, set to write to the same customers through an omnichannel gateway of theirs.
 async fn own_senders(client: &IxcClient, source: &str, configuration: &Configuration) -> Finding {
-    let what = format!("own senders of IXC {source:?}");
+    let what = What::named("own senders of IXC", source);
     let unseen = |why: String| {
         let result = format!("whether the ERP itself notifies customers could not be checked: {why}");
-        Finding::unseen(&what, result, format!("{WHERE}: none may send what Régua sends, or customers hear everything twice"))
+        Finding::warning(&what, result, format!("{WHERE}: none may send what Régua sends, or customers hear everything twice"))
     };
     let settings = match client.own_collection().await {
         Err(error) => return unseen(Chain(&error).to_string()),

@@ -1,10 +1,20 @@
-//! `regua check`: is everything there that a day needs? Each problem with its mend.
+//! `regua check`: is everything there that a day needs? One row for each thing that is looked at, each problem with its mend. Nothing that
+//! is checked is changed, and nothing is sent.
 
+mod broker;
+mod clocks;
+mod environment;
 mod finding;
 mod ixc;
+mod ledger;
+mod needs;
 mod opa;
+mod tasks;
+mod volume;
+mod webhooks;
 
-pub use finding::Finding;
+pub use finding::{Finding, Grade, Told, What};
+pub use ledger::reach;
 
 use crate::output::NOTHING_CONFIGURED;
 use regua_domain::configuration::Configuration;
@@ -12,15 +22,15 @@ use regua_ledger::Ledger;
 use regua_pipeline::Tokens;
 use regua_telemetry::config::ServiceConfig;
 use regua_telemetry::environment::Environment;
+use regua_telemetry::logging::Chain;
 use std::time::Duration;
 
-/// How far this host's clock may be off the ledger's.
-const SKEW_MAX: Duration = Duration::from_secs(2);
-
-/// How long the broker may take to answer.
-const BROKER_WITHIN: Duration = Duration::from_secs(5);
-/// How often it is asked.
-const BROKER_AGAIN: Duration = Duration::from_millis(200);
+/// How long a look into the ledger may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// How long the looks at all of one product may take: each of its parts has a shorter bound of its own.
+const PRODUCT_WITHIN: Duration = Duration::from_mins(3);
+/// How long tomorrow may be decided for.
+const VOLUME_WITHIN: Duration = Duration::from_mins(1);
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -33,95 +43,104 @@ pub enum Part {
 
 /// What the parts of a check look at.
 struct Scene<'a> {
+    config: &'a ServiceConfig,
     ledger: &'a Ledger,
     tokens: &'a Tokens,
     configuration: &'a Configuration,
     allow_private: bool,
 }
 
-/// Looks at one part, or at everything.
-pub async fn check(
-    ledger: &Ledger,
+/// Looks at one part, or at everything, in a fixed order.
+pub async fn check(config: &ServiceConfig, environment: &Environment, part: Option<Part>) -> Vec<Finding> {
+    let (reached, broker) =
+        tokio::join!(ledger::reach(config), async { if part.is_none() { broker::check(config).await } else { Vec::new() } });
+    let reached = match reached {
+        Ok(reached) => reached,
+        Err(finding) => {
+            let before = if part.is_none() { environment::check(config, environment, None) } else { Vec::new() };
+            return before.into_iter().chain([*finding]).chain(broker).collect();
+        }
+    };
+    let findings = if reached.is_readable {
+        Box::pin(inside(config, environment, part, &reached, broker)).await
+    } else {
+        let before = if part.is_none() { environment::check(config, environment, None) } else { Vec::new() };
+        before.into_iter().chain(reached.findings.clone()).chain(broker).collect()
+    };
+    reached.ledger.close().await;
+    findings
+}
+
+/// The looks that need what the ledger says.
+async fn inside(
     config: &ServiceConfig,
     environment: &Environment,
     part: Option<Part>,
-) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    if part.is_none() {
-        findings.push(check_clock(ledger).await?);
-        findings.push(check_broker(ledger, config).await?);
-    }
-    let Some(configuration) = ledger.configuration().await? else {
-        findings.push(Finding::bad("configuration", NOTHING_CONFIGURED, "`regua config apply FILE`"));
-        return Ok(findings);
+    reached: &ledger::Reached,
+    broker: Vec<Finding>,
+) -> Vec<Finding> {
+    let ledger = &reached.ledger;
+    let read = async {
+        let configuration = ledger.configuration().await?;
+        let allow_private = regua_pipeline::allows_private_urls(ledger, config).await?;
+        Ok::<_, anyhow::Error>((configuration, allow_private, Tokens::load(ledger, config, environment).await?))
     };
-    let allow_private = regua_pipeline::allows_private_urls(ledger, config).await?;
-    let tokens = Tokens::load(ledger, config, environment).await?;
-    let scene = Scene { ledger, tokens: &tokens, configuration: &configuration, allow_private };
-    if part.is_none() {
-        let (policies, tasks) = (configuration.policies.len(), configuration.tasks.len());
-        findings.push(Finding::good("configuration", format!("{policies} policies, {tasks} tasks")));
-        findings.extend(check_queue(ledger).await?);
-    }
-    if part.is_none_or(|part| part == Part::Opa) {
-        findings.extend(opa::check(&scene).await?);
-    }
-    if part.is_none_or(|part| part == Part::Ixc) {
-        findings.extend(ixc::check(&scene).await?);
-    }
-    if part.is_none() {
-        findings.extend(check_mirrors(ledger).await?);
-    }
-    Ok(findings)
-}
-
-async fn check_clock(ledger: &Ledger) -> anyhow::Result<Finding> {
-    let skew = ledger.host_skew().await?;
-    Ok(if skew > SKEW_MAX {
-        let result = format!("reached, but this host's clock is {:.1} s off", skew.as_secs_f64());
-        Finding::bad("ledger", result, "set the clock by NTP")
-    } else {
-        Finding::good("ledger", "reached, clocks agree")
-    })
-}
-
-/// Whether the broker can be reached; the in-process one always can.
-async fn check_broker(ledger: &Ledger, config: &ServiceConfig) -> anyhow::Result<Finding> {
-    let url = secrecy::SecretString::from(config.broker_url.expose().to_owned());
-    if regua_broker::is_memory(&url) {
-        return Ok(Finding::good("broker", "in the process of `regua up`"));
-    }
-    let broker = regua_broker::connect(&url, ledger.id().await?)?;
-    let reached = tokio::time::timeout(BROKER_WITHIN, async {
-        while broker.ready_hints().await.is_err() {
-            tokio::time::sleep(BROKER_AGAIN).await;
+    let failed = |finding: Finding| {
+        let before = environment::check(config, environment, None).into_iter().chain(reached.findings.clone());
+        before.chain(broker.clone()).chain([finding]).collect()
+    };
+    let (configuration, allow_private, tokens) = match tokio::time::timeout(LOOK_WITHIN, read).await {
+        Ok(Ok((Some(configuration), allow_private, tokens))) => (configuration, allow_private, tokens),
+        Ok(Ok((None, _, _))) => return failed(Finding::bad("configuration", NOTHING_CONFIGURED, "`regua config apply FILE`")),
+        Ok(Err(error)) => {
+            let mend = "if it is of another version, apply its file again: `regua config apply FILE`";
+            return failed(Finding::bad("configuration", format!("it can't be read: {error:#}"), mend));
         }
-    })
-    .await;
-    let finding = if reached.is_ok() {
-        Finding::good("broker", "reached")
-    } else {
-        let why = broker.status().problem().unwrap_or_else(|| "it doesn't answer".into());
-        Finding::bad("broker", why, "check REGUA_BROKER_URL, its user and password, and that RabbitMQ runs")
+        Err(_) => return failed(unanswered("configuration")),
     };
-    broker.close().await;
-    Ok(finding)
+    let scene = Scene { config, ledger, tokens: &tokens, configuration: &configuration, allow_private };
+    match part {
+        Some(Part::Opa) => bounded("Opa! Suite", PRODUCT_WITHIN, opa::check(&scene)).await,
+        Some(Part::Ixc) => bounded("IXC", PRODUCT_WITHIN, ixc::check(&scene)).await,
+        None => {
+            let before = environment::check(config, environment, Some(&configuration));
+            let mut findings: Vec<_> = before.into_iter().chain(reached.findings.clone()).chain(broker).collect();
+            findings.extend(Box::pin(everything(&scene)).await);
+            findings
+        }
+    }
 }
 
-/// Messages that no task will release (fila parada).
-async fn check_queue(ledger: &Ledger) -> anyhow::Result<Option<Finding>> {
-    let mend = "enable a [[task]] of kind send-queued-messages, or `regua run send-queued-messages` once";
-    Ok(ledger.parked().await?.map(|parked| Finding::bad("queue", parked.why(), mend)))
+/// All looks at once; what they found in their order.
+async fn everything(scene: &Scene<'_>) -> Vec<Finding> {
+    let one = async |look: anyhow::Result<Finding>| look.map(|finding| vec![finding]);
+    let looked = tokio::join!(
+        bounded("secrets", LOOK_WITHIN, async { one(environment::check_sealed(scene).await).await }),
+        bounded("clocks", LOOK_WITHIN * 2, clocks::check(scene)),
+        bounded("Opa! Suite", PRODUCT_WITHIN, opa::check(scene)),
+        bounded("IXC", PRODUCT_WITHIN, ixc::check(scene)),
+        bounded("tasks", LOOK_WITHIN, tasks::check(scene)),
+        bounded("volume", VOLUME_WITHIN, volume::check(scene)),
+        bounded("webhooks", LOOK_WITHIN, webhooks::check(scene)),
+        bounded("mirrors", LOOK_WITHIN, needs::check_mirrors(scene)),
+        bounded("needs a person", LOOK_WITHIN, needs::check(scene)),
+    );
+    let (secrets, clocks, opa, ixc, tasks, volume, webhooks, mirrors, needs) = looked;
+    let (policies, number) = (scene.configuration.policies.len(), scene.configuration.tasks.len());
+    let configuration = Finding::good("configuration", Told::ours(format!("{policies} policies, {number} tasks")));
+    let parts = [vec![configuration], secrets, clocks, opa, ixc, mirrors, tasks, volume, webhooks, needs];
+    parts.into_iter().flatten().collect()
 }
 
-/// Mirrors that are too old to decide from.
-async fn check_mirrors(ledger: &Ledger) -> anyhow::Result<Vec<Finding>> {
-    let now = ledger.now().await?;
-    let sources = ledger.sources().await?;
-    let stale = sources.iter().filter(|source| !source.is_fresh(now)).map(|source| {
-        let age = source.complete_at.map_or_else(|| "never".to_owned(), |at| at.to_rfc3339());
-        let mend = if source.kind == "ixc" { "run `regua run update-collections`" } else { "run `regua import invoices FILE`" };
-        Finding::bad(format!("mirror of {:?}", source.name), format!("too old to decide from: synced {age}"), mend)
-    });
-    Ok(stale.collect())
+/// What a look found; one that fails or takes too long is a finding, too.
+async fn bounded(what: &'static str, within: Duration, look: impl Future<Output = anyhow::Result<Vec<Finding>>>) -> Vec<Finding> {
+    match tokio::time::timeout(within, look).await {
+        Ok(Ok(findings)) => findings,
+        Ok(Err(error)) => vec![Finding::bad(what, Chain(&*error).to_string(), "see to the ledger's database, then check again")],
+        Err(_) => vec![unanswered(what)],
+    }
+}
+
+fn unanswered(what: &'static str) -> Finding {
+    Finding::warning(what, "it took too long and was given up", "check again at a quiet hour; `regua status` tells what there is")
 }

@@ -1,6 +1,6 @@
 //! `regua check opa`: address, token, channels, templates and the daily allowance of each integration.
 
-use super::{Finding, Scene};
+use super::{Finding, Grade, Scene, Told, What};
 use crate::output::offer;
 use chrono::{Days, NaiveDate};
 use regua_domain::configuration::{Channel, Configuration, Integration, Notice};
@@ -11,6 +11,12 @@ use regua_ledger::volume::Volume;
 use regua_opa_suite::{BaseUrl, Channel as OpaChannel, DailyAllowance, ListError, OpaClient, OpaClientConfig, Template};
 use regua_telemetry::logging::Chain;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// How long all that is asked of one integration may take.
+const INTEGRATION_WITHIN: Duration = Duration::from_secs(45);
+/// What is said of one that took longer.
+const UNANSWERED: &str = "it took longer than 45 s to answer what was asked of it";
 
 /// Looks at every integration.
 pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
@@ -21,21 +27,26 @@ pub async fn check(scene: &Scene<'_>) -> anyhow::Result<Vec<Finding>> {
     }
     let tomorrow = Tomorrow::look(scene).await?;
     for integration in &scene.configuration.integrations {
-        let what = format!("Opa! Suite {:?}", integration.name);
+        let what = What::named("Opa! Suite", &integration.name);
         if !integration.enabled {
             findings.push(Finding::good(what, "switched off, not looked at"));
             continue;
         }
         match client(scene, integration) {
             Err(finding) => findings.push(finding),
-            Ok(client) => check_integration(&client, &what, scene.configuration, integration, &tomorrow, &mut findings).await,
+            Ok(client) => {
+                let looked = check_integration(&client, &what, scene.configuration, integration, &tomorrow, &mut findings);
+                if tokio::time::timeout(INTEGRATION_WITHIN, looked).await.is_err() {
+                    findings.push(Finding::bad(&what, UNANSWERED, "check the integration's url and this host's way to it"));
+                }
+            }
         }
     }
     Ok(findings)
 }
 
 fn client(scene: &Scene<'_>, integration: &Integration) -> Result<OpaClient, Finding> {
-    let what = format!("Opa! Suite {:?}", integration.name);
+    let what = What::named("Opa! Suite", &integration.name);
     let token = scene
         .tokens
         .of(&integration.token, &integration.name)
@@ -48,7 +59,7 @@ fn client(scene: &Scene<'_>, integration: &Integration) -> Result<OpaClient, Fin
 
 async fn check_integration(
     client: &OpaClient,
-    what: &str,
+    what: &What,
     configuration: &Configuration,
     integration: &Integration,
     tomorrow: &Tomorrow,
@@ -65,15 +76,15 @@ async fn check_integration(
     } else {
         let result =
             format!("reached, token accepted; {} channels, {} of them active WhatsApp numbers", there.len(), usable.len());
-        Finding::good(what, result)
+        Finding::good(what, Told::ours(result))
     });
     let channels: Vec<_> = configuration.channels.iter().filter(|channel| channel.integration == integration.name).collect();
     if channels.is_empty() {
-        findings.push(Finding::unseen(what, "no [[channel]] uses it", format!("an id is one of {}", choices(&usable))));
+        findings.push(Finding::warning(what, "no [[channel]] uses it", format!("an id is one of {}", choices(&usable))));
     }
     for channel in channels {
         let finding = check_channel(client, channel, &there, &usable, tomorrow).await;
-        let goes_on = finding.ok;
+        let goes_on = finding.grade != Grade::Problem;
         findings.push(finding);
         if goes_on {
             check_templates(client, configuration, channel, findings).await;
@@ -81,8 +92,8 @@ async fn check_integration(
     }
     let notice = configuration.notices.iter().find(|notice| notice.integration == integration.name);
     if let Some(notice) = notice {
-        findings.push(Finding::unseen(
-            format!("templates of {:?}", integration.name),
+        findings.push(Finding::warning(
+            What::named("templates of", &integration.name),
             "whether WhatsApp has approved a template can't be read from Opa! Suite's API",
             format!("send one to your own phone: `regua notice test {:?} --phone NUMBER`", notice.name),
         ));
@@ -97,7 +108,7 @@ async fn check_channel(
     usable: &[&OpaChannel],
     tomorrow: &Tomorrow,
 ) -> Finding {
-    let what = format!("channel {:?}", channel.name);
+    let what = What::named("channel", &channel.name);
     let other = || format!("its id is one of {}", choices(usable));
     match there.iter().find(|known| known.id == channel.id) {
         None => return Finding::bad(what, "there is no channel of this id", other()),
@@ -112,7 +123,9 @@ async fn check_channel(
     }
     match client.daily_allowance(&channel.id).await {
         Ok(allowance) => tomorrow.against(what, &channel.name, allowance),
-        Err(error) => Finding::unseen(what, format!("active; its daily allowance is not known: {}", Chain(&error)), mend(&error)),
+        Err(error) => {
+            Finding::warning(what, format!("active; its daily allowance is not known: {}", Chain(&error)), mend(&error))
+        }
     }
 }
 
@@ -124,14 +137,14 @@ async fn check_templates(client: &OpaClient, configuration: &Configuration, chan
     match client.channel_templates(&channel.id).await {
         Ok(templates) => findings.extend(notices.map(|notice| check_notice(notice, &templates))),
         Err(error) => {
-            findings.push(Finding::bad(format!("templates of {:?}", channel.name), Chain(&error).to_string(), mend(&error)));
+            findings.push(Finding::bad(What::named("templates of", &channel.name), Chain(&error).to_string(), mend(&error)));
         }
     }
 }
 
 /// One notice: is its template on its channel, and does it get as many values as it has placeholders?
 fn check_notice(notice: &Notice, templates: &[Template]) -> Finding {
-    let what = format!("notice {:?}", notice.name);
+    let what = What::named("notice", &notice.name);
     let Some(template) = templates.iter().find(|template| template.id == notice.template) else {
         let ids = templates.iter().map(|template| (template.id.as_str(), template.name.as_str()));
         return Finding::bad(what, "its template isn't on this channel", format!("its template is one of {}", offer(ids)));
@@ -150,14 +163,14 @@ fn check_notice(notice: &Notice, templates: &[Template]) -> Finding {
             let doubt = format!(
                 "{result}; whether it is a payment template that shows the right amount can't be read from Opa! Suite's API"
             );
-            Finding::unseen(what, doubt, look())
+            Finding::warning(what, doubt, look())
         }
         Parameters::ByPosition(entries) => {
             let result = format!("template {:?}, {} variables", template.name, entries.len());
             if template.repeats_a_placeholder() {
                 let doubt =
                     format!("{result}; it repeats a placeholder, and whether Opa! Suite fills it once or twice is unknown");
-                return Finding::unseen(what, doubt, look());
+                return Finding::warning(what, doubt, look());
             }
             Finding::good(what, result)
         }
@@ -210,21 +223,21 @@ impl Tomorrow {
     }
 
     /// Compares a channel's allowance with what it may have to send.
-    fn against(&self, what: String, channel: &str, allowance: Option<DailyAllowance>) -> Finding {
+    fn against(&self, what: What, channel: &str, allowance: Option<DailyAllowance>) -> Finding {
         let messages = self.messages.as_ref().map(|known| known.get(channel).copied().unwrap_or(0));
         let volume = messages.map_or_else(
             || "tomorrow's volume is not known before the first sync".to_owned(),
             |messages| format!("at most {messages} messages up to {}", self.on),
         );
         let Some(allowance) = allowance else {
-            return Finding::good(what, format!("active; no daily limit reported; {volume}"));
+            return Finding::good(what, Told::ours(format!("active; no daily limit reported; {volume}")));
         };
         let result = format!("active; {} of {} messages left today; {volume}", allowance.available, allowance.limit);
         if messages.is_some_and(|messages| messages > allowance.limit) {
             let mend = "spread the stages over more days or channels, or have WhatsApp raise the number's limit; what is over it waits and may expire";
-            return Finding::bad(what, result, mend);
+            return Finding::bad(what, Told::ours(result), mend);
         }
-        Finding::good(what, result)
+        Finding::good(what, Told::ours(result))
     }
 }
 
@@ -267,8 +280,8 @@ mod tests {
         let tomorrow = Tomorrow { on: date("2026-11-25"), messages: known };
         let allowance = allowance.map(|(sent, limit)| DailyAllowance { sent, limit, available: limit.saturating_sub(sent) });
         let finding = tomorrow.against("channel".into(), "Cobrança", allowance);
-        assert_eq!((finding.ok, finding.mend.is_some()), (ok, !ok), "{finding:?}");
-        assert!(finding.result.contains(says), "{finding:?}");
+        assert_eq!((finding.grade == Grade::Ok, finding.mend.is_some()), (ok, !ok), "{finding:?}");
+        assert!(finding.result.text().contains(says), "{finding:?}");
     }
 
     /// Contracts §1.4: an empty object is no limit, not zero.
@@ -299,8 +312,8 @@ mod tests {
     #[track_caller]
     fn check_one_notice(variables: &str, templates: &[Template], ok: bool, says: &str) {
         let finding = check_notice(&notice(variables), templates);
-        assert_eq!(finding.ok, ok, "{finding:?}");
-        assert!(format!("{} {}", finding.result, finding.mend.clone().unwrap_or_default()).contains(says), "{finding:?}");
+        assert_eq!(finding.grade != Grade::Problem, ok, "{finding:?}");
+        assert!(finding.cells().join(" ").contains(says), "{finding:?}");
     }
 
     #[test]
@@ -319,10 +332,13 @@ mod tests {
         let payment = PaymentTerms { means: PaymentMeans::Pix, amount: AmountUnit::Centavos };
         let notice = Notice { payment: Some(payment), ..notice("") };
         let finding = check_notice(&notice, &[template("Sua fatura chegou.")]);
-        assert!(finding.ok && finding.result.contains("a payment by pix, its amount in centavos"), "{finding:?}");
-        assert!(finding.mend.is_some_and(|mend| mend.contains("regua notice test")), "nothing else shows the amount");
+        assert!(
+            finding.grade == Grade::Warning && finding.result.text().contains("a payment by pix, its amount in centavos"),
+            "{finding:?}"
+        );
+        assert!(finding.mend.is_some_and(|mend| mend.text().contains("regua notice test")), "nothing else shows the amount");
         let finding = check_notice(&notice, &[template("Olá {{1}}")]);
-        assert!(!finding.ok && finding.result.contains("no payment template"), "{finding:?}");
+        assert!(finding.grade == Grade::Problem && finding.result.text().contains("no payment template"), "{finding:?}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct HoldArgs {
     /// Its id in the ERP
     id: String,
     /// The last day, to its end by the provider's date; an earlier hold on the same id makes room
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::date::date)]
     until: NaiveDate,
     /// Why
     #[arg(long)]

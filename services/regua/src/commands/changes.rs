@@ -133,7 +133,7 @@ impl Session {
         self.submit_and_tell(Request::Resume { scope, name, why, by: who() }, Format::Human).await
     }
 
-    pub async fn restored(&self, lost_since: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    pub async fn restored(&self, lost_since: Option<DateTime<Utc>>) -> anyhow::Result<Outcome> {
         self.submit_and_tell(Request::Restored { lost_since, by: who() }, Format::Human).await
     }
 

@@ -10,7 +10,8 @@ use regua_domain::ids::InvoiceId;
 use regua_domain::message::SkipReason;
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::pilot::Pilot;
-use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, measured, policy_for, value_of};
+use regua_domain::policy::{Filter, PolicyFilters, PolicyPlan, StagePlan, measured, policy_for, value_of};
+use regua_domain::variables::{Circumstances, Facts};
 use regua_ledger::evaluation::Candidate;
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ fn told(source: &str, candidate: &Candidate, policies: &[PolicyPlan], day: Day<'
         "source": source, "invoice": invoice.id, "due_on": invoice.due_on, "status": invoice.status.letter(),
         "open_amount": invoice.open_amount.format_brl(), "customer_known": customer.is_some(), "on": day.today,
         "switches": switches(invoice, customer, day.today), "policy": chosen.map(|policy| &policy.name), "considered": considered,
-        "stages": chosen.map(|policy| stages(policy, candidate)),
+        "stages": chosen.map(|policy| stages(policy, candidate, day)),
         "decision": chosen.map_or_else(|| "no policy lets it through: it is counted as no_policy and nothing is sent".to_owned(), |policy| {
             decision(policy, candidate, day, pilot)
         }),
@@ -104,17 +105,26 @@ fn wanted(filters: &PolicyFilters, filter: Filter) -> String {
     }
 }
 
-fn stages(policy: &PolicyPlan, candidate: &Candidate) -> Vec<Value> {
+fn stages(policy: &PolicyPlan, candidate: &Candidate, day: Day<'_>) -> Vec<Value> {
     let due_on = candidate.invoice.due_on;
-    let stage = |plan: &regua_domain::policy::StagePlan| {
+    let stage = |plan: &StagePlan| {
         let message = candidate.known.iter().find(|known| known.stage == plan.stage && known.due_on == Some(due_on));
         json!({
             "stage": plan.stage, "erp": plan.stage.erp_label(), "days": plan.days, "day": plan.days.and_then(|days| day_of(due_on, days)),
             "closed_day": plan.closed_day, "hours": plan.hours, "active_from": plan.active_from, "message": message.map(|known| known.id), "state": message.map(|known| known.state.as_str()),
             "reason": message.and_then(|known| known.skip_reason).map(SkipReason::as_str),
+            "missing": message.filter(|known| known.skip_reason == Some(SkipReason::MissingValue)).and_then(|_| missing(plan, candidate, day)),
         })
     };
     policy.stages.iter().map(stage).collect()
+}
+
+/// Which variable a stage's notice lacks, in a sentence; `None` where nothing is missing any more.
+fn missing(plan: &StagePlan, candidate: &Candidate, day: Day<'_>) -> Option<String> {
+    let Candidate { invoice, customer, totals, .. } = candidate;
+    let circumstances = Circumstances { today: day.today, provider: day.provider, totals: *totals, renegotiated_to: None };
+    let facts = Facts { customer: customer.as_ref()?, invoice: Some(invoice), circumstances };
+    plan.notice.filling.render(&facts).err().map(|error| error.to_string())
 }
 
 /// What update-collections would make of it, in a sentence.
@@ -194,6 +204,9 @@ fn print(told: &Value) {
         .collect();
     if !rows.is_empty() {
         say!("{}", table(&headings, &rows).trim_end());
+    }
+    for stage in told["stages"].as_array().into_iter().flatten().filter(|stage| stage["missing"].is_string()) {
+        say!("{} was not written: {}", cell(&stage["stage"]), cell(&stage["missing"]));
     }
     for event in told["events"].as_array().into_iter().flatten() {
         let part = |name: &str| cell(&event[name]);

@@ -15,6 +15,8 @@ use regua_domain::stage::Stage;
 use regua_domain::variables;
 use regua_ledger::settings::Settings;
 use regua_ledger::volume::ChannelRoom;
+use regua_ledger::{Ledger, LedgerError};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -24,11 +26,8 @@ impl Session {
             say!("{NOTHING_CONFIGURED}");
             return Ok(Outcome::DidNotHold);
         }
-        let settings = self.ledger.settings().await?;
         let forecast = forecast::forecast(&self.ledger, on).await?;
-        let from = self.release_from(&settings, forecast.on).await?;
-        let rooms = self.ledger.channel_rooms(from.at_once, from.by_task.unwrap_or(DateTime::<Utc>::MAX_UTC)).await?;
-        let channels: Vec<Value> = rooms.iter().filter_map(|room| channel(room, &rooms, &forecast, &settings, from)).collect();
+        let Outlook { settings, channels, .. } = Outlook::of(&self.ledger, &forecast, Waiting::Too).await?;
         let texts = self.sample_texts(&forecast.samples).await?;
         let told = told(&forecast, &settings, &channels, &texts);
         match format {
@@ -36,21 +35,6 @@ impl Session {
             Format::Human => print(&told),
         }
         Ok(Outcome::Done)
-    }
-
-    /// When what a run of this date decides may leave: at once, and when the next send-queued-messages comes.
-    async fn release_from(&self, settings: &Settings, on: NaiveDate) -> anyhow::Result<Release> {
-        let begins_at = settings.times().looked_at_from(on, self.ledger.now().await?);
-        let tasks = self.ledger.tasks().await?;
-        let fires = tasks.iter().filter(|task| task.kind == TaskKind::SendQueuedMessages);
-        let next = fires.filter_map(|task| task.schedule()?.next_after(task.zone, begins_at)).min();
-        let window = settings.times().of(None, None);
-        let opens_at = window.next_open(begins_at);
-        Ok(Release {
-            at_once: opens_at,
-            by_task: next.map(|next| window.next_open(next)),
-            ends_at: expires_at(&window, opens_at, None, settings.expiry.open_windows),
-        })
     }
 
     /// What the first customer of each stage would read; its values alone where the template's text isn't known.
@@ -70,6 +54,68 @@ impl Session {
     }
 }
 
+/// What every channel has to send, and until when it will have.
+pub(crate) struct Outlook {
+    /// What the channels go by.
+    pub settings: Settings,
+    /// The limits that they have.
+    pub rooms: Vec<ChannelRoom>,
+    /// Those that have something to send.
+    pub channels: Vec<ChannelOutlook>,
+}
+
+impl Outlook {
+    /// Of what a run would add, and what waits.
+    pub(crate) async fn of(ledger: &Ledger, forecast: &Forecast, waiting: Waiting) -> Result<Self, LedgerError> {
+        let settings = ledger.settings().await?;
+        let from = Release::from(ledger, &settings, forecast.on).await?;
+        let mut rooms = ledger.channel_rooms(from.at_once, from.by_task.unwrap_or(DateTime::<Utc>::MAX_UTC)).await?;
+        if waiting == Waiting::GoneByThen {
+            for room in &mut rooms {
+                (room.waiting, room.ending) = (0, 0);
+            }
+        }
+        let channels = rooms.iter().filter_map(|room| channel(room, &rooms, forecast, &settings, from)).collect();
+        Ok(Self { settings, rooms, channels })
+    }
+}
+
+/// What becomes of the messages that wait now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// They go with what is added.
+    Too,
+    /// By then they have gone, or ended.
+    GoneByThen,
+}
+
+/// What one channel has to send.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ChannelOutlook {
+    /// Its name.
+    pub channel: String,
+    /// Messages, what waits already among them.
+    pub messages: u64,
+    /// What waits already.
+    pub waiting: u64,
+    /// What ends unsent before anything lets it go.
+    pub ending: u64,
+    /// Different people at most.
+    pub recipients: u64,
+    /// Its limit; `None` is unlimited.
+    pub per_second: Option<u32>,
+    /// When the first one leaves, in the provider's zone; `None` where no task releases it.
+    pub begins_at: Option<String>,
+    /// When the last one has left.
+    pub ends_at: Option<String>,
+    /// How long that takes.
+    pub seconds: Option<i64>,
+    /// What decides that.
+    pub binds: &'static str,
+    /// What ends unsent, for its windows pass first.
+    pub unsent: u64,
+}
+
 /// From when on messages may leave.
 #[derive(Clone, Copy)]
 struct Release {
@@ -79,6 +125,23 @@ struct Release {
     by_task: Option<DateTime<Utc>>,
     /// When what the run decides ends unsent.
     ends_at: DateTime<Utc>,
+}
+
+impl Release {
+    /// When what a run of this date decides may leave: at once, and when the next send-queued-messages comes.
+    async fn from(ledger: &Ledger, settings: &Settings, on: NaiveDate) -> Result<Self, LedgerError> {
+        let begins_at = settings.times().looked_at_from(on, ledger.now().await?);
+        let tasks = ledger.tasks().await?;
+        let fires = tasks.iter().filter(|task| task.kind == TaskKind::SendQueuedMessages);
+        let next = fires.filter_map(|task| task.schedule()?.next_after(task.zone, begins_at)).min();
+        let window = settings.times().of(None, None);
+        let opens_at = window.next_open(begins_at);
+        Ok(Self {
+            at_once: opens_at,
+            by_task: next.map(|next| window.next_open(next)),
+            ends_at: expires_at(&window, opens_at, None, settings.expiry.open_windows),
+        })
+    }
 }
 
 /// What all channels of a business have to send: they share its budget.
@@ -101,7 +164,7 @@ fn channel(
     forecast: &Forecast,
     settings: &Settings,
     release: Release,
-) -> Option<Value> {
+) -> Option<ChannelOutlook> {
     let (added, ending) = added(room, forecast, release);
     let (messages, ending) = (room.waiting + added, room.ending + ending);
     if messages + ending == 0 {
@@ -124,15 +187,22 @@ fn channel(
     let times = settings.times();
     let told = from.map(|from| load.forecast(&times.of(None, None), from));
     let local = |at: DateTime<Utc>| at.with_timezone(&settings.window.zone).to_rfc3339_opts(SecondsFormat::Secs, false);
-    Some(json!({
-        "channel": room.name, "messages": messages, "waiting": room.waiting, "ending": ending, "recipients": recipients, "per_second": room.per_second,
-        "begins_at": told.map(|told| local(told.begins_at)), "ends_at": told.map(|told| local(told.ends_at)),
-        "seconds": told.map(|told| (told.ends_at - told.begins_at).num_seconds()),
-        "binds": told.map_or("no_task", |told| told.binds.as_str()), "unsent": told.map_or(messages, |told| told.unsent),
-    }))
+    Some(ChannelOutlook {
+        channel: room.name.clone(),
+        messages,
+        waiting: room.waiting,
+        ending,
+        recipients,
+        per_second: room.per_second,
+        begins_at: told.map(|told| local(told.begins_at)),
+        ends_at: told.map(|told| local(told.ends_at)),
+        seconds: told.map(|told| (told.ends_at - told.begins_at).num_seconds()),
+        binds: told.map_or("no_task", |told| told.binds.as_str()),
+        unsent: told.map_or(messages, |told| told.unsent),
+    })
 }
 
-fn told(forecast: &Forecast, settings: &Settings, channels: &[Value], texts: &[Value]) -> Value {
+fn told(forecast: &Forecast, settings: &Settings, channels: &[ChannelOutlook], texts: &[Value]) -> Value {
     let to_send: u64 = forecast.to_send.values().sum();
     let cost = settings.price.per_message.map(|price| price.times(to_send));
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();

@@ -1,16 +1,14 @@
 //! Commands that only look.
 
-use crate::check::{self, Part};
 use crate::commands::webhooks::receipt_list;
-use crate::commands::{Outcome, Session, notices};
-use crate::output::{self, Format, NOTHING_CONFIGURED, remark, say};
+use crate::commands::{Outcome, Session};
+use crate::output::{self, Format, remark, say};
 use chrono::{DateTime, Utc};
 use regua_domain::ids::{MessageId, RunId};
 use regua_domain::message::State;
-use regua_ledger::parked::Parked;
+use regua_domain::schedule::TaskKind;
 use regua_ledger::people::OptOut;
 use regua_ledger::queries::{AttemptView, MessageView};
-use regua_pipeline::{next_check_at, what_ends};
 use serde_json::json;
 
 /// What is said of a run that is larger than usual.
@@ -25,7 +23,7 @@ impl Session {
         let runs = self.ledger.runs(50).await?;
         let lines: Vec<_> = runs.iter().map(run_json).collect();
         let headings = ["run", "task", "planned at", "state", "approval", "evaluated", "held", "skipped", "no policy", "note"];
-        output::list(format, &lines, &headings, |run| headings.map(|heading| cell(&run[heading.replace(' ', "_")])).to_vec())?;
+        output::list(format, &lines, &headings, |run| headings.map(|heading| run_cell(run, heading)).to_vec())?;
         Ok(Outcome::Done)
     }
 
@@ -79,115 +77,6 @@ impl Session {
         Ok(Outcome::Done)
     }
 
-    pub async fn status(&self, format: Format) -> anyhow::Result<Outcome> {
-        let (counts, stops, now) =
-            (self.ledger.kept_counts().await?.counts(), self.ledger.stops().await?, self.ledger.now().await?);
-        let (sources, holds) = (self.ledger.sources().await?, self.ledger.holds_in_force().await?);
-        let runs = self.ledger.runs(2).await?;
-        let pilot = self.ledger.settings().await?.pilot.told();
-        let states: serde_json::Map<_, _> =
-            counts.by_state.iter().map(|(state, n)| (state.as_str().to_owned(), json!(n))).collect();
-        let stopped: Vec<_> = stops
-            .iter()
-            .map(|stop| {
-                json!({
-                    "scope": stop.scope, "target": stop.target, "name": stop.name, "raised_by": stop.raised_by, "why": stop.why,
-                    "since": stop.since_at, "until": stop.until_at, "next_check_at": next_check_at(stop), "ends": what_ends(stop),
-                })
-            })
-            .collect();
-        let sources: Vec<_> = sources
-            .iter()
-            .map(|source| json!({ "source": source.name, "synced_at": source.complete_at, "fresh": source.is_fresh(now) }))
-            .collect();
-        let runs: Vec<_> = runs.iter().map(run_json).collect();
-        let tasks: Vec<_> = self.ledger.tasks().await?.iter().map(|task| task_json(task, now)).collect();
-        let parked = self.ledger.parked().await?;
-        let changed = notices::not_as_accepted(&self.ledger.templates().await?);
-        let tests = notices::tests_json(&self.ledger.test_counts().await?);
-        let waiting: Vec<_> = self.ledger.runs_waiting_for_approval().await?.iter().map(run_json).collect();
-        if format == Format::Json {
-            say!(
-                "{}",
-                json!({
-                    "now": now, "pilot": pilot, "messages": states, "redirected": counts.redirected, "skipped": counts.skipped,
-                    "stops": stopped, "sources": sources, "runs": runs, "unapproved": waiting, "tasks": tasks, "parked": parked.as_ref().map(parked_json), "holds": holds,
-                    "templates": changed, "tests": tests,
-                })
-            );
-            return Ok(Outcome::Done);
-        }
-        if self.ledger.configuration().await?.is_none() {
-            say!("{NOTHING_CONFIGURED}");
-        }
-        if let Some(pilot) = &pilot {
-            say!("PILOT        {pilot}");
-        }
-        say!("ledger time  {}", now.to_rfc3339());
-        for (state, n) in &states {
-            say!("{state:<12} {n}");
-        }
-        for (reason, n) in &counts.skipped {
-            say!("  {reason:<18} {n}");
-        }
-        if counts.redirected > 0 {
-            say!("REDIRECTED   {} of these went to the pilot's phone: no customer has read them", counts.redirected);
-        }
-        for stop in &stopped {
-            let part = |name: &str| cell(&stop[name]);
-            let until = if stop["until"].is_null() { String::new() } else { format!(" until {}", part("until")) };
-            say!(
-                "STOPPED      {} {} by {} since {}{until}: {}; {}",
-                part("scope"),
-                part("name"),
-                part("raised_by"),
-                part("since"),
-                part("why"),
-                part("ends")
-            );
-        }
-        for (kind, n) in &holds {
-            say!("ON HOLD      {n} {kind}s: `regua hold list`");
-        }
-        for template in &changed {
-            notices::print_not_as_accepted(template);
-        }
-        for (outcome, n) in tests.as_object().into_iter().flatten() {
-            say!("tests        {n} {outcome}");
-        }
-        for run in &waiting {
-            say!(
-                "WAITS        {} would send {}: `regua runs approve {} --why TEXT`",
-                cell(&run["task"]),
-                cell(&run["held"]),
-                cell(&run["run"])
-            );
-        }
-        if let Some(parked) = &parked {
-            say!("PARKED       {}; add or enable a task, or `regua run send-queued-messages`", parked.why());
-        }
-        for task in &tasks {
-            let missed = format!("{} caught up, {} dropped", cell(&task["fires_caught_up"]), cell(&task["fires_dropped"]));
-            say!("task         {} next {}; missed fires: {missed}", cell(&task["task"]), cell(&task["next"]));
-        }
-        for source in &sources {
-            let fresh = if source["fresh"] == true { "fresh" } else { "STALE: nothing is decided or sent from it" };
-            say!("source       {} synced {} ({fresh})", cell(&source["source"]), cell(&source["synced_at"]));
-        }
-        for run in &runs {
-            say!("run          {} {} {}", cell(&run["task"]), cell(&run["planned_at"]), cell(&run["state"]));
-        }
-        Ok(Outcome::Done)
-    }
-
-    pub async fn check(&self, part: Option<Part>, format: Format) -> anyhow::Result<Outcome> {
-        let findings = check::check(&self.ledger, &self.config, &self.environment, part).await?;
-        output::list(format, &findings, &["what", "result", "mend"], |finding| {
-            vec![finding.what.clone(), finding.result.clone(), finding.mend.clone().unwrap_or_default()]
-        })?;
-        Ok(if findings.iter().all(|finding| finding.ok) { Outcome::Done } else { Outcome::DidNotHold })
-    }
-
     pub async fn opt_out_list(&self, format: Format) -> anyhow::Result<Outcome> {
         let mut after: Option<OptOut> = None;
         loop {
@@ -214,7 +103,14 @@ impl Session {
     }
 }
 
-pub(super) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
+/// A run's column. What send-queued-messages does is no decision: it has nothing to count, and says so.
+fn run_cell(run: &serde_json::Value, heading: &str) -> String {
+    let value = &run[heading.replace(' ', "_")];
+    let decides = run["kind"] == TaskKind::UpdateCollections.as_str();
+    if value.is_number() && !decides { "-".to_owned() } else { cell(value) }
+}
+
+pub(crate) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
     json!({
         "run": run.id, "task": run.task_name, "kind": run.kind.as_str(), "planned_at": run.planned_at, "state": run.state, "tries": run.tries,
         "evaluates_on": run.evaluates_on, "evaluated": run.evaluated, "held": run.held, "skipped": run.skipped, "revived": run.revived,
@@ -222,21 +118,15 @@ pub(super) fn run_json(run: &regua_ledger::runs::Run) -> serde_json::Value {
     })
 }
 
-fn task_json(task: &regua_ledger::tasks::Task, now: DateTime<Utc>) -> serde_json::Value {
+pub(crate) fn task_json(task: &regua_ledger::tasks::Task, now: DateTime<Utc>) -> serde_json::Value {
     let next = task
         .schedule()
         .and_then(|schedule| schedule.next_after(task.zone, now))
         .map(|next| next.with_timezone(&task.zone).to_rfc3339());
     json!({
-        "task": task.name, "kind": task.kind.as_str(), "next": next, "missed": task.missed.as_str(),
+        "task": task.name, "kind": task.kind.as_str(), "next": next, "last_planned_at": task.last_planned_at, "missed": task.missed.as_str(),
         "fires_caught_up": task.fires_caught_up, "fires_dropped": task.fires_dropped,
     })
-}
-
-fn parked_json(parked: &Parked) -> serde_json::Value {
-    let integrations: serde_json::Map<_, _> =
-        parked.by_integration.iter().map(|(name, messages)| (name.clone(), json!(messages))).collect();
-    json!({ "messages": parked.messages(), "integrations": integrations, "why": parked.outlook.problem() })
 }
 
 /// The headings of [`attempt_cells`].

@@ -195,7 +195,7 @@ fn differences_of(template: &Template) -> Vec<String> {
 }
 
 /// The templates that stop their messages, for `regua status`.
-pub(super) fn not_as_accepted(templates: &[Template]) -> Vec<Value> {
+pub(crate) fn not_as_accepted(templates: &[Template]) -> Vec<Value> {
     let of = |template: &Template| {
         json!({
             "template": template.template_id, "name": template.name, "state": state(Some(template)), "differences": differences_of(template),
@@ -213,7 +213,7 @@ pub(super) fn print_not_as_accepted(told: &Value) {
 }
 
 /// Tests by outcome; one without an outcome may have been sent.
-pub(super) fn tests_json(counts: &[(Option<String>, u64)]) -> Value {
+pub(crate) fn tests_json(counts: &[(Option<String>, u64)]) -> Value {
     counts
         .iter()
         .map(|(outcome, n)| (outcome.clone().unwrap_or_else(|| "unknown".to_owned()), json!(n)))

@@ -208,6 +208,7 @@ async fn send(ledger: &Ledger, client: &OpaClient, test: NewTest, mut request: S
         _ => None,
     };
     let (outcome, reason) = (answer.outcome.as_str(), answer.outcome.reason());
+    let code = answer.provider_code;
     let end = TestEnd {
         outcome: outcome.to_owned(),
         reason: reason.map(str::to_owned),
@@ -217,10 +218,28 @@ async fn send(ledger: &Ledger, client: &OpaClient, test: NewTest, mut request: S
     };
     ledger.finish_test(id, end).await?;
     let told = reason.map_or_else(|| outcome.to_owned(), |reason| format!("{outcome}: {reason}"));
-    let data =
-        json!({ "test": id, "outcome": outcome, "reason": reason, "http_status": answer.status, "provider_id": provider_id });
+    let data = json!({ "test": id, "outcome": outcome, "reason": reason, "http_status": answer.status, "code": code, "provider_id": provider_id });
     Ok(match answer.outcome {
         Outcome::Accepted { .. } => Answer::done(format!("{told}; Opa! Suite took it, the phone says whether it arrived"), data),
-        _ => Answer { done: false, text: format!("{told}; nothing is tried again"), data },
+        _ => Answer { done: false, text: format!("{told}{}; nothing is tried again", answered(answer.status, code)), data },
     })
+}
+
+/// What the provider answered, in numbers: its words are never kept, for they may name a person.
+fn answered(status: Option<u16>, code: Option<u32>) -> String {
+    let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+    let code = code.map_or_else(String::new, |code| format!(", WhatsApp's code {code}"));
+    status + &code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_test_tells_the_providers_status_and_code() {
+        assert_eq!(answered(Some(400), Some(132_000)), " (HTTP 400), WhatsApp's code 132000");
+        assert_eq!(answered(Some(400), None), " (HTTP 400)");
+        assert_eq!(answered(None, None), "");
+    }
 }

@@ -56,6 +56,12 @@ impl Endpoint {
         Ok(Self { uri })
     }
 
+    /// Host and port where no TLS is spoken.
+    pub(super) fn plain_address(&self) -> Option<(String, u16)> {
+        let AMQPAuthority { host, port, .. } = &self.uri.authority;
+        (self.uri.scheme == AMQPScheme::AMQP).then(|| (host.clone(), *port))
+    }
+
     /// What lapin connects to, password included.
     pub(super) fn uri(&self) -> AMQPUri {
         self.uri.clone()

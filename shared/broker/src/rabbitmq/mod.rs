@@ -5,6 +5,7 @@
 
 mod acks;
 mod endpoint;
+pub(crate) mod inspection;
 mod link;
 mod publisher;
 mod socket;

@@ -52,25 +52,42 @@ impl Topology {
     async fn declare_all(&self, channel: &Channel) -> lapin::Result<()> {
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel.exchange_declare(self.exchange(), ExchangeKind::Direct, durable, FieldTable::default()).await?;
-        for queue in Queue::ALL {
-            let mut arguments = quorum();
-            arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(DEAD_MAX));
-            self.declare_bound(channel, self.dead(queue), dead_key(queue), arguments).await?;
-        }
-        for queue in Queue::ALL {
-            let mut arguments = quorum();
-            arguments.insert("x-dead-letter-exchange".into(), text(self.prefix.as_str()));
-            arguments.insert("x-dead-letter-routing-key".into(), text(&dead_key(queue)));
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES_MAX));
-            self.declare_bound(channel, self.queue(queue), queue.key().to_owned(), arguments).await?;
+        for Declared { name, key, arguments, .. } in self.declared() {
+            channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments).await?;
+            let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+            channel.queue_bind(name, self.exchange(), key.into(), options, none).await?;
         }
         Ok(())
     }
 
-    async fn declare_bound(&self, channel: &Channel, name: ShortString, key: String, arguments: FieldTable) -> lapin::Result<()> {
-        channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments).await?;
-        channel.queue_bind(name, self.exchange(), key.into(), QueueBindOptions::default(), FieldTable::default()).await
+    /// Every queue as it is declared, the dead-letter queues first.
+    pub(super) fn declared(&self) -> Vec<Declared> {
+        let dead = Queue::ALL.map(|queue| {
+            let mut arguments = quorum();
+            arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(DEAD_MAX));
+            Declared { name: self.dead(queue), key: dead_key(queue), arguments, is_dead: true }
+        });
+        let living = Queue::ALL.map(|queue| {
+            let mut arguments = quorum();
+            arguments.insert("x-dead-letter-exchange".into(), text(self.prefix.as_str()));
+            arguments.insert("x-dead-letter-routing-key".into(), text(&dead_key(queue)));
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES_MAX));
+            Declared { name: self.queue(queue), key: queue.key().to_owned(), arguments, is_dead: false }
+        });
+        dead.into_iter().chain(living).collect()
     }
+}
+
+/// A queue as it is declared.
+pub(super) struct Declared {
+    /// Its name.
+    pub(super) name: ShortString,
+    /// The routing key that it is bound by.
+    pub(super) key: String,
+    /// Its properties.
+    pub(super) arguments: FieldTable,
+    /// Whether it takes what another can't decode.
+    pub(super) is_dead: bool,
 }
 
 /// The routing key of a dead-letter queue. It is set on the queue rather than inherited, because a message that a person put straight

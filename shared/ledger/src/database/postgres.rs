@@ -3,6 +3,7 @@
 use super::row::Kind;
 use super::{Body, REPEATS_MAX, Row, Tx, Value};
 use crate::error::LedgerError;
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, query::Query};
@@ -14,19 +15,19 @@ const CONNECTIONS_MAX: u32 = 10;
 /// How long a free connection is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Settings of every connection: bounds for what hangs; and plans along indexes for short statements, as all of ours are. The planner can't
+/// Bounds for what hangs, of every connection.
+pub(super) const BOUNDS: [(&str, &str); 3] =
+    [("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "5s"), ("statement_timeout", "30s")];
+
+/// Settings of every connection: plans along indexes for short statements, as all of ours are. The planner can't
 /// know how few rows the JSON parameter of a batch has. It takes a hundred, and reads whole tables for them, in parallel or compiled, which
 /// costs more than the statement is worth; a table without a fitting index is still read whole. The page cost is that of a disk without a
 /// moving head.
-const SESSION: [(&str, &str); 7] = [
-    ("idle_in_transaction_session_timeout", "10s"),
-    ("lock_timeout", "5s"),
-    ("statement_timeout", "30s"),
-    ("enable_seqscan", "off"),
-    ("random_page_cost", "1.1"),
-    ("max_parallel_workers_per_gather", "0"),
-    ("jit", "off"),
-];
+const PLANS: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("random_page_cost", "1.1"), ("max_parallel_workers_per_gather", "0"), ("jit", "off")];
+
+/// PostgreSQL's "feature not supported", which says of a prepared statement that its columns are others now.
+pub(crate) const OLD_PLAN: &str = "0A000";
 
 /// A PostgreSQL database.
 #[derive(Clone)]
@@ -47,10 +48,18 @@ impl Postgres {
             .map_err(|_| LedgerError::Url { expected: "postgres://user@host:port/database" })?
             .application_name("regua")
             .disable_statement_logging()
-            .options(SESSION);
+            .options(BOUNDS)
+            .options(PLANS);
         let pool =
             PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         Ok(Self { pool })
+    }
+
+    /// Connects once, beside the pool.
+    pub(super) async fn reach(&self) -> Result<(), LedgerError> {
+        let options = self.pool.connect_options();
+        let connection = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(|_| LedgerError::TimedOut)??;
+        Ok(sqlx::Connection::close(connection).await?)
     }
 
     /// Takes a lock of the whole database for as long as the returned connection lives; `None` while another process has it.
@@ -122,12 +131,19 @@ impl Drop for Unfinished {
 
 impl Connection {
     pub(super) async fn fetch(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
-        let rows = bound(sql, values).fetch_all(&mut *self.0).await?;
+        let rows = match bound(sql, &values).fetch_all(&mut *self.0).await {
+            Err(error) if is_of_an_old_plan(&error) => {
+                self.0.clear_cached_statements().await?;
+                // In a transaction, which has failed by then, this fails too: it is repeated as a whole.
+                bound(sql, &values).fetch_all(&mut *self.0).await.map_err(|_| error)?
+            }
+            result => result?,
+        };
         Ok(rows.into_iter().map(Row::Postgres).collect())
     }
 
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
-        Ok(bound(sql, values).execute(&mut *self.0).await?.rows_affected())
+        Ok(bound(sql, &values).execute(&mut *self.0).await?.rows_affected())
     }
 
     pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), LedgerError> {
@@ -136,16 +152,21 @@ impl Connection {
     }
 }
 
-fn bound(sql: &'static str, values: Vec<Value>) -> Query<'static, sqlx::Postgres, PgArguments> {
+/// Whether a statement that was prepared before a migration would return other columns now (`SELECT *`): prepared anew, it runs.
+fn is_of_an_old_plan(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(OLD_PLAN))
+}
+
+fn bound<'q>(sql: &'static str, values: &'q [Value]) -> Query<'q, sqlx::Postgres, PgArguments> {
     let query = sqlx::query(sql);
-    values.into_iter().fold(query, |query, value| match value {
+    values.iter().fold(query, |query, value| match value {
         Value::Null(Kind::Flag) => query.bind(None::<bool>),
         Value::Null(Kind::Int) => query.bind(None::<i64>),
         Value::Null(Kind::Text) => query.bind(None::<String>),
         Value::Null(Kind::Id) => query.bind(None::<Uuid>),
-        Value::Flag(flag) => query.bind(flag),
-        Value::Int(number) => query.bind(number),
+        Value::Flag(flag) => query.bind(*flag),
+        Value::Int(number) => query.bind(*number),
         Value::Text(text) => query.bind(text),
-        Value::Id(id) => query.bind(id),
+        Value::Id(id) => query.bind(*id),
     })
 }

@@ -3,8 +3,8 @@
 
 use super::{MirrorCounts, Sync, told};
 use crate::database::{Row, Sql, Tx, micros};
-use crate::doubt::{LostPeriod, lost_period};
 use crate::error::LedgerError;
+use crate::restored::{LostPeriod, lost_period};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use regua_domain::events::{self, Event, Looks};

@@ -45,6 +45,7 @@ mod frequency;
 mod gates;
 mod gauges;
 mod holds;
+mod inspection;
 mod limits;
 mod look_ups;
 mod looks;

@@ -1,15 +1,19 @@
 //! The schema's history.
 
 use crate::databases::Fixture;
+use crate::setup::Setup;
+use crate::world::World;
 use futures::future::join_all;
-use regua_ledger::LedgerError;
+use regua_ledger::runs::LeaseAnswer;
+use regua_ledger::{Ledger, LedgerError};
+use uuid::Uuid;
 
 async fn any_number_of_processes_may_migrate_at_once(f: Fixture) {
     let mut ledgers = Vec::new();
     for _ in 0..8 {
         ledgers.push(f.open().await);
     }
-    for result in join_all(ledgers.iter().map(regua_ledger::Ledger::migrate)).await {
+    for result in join_all(ledgers.iter().map(Ledger::migrate)).await {
         result.unwrap();
     }
     let id = ledgers[0].id().await.unwrap();
@@ -36,14 +40,69 @@ async fn a_second_migration_changes_nothing(f: Fixture) {
     assert_eq!((ledger.id().await.unwrap(), f.number("SELECT applied_at FROM migrations").await), (id, applied_at));
 }
 
-async fn a_ledger_of_a_newer_regua_is_refused(f: Fixture) {
+/// A ledger with a migration that this binary doesn't know; `runs_from` as SQL has it.
+async fn newer(f: &Fixture, runs_from: &str) -> Ledger {
     let ledger = f.open().await;
     ledger.migrate().await.unwrap();
-    let newest = f.number("SELECT MAX(version) FROM migrations").await;
-    f.execute("INSERT INTO migrations (version, applied_at) VALUES (999, 0)").await;
-    let error = ledger.migrate().await.unwrap_err();
-    assert!(matches!(error, LedgerError::Newer { found: 999, known } if Some(known) == newest), "{error}");
-    assert!(error.to_string().contains("start the newer"), "{error}");
+    f.execute(format!("INSERT INTO migrations (version, applied_at, runs_from) VALUES (999, 0, {runs_from})")).await;
+    ledger
+}
+
+async fn a_ledger_that_a_newer_regua_only_added_to_is_run_on(f: Fixture) {
+    let ledger = newer(&f, "NULL").await;
+    let rows = f.count("migrations").await;
+    ledger.admits_this_binary().await.unwrap();
+    ledger.migrate().await.unwrap();
+    assert_eq!(f.count("migrations").await, rows, "nothing is applied");
+    // What a contraction asks for has been there for long.
+    let known = f.number("SELECT MAX(version) FROM migrations WHERE version < 999").await.unwrap();
+    f.execute(format!("UPDATE migrations SET runs_from = {known} WHERE version = 999")).await;
+    ledger.admits_this_binary().await.unwrap();
+    ledger.migrate().await.unwrap();
+}
+
+async fn a_ledger_from_which_a_newer_regua_took_away_is_refused(f: Fixture) {
+    newer(&f, "NULL").await;
+    let known = f.count("migrations WHERE version < 999").await;
+    // Also if additions came after it.
+    f.execute(format!("INSERT INTO migrations (version, applied_at, runs_from) VALUES (998, 0, {})", known + 1)).await;
+    let ledger = f.open().await;
+    for error in [ledger.migrate().await.unwrap_err(), ledger.admits_this_binary().await.unwrap_err()] {
+        let expected = (999, known + 1, known);
+        let LedgerError::Newer { found, runs_from, known } = error else { panic!("{error}") };
+        assert_eq!((found, runs_from, known), expected);
+        assert!(error.to_string().contains("start the newer"), "{error}");
+    }
+}
+
+async fn no_migration_asks_for_more_than_its_own_number(f: Fixture) {
+    f.open().await.migrate().await.unwrap();
+    let asks = "INSERT INTO migrations (version, applied_at, runs_from) VALUES (999, 0, 1000)";
+    assert!(f.try_execute(asks).await.is_err());
+}
+
+async fn a_contraction_says_what_it_asks_for(f: Fixture) {
+    f.open().await.migrate().await.unwrap();
+    let dropped = "SELECT runs_from FROM migrations WHERE runs_from IS NOT NULL ORDER BY version LIMIT 1";
+    assert_eq!(f.number(dropped).await, Some(7), "recipients lost the days that persons have since 0007");
+}
+
+/// Connections have their statements prepared when a newer binary adds a column.
+async fn what_a_newer_regua_adds_breaks_nothing_that_runs(f: Fixture) {
+    if f.is_sqlite() {
+        // Nobody migrates a file under the process that has it.
+        return;
+    }
+    let w = World::new(f, &Setup::default()).await;
+    let (run, today) = (w.leased_run().await.run.id, w.local_today().await);
+    for column in ["", "of_a_later_release", "of_one_more"] {
+        for table in ["sources", "runs"].into_iter().filter(|_| !column.is_empty()) {
+            w.f.execute(format!("ALTER TABLE {table} ADD COLUMN {column} TEXT")).await;
+        }
+        assert_eq!(w.ledger.sources().await.unwrap().len(), 1);
+        let leased = w.ledger.lease_run(run, Uuid::now_v7(), today, None).await.unwrap();
+        assert!(matches!(leased, LeaseAnswer::Held), "{leased:?}");
+    }
 }
 
 async fn a_ledger_knows_which_database_it_is(f: Fixture) {
@@ -87,23 +146,27 @@ async fn an_unmigrated_database_is_an_error_and_not_unreachable(f: Fixture) {
 #[tokio::test]
 async fn a_url_of_another_database_is_refused() {
     for url in ["mysql://root@127.0.0.1/regua", "regua.db", ""] {
-        assert!(matches!(regua_ledger::Ledger::open(url).await, Err(LedgerError::Url { .. })), "{url:?}");
+        assert!(matches!(Ledger::open(url).await, Err(LedgerError::Url { .. })), "{url:?}");
     }
 }
 
 #[tokio::test]
 async fn a_server_that_is_down_is_unreachable() {
     // Port 1 on the loopback: nothing listens there.
-    let ledger = regua_ledger::Ledger::open("postgres://regua@127.0.0.1:1/regua").await.unwrap();
+    let ledger = Ledger::open("postgres://regua@127.0.0.1:1/regua").await.unwrap();
     let error = ledger.now().await.unwrap_err();
     assert!(error.is_unreachable(), "{error:?}");
 }
 
 conformance! {
+    what_a_newer_regua_adds_breaks_nothing_that_runs
     any_number_of_processes_may_migrate_at_once
     any_number_of_processes_may_open_and_migrate_at_once
     a_second_migration_changes_nothing
-    a_ledger_of_a_newer_regua_is_refused
+    a_ledger_that_a_newer_regua_only_added_to_is_run_on
+    a_ledger_from_which_a_newer_regua_took_away_is_refused
+    no_migration_asks_for_more_than_its_own_number
+    a_contraction_says_what_it_asks_for
     a_ledger_knows_which_database_it_is
     one_process_at_a_time_has_its_broker_inside
     a_closed_ledger_answers_nothing_and_says_so

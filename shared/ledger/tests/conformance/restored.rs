@@ -202,7 +202,39 @@ async fn nothing_is_lost_since_the_future(f: Fixture) {
     assert_eq!(w.message(ids[0]).await.state, State::Queued);
 }
 
+/// Where it stands, PostgreSQL knows; a file can be copied unseen.
+async fn a_ledger_that_stands_elsewhere_says_so_until_a_person_says_why(f: Fixture) {
+    let w = world(f).await;
+    assert!(!w.ledger.stands_elsewhere().await.unwrap());
+    for lost_since in [None, Some(w.now().await - TimeDelta::hours(2))] {
+        w.f.execute("UPDATE ledger SET stands_in = 'another server/16385'").await;
+        // Starting again explains nothing.
+        w.ledger.migrate().await.unwrap();
+        assert_eq!(w.ledger.stands_elsewhere().await.unwrap(), !w.f.is_sqlite());
+        match lost_since {
+            None => w.ledger.moved_whole("ana".into()).await.unwrap(),
+            Some(since) => assert_eq!(w.ledger.restored(since, "ana".into()).await.unwrap(), 0),
+        }
+        assert!(!w.ledger.stands_elsewhere().await.unwrap());
+    }
+}
+
+async fn a_ledger_that_was_moved_whole_goes_on_and_doubts_nothing(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(1).await;
+    let why = "it stands elsewhere".into();
+    let stop = NewStop { scope: StopScope::Everything, target: String::new(), raised_by: "ledger".into(), why, until_at: None };
+    w.ledger.raise_stop(stop).await.unwrap();
+    w.ledger.moved_whole("ana".into()).await.unwrap();
+    assert!(w.ledger.stops().await.unwrap().is_empty());
+    assert_eq!(w.message(ids[0]).await.state, State::Queued);
+    let told = "audit_log WHERE action = 'restored' AND by_whom = 'ana' AND became LIKE '%nothing%'";
+    assert_eq!(w.f.count(told).await, 1);
+}
+
 conformance! {
+    a_ledger_that_stands_elsewhere_says_so_until_a_person_says_why
+    a_ledger_that_was_moved_whole_goes_on_and_doubts_nothing
     f8_whatever_lived_is_in_doubt
     a_repeated_result_settles_no_doubt_of_the_restoration
     f8_what_is_decided_later_for_the_lost_time_is_in_doubt

@@ -113,15 +113,13 @@ async fn start(tx: &mut Transaction<'_, Db>, rows: &[Arc<Planned>], now_us: i64)
     let (ids, attempts) = (column(rows, |row| row.id), column(rows, |row| row.attempt));
     let gate = "UPDATE gates SET next_free_at = $2 WHERE channel_id = $1";
     sqlx::query(gate).bind(first.channel).bind(now_us).execute(&mut **tx).await?;
-    let recipients = "INSERT INTO recipients (business_id, phone_key, last_start_at, day, sent_today, counted_at, last_attempt_id)
-                      SELECT $1, r.phone_key, $2, $3, 1, $2, r.attempt_id FROM UNNEST($4::text[], $5::uuid[]) AS r(phone_key, attempt_id)
-                      ON CONFLICT (business_id, phone_key) DO UPDATE SET last_start_at = excluded.last_start_at, day = excluded.day,
-                          sent_today = recipients.sent_today + 1, counted_at = excluded.counted_at,
-                          last_attempt_id = excluded.last_attempt_id";
+    let recipients = "INSERT INTO recipients (business_id, phone_key, last_start_at, counted_at, last_attempt_id)
+                      SELECT $1, r.phone_key, $2, $2, r.attempt_id FROM UNNEST($3::text[], $4::uuid[]) AS r(phone_key, attempt_id)
+                      ON CONFLICT (business_id, phone_key) DO UPDATE SET last_start_at = excluded.last_start_at,
+                          counted_at = excluded.counted_at, last_attempt_id = excluded.last_attempt_id";
     sqlx::query(recipients)
         .bind(first.business)
         .bind(now_us)
-        .bind(crate::provider::today().to_string())
         .bind(column(rows, |row| row.phone_key.as_str()))
         .bind(&attempts)
         .execute(&mut **tx)

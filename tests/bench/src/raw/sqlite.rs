@@ -161,13 +161,11 @@ async fn start(writer: &mut SqliteConnection, rows: &[Arc<Planned>], now_us: i64
     let rows_json = json!(rows.iter().map(json).collect::<Vec<_>>()).to_string();
     let gate = "UPDATE gates SET next_free_at = $2 WHERE channel_id = $1";
     sqlx::query(gate).bind(&channel).bind(now_us).execute(&mut *writer).await?;
-    let recipients = "INSERT INTO recipients (business_id, phone_key, last_start_at, day, sent_today, counted_at, last_attempt_id)
-                      SELECT $1, value ->> '$.phone_key', $2, $3, 1, $2, value ->> '$.attempt_id' FROM json_each($4) WHERE true
-                      ON CONFLICT (business_id, phone_key) DO UPDATE SET last_start_at = excluded.last_start_at, day = excluded.day,
-                          sent_today = recipients.sent_today + 1, counted_at = excluded.counted_at,
-                          last_attempt_id = excluded.last_attempt_id";
-    let today = crate::provider::today().to_string();
-    sqlx::query(recipients).bind(&business).bind(now_us).bind(today).bind(&rows_json).execute(&mut *writer).await?;
+    let recipients = "INSERT INTO recipients (business_id, phone_key, last_start_at, counted_at, last_attempt_id)
+                      SELECT $1, value ->> '$.phone_key', $2, $2, value ->> '$.attempt_id' FROM json_each($3) WHERE true
+                      ON CONFLICT (business_id, phone_key) DO UPDATE SET last_start_at = excluded.last_start_at,
+                          counted_at = excluded.counted_at, last_attempt_id = excluded.last_attempt_id";
+    sqlx::query(recipients).bind(&business).bind(now_us).bind(&rows_json).execute(&mut *writer).await?;
     let bucket = "INSERT INTO budget_buckets (business_id, bucket_at, recipients) VALUES ($1, $2, $3)
                   ON CONFLICT (business_id, bucket_at) DO UPDATE SET recipients = budget_buckets.recipients + excluded.recipients";
     sqlx::query(bucket)

@@ -191,6 +191,8 @@ async fn nothing_of_a_customer_and_no_secret_is_in_any_log_span_metric_message_o
     for place in ["a broker's message", "span POST /template/send", "span regua.receipt", "dispatcher's log", "console/metrics"] {
         assert!(kinds.contains(place), "{place} isn't in {kinds:?}");
     }
+    let traced = |(place, text): &(String, String)| place == "a broker's message" && text.contains("traceparent=00-");
+    assert!(found.iter().any(traced), "headers are read as texts");
     for outcome in ["rejected", "doubt", "throttled", "stop", "accepted"] {
         let told = format!("regua.attempt.outcome\": \"{outcome}\"");
         assert!(found.iter().any(|(_, text)| text.contains(&told)), "no attempt ended as {outcome}");

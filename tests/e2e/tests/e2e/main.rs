@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps wrongly fails, as it should")]
 
 mod audit;
+mod backup;
 mod changes;
 mod checks;
 mod dashboards;
@@ -28,7 +29,10 @@ mod separate;
 mod shutdown;
 mod simulate;
 mod sources;
+mod status;
 mod stops;
+mod support_bundle;
 mod traces;
 mod trouble;
+mod upgrade;
 mod webhooks;

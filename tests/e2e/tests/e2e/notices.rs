@@ -121,6 +121,9 @@ async fn a_pix_question_without_an_answer_holds_up_no_run_and_is_asked_again_by_
     let overdue = async |rest: &str| database.count(&format!("messages WHERE stage = 'overdue' AND {rest}")).await;
     let unwritten = overdue("reason = 'missing_value'").await;
     assert!(unwritten > 20 && overdue("state = 'held'").await == 0, "{unwritten}");
+    let invoice = &database.texts("SELECT subject FROM messages WHERE reason = 'missing_value' LIMIT 1").await[0][0];
+    let explained = house.cli.run(&["policy", "explain", invoice]).await.good();
+    assert!(explained.out.contains("overdue was not written: ") && explained.out.contains("pix_copia_e_cola"), "{explained:?}");
     assert!(database.count("messages WHERE stage <> 'overdue' AND state = 'held'").await > 0, "the others are written");
     assert_eq!(
         i64::try_from(house.ixc.stats().faults["html_200"]).unwrap(),

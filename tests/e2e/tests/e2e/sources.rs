@@ -30,6 +30,21 @@ async fn a_run_that_outlasts_its_lease_stays_with_its_evaluator() {
     assert!(database.count("messages").await > 20);
 }
 
+/// Messages that wait for a source that is too old are told of, with what ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_too_old_to_send_from_is_told_until_it_is_read() {
+    let house = House::build(20, &[]).await;
+    let mut up = house.up().await;
+    let told = until("/readyz tells", async || up.problem("scheduler/sources").await).await;
+    assert!(told.contains("IXC Provedor was never read whole") && told.contains("update-collections"), "{told}");
+    house.run("update-collections").await;
+    until("it is content", async || up.problem("scheduler/sources").await.is_none().then_some(())).await;
+    house.ixc.faults(vec![Fault::always(FaultKind::Status { code: 502, body: None, retry_after: None })]).unwrap();
+    house.database().pass(TimeDelta::hours(7)).await;
+    let told = until("it tells again", async || up.problem("scheduler/sources").await).await;
+    assert!(told.contains("was last read whole at 2026-11-24T13:") && told.contains("max_age"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_down_keeps_no_other_sources_customers_waiting() {
     let files = "\n[[source]]\nname = \"Arquivos\"\nkind = \"files\"\n";
