@@ -19,10 +19,15 @@ impl Counters {
 
     /// One try of a run has ended so.
     pub fn tried(&self, kind: TaskKind, outcome: &'static str, took: Duration) {
+        self.ended(kind, outcome);
+        let help = "How long a try of a run took.";
+        self.metrics.histogram("regua_run_duration_seconds", help, LONG, &[("kind", kind.as_str())]).observe(took);
+    }
+
+    /// A try of a run, or a run that isn't tried again, has ended so.
+    pub fn ended(&self, kind: TaskKind, outcome: &'static str) {
         let of = [("kind", kind.as_str()), ("outcome", outcome)];
         self.metrics.counter("regua_runs_total", "Tries of runs by what came of them.", &of).increment();
-        let help = "How long a try of a run took.";
-        self.metrics.histogram("regua_run_duration_seconds", help, LONG, &of[..1]).observe(took);
     }
 
     /// An evaluation decided this, and the ledger refused so many of its messages.

@@ -102,9 +102,7 @@ async fn take(worker: &work::Worker, tick: Delivery<Tick>, acker: &Acker) {
             Box::pin(worker.work(*leased)).instrument(span).await;
         }
         LeaseAnswer::Held | LeaseAnswer::NothingToDo => {}
-        LeaseAnswer::Over { why } => {
-            tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), why, "run.failed");
-        }
+        LeaseAnswer::Over { kind, why } => worker.over(tick.body.run, kind, why),
         LeaseAnswer::Unknown => {
             tracing::error!(run = %tick.body.run, trace_id = %tick.body.run.0.simple(), "tick.of_unknown_run: has the ledger gone back in time?");
         }

@@ -5,6 +5,7 @@ use crate::evaluate::EvaluateError;
 use crate::sync::{SyncError, Syncer};
 use crate::{HEARTBEAT_EVERY, delta, evaluate};
 use chrono::TimeDelta;
+use regua_domain::ids::RunId;
 use regua_domain::schedule::TaskKind;
 use regua_domain::stop::{BY_TEMPLATE, StopScope};
 use regua_ledger::LedgerError;
@@ -123,6 +124,12 @@ impl Worker {
             "end_not_written"
         });
         self.counters.tried(run.kind, became, began.elapsed());
+    }
+
+    /// Tells of a run that isn't tried any more.
+    pub(crate) fn over(&self, run: RunId, kind: TaskKind, why: &'static str) {
+        tracing::error!(%run, trace_id = %run.0.simple(), why, "run.failed");
+        self.counters.ended(kind, "failed");
     }
 
     async fn dispatch(&self, leased: &LeasedRun) -> Result<Option<String>, Stopped> {

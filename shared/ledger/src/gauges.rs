@@ -189,7 +189,7 @@ async fn channels(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<ChannelGauges>,
                              WHEN COALESCE(r.approval, '') = 'waiting' OR NOT (t.state = 'scheduled' OR i.release = 'immediate'
                                     OR COALESCE(r.planned_at <= i.released_through_at, false)) THEN 'held'
                              WHEN t.comes_at > $1 THEN 'scheduled' ELSE 'due' END AS place,
-                        CASE WHEN t.state = 'scheduled' OR t.comes_at > COALESCE(i.released_through_at, r.planned_at) THEN t.comes_at
+                        CASE WHEN t.comes_at > 0 AND (t.state = 'scheduled' OR t.comes_at > COALESCE(i.released_through_at, r.planned_at)) THEN t.comes_at
                              WHEN i.release = 'immediate' THEN r.planned_at ELSE i.released_through_at END AS since_at
                     FROM turns t JOIN runs r ON r.id = t.run_id JOIN channels c ON c.id = t.channel_id
                     JOIN integrations i ON i.id = c.integration_id),

@@ -97,6 +97,8 @@ pub enum LeaseAnswer {
     NothingToDo,
     /// It failed just now: it was dropped too often, or its time is long past.
     Over {
+        /// Of which task it is.
+        kind: TaskKind,
         /// Which.
         why: &'static str,
     },
@@ -397,7 +399,7 @@ async fn lease_run(
             values![id, now, why],
         )
         .await?;
-        return Ok(LeaseAnswer::Over { why });
+        return Ok(LeaseAnswer::Over { kind: run.kind, why });
     }
     let evaluates_on = run.evaluates_on.unwrap_or(evaluates_on);
     run.evaluates_on = Some(evaluates_on);

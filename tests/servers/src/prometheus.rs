@@ -83,6 +83,19 @@ impl Prometheus {
         }
     }
 
+    /// The rules that it evaluates: name and expression.
+    ///
+    /// # Errors
+    /// The server doesn't answer.
+    pub fn rules(&self) -> io::Result<Vec<(String, String)>> {
+        let answer = self.get("/api/v1/rules")?;
+        let groups = answer["data"]["groups"].as_array().into_iter().flatten();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        let read = |rule: &Value| Some((rule["name"].as_str()?.to_owned(), rule["query"].as_str()?.to_owned()));
+        let garbled = || io::Error::new(io::ErrorKind::InvalidData, format!("rules: {answer}"));
+        rules.map(|rule| read(rule).ok_or_else(garbled)).collect()
+    }
+
     /// Has `promtool check metrics` read a text as a process exposes it.
     ///
     /// # Errors
@@ -225,6 +238,7 @@ mod tests {
         });
         let [up, twice] = down.unwrap();
         assert_eq!((up[0].0["instance"].as_str(), up[0].1, twice[0].1), ("127.0.0.1:1", 0.0, 42.0));
+        assert_eq!(server.rules().unwrap(), [("twice".to_owned(), "2 * vector(21)".to_owned())]);
         assert_eq!(server.query("scalar(twice)").unwrap(), [(BTreeMap::new(), 42.0)]);
         assert!(server.query("up{").unwrap_err().to_string().contains("parse error"));
 

@@ -6,6 +6,7 @@ mod domain;
 mod duplicates;
 mod layout;
 mod licences;
+mod monitoring;
 mod named_tests;
 mod sources;
 mod tls;
@@ -42,6 +43,7 @@ pub fn run(workspace: &Workspace) -> Result<(), Error> {
         ("dependencies", dependencies::check(workspace, &metadata)?),
         ("top-level entries", layout::check(workspace)?),
         ("tests that pages name", named_tests::check(workspace)?),
+        ("rules, alerts, dashboards", monitoring::check(workspace)?),
     ];
     let mut count: usize = found.into_iter().map(|(name, findings)| tell(name, findings)).sum();
     match advisories::check(workspace)? {

@@ -66,6 +66,9 @@ async fn the_oldest_due_message_says_since_when_it_has_been_due(f: Fixture) {
     w.finish(ids[0], attempt, Settlement::Retry { at }).await;
     w.f.advance(TimeDelta::minutes(20)).await;
     assert_eq!(channel(&w).await.due_since, Some(at));
+    let given_back = w.started(ids[1]).await.attempt_id;
+    w.finish(ids[1], given_back, Settlement::GiveBack).await;
+    assert_eq!(channel(&w).await.due_since, Some(since), "what was given back goes first, and counts from its release");
 }
 
 async fn a_gate_is_in_one_state_and_a_stop_comes_first(f: Fixture) {

@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod changes;
 mod checks;
+mod dashboards;
 mod demo;
 mod dry_run;
 mod embedded;
