@@ -3,7 +3,6 @@
 
 use chrono::TimeDelta;
 use regua_e2e::{House, Program, Service, until, within};
-use regua_simulators::opa::Webhook;
 use regua_simulators::{Fault, FaultKind};
 use regua_test_servers::Prometheus;
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ const BUDGET: &str = "recipients_per_24h = 5000";
 
 /// What doesn't happen here, and why: an alert, a panel, or a part of an expression. promtool's tests of the rules let these alerts happen.
 const NOT_HERE: &[(&str, &str)] = &[
-    ("ReguaClockSkew", "the host's clock is the ledger's"),
+    ("regua_ledger_skew_seconds", "the host's clock is the ledger's"),
     ("ReguaQueueStuck", "it takes five minutes of Prometheus's own clock"),
     ("regua_starts_skipped_total", "what is skipped changed in the second between its hint and its start"),
     ("regua_hints_lost_total", "a broker in the process loses none"),
@@ -103,18 +102,10 @@ impl Day {
         let prometheus = Prometheus::start(&targets, &rules, SCRAPE_EVERY).unwrap();
         let hears = async || (up.post(OPA, SECRET, &json!({})).await.0 == 200).then_some(());
         until("the console knows its secrets", hears).await;
-        let webhook = Webhook {
-            url: format!("http://{address}{OPA}"),
-            header: SECRET.0.into(),
-            value: SECRET.1.into(),
-            statuses: vec!["sent".into(), "delivered".into()],
-            delay_ms: 200,
-            twice: 0.1,
-            reversed: 0.0,
-            lost: 0.0,
-            without_metadata: false,
-        };
-        house.opa.set_webhook(Some(webhook));
+        let statuses = ["sent", "delivered"];
+        let webhook = json!({ "url": format!("http://{address}{OPA}"), "header": SECRET.0, "value": SECRET.1, "statuses": statuses,
+                              "delay_ms": 200, "twice": 0.1 });
+        house.opa.set_webhook(Some(serde_json::from_value(webhook).unwrap()));
         Self { house, up, _lost: lost, prometheus }
     }
 
