@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../../../ops/docs/metrics.md");
 const OF_THE_LEDGER: &str = "Of the ledger";
 const OF_EACH: &str = "Of each process";
 /// There only where spans are exported, as no service here does.
-const OF_TRACES: &str = "regua_spans_dropped_total";
+const OF_TRACES: &str = "regua_spans_total";
 
 /// A family as the page has it.
 struct Told {
