@@ -346,7 +346,15 @@ mod tests {
         fs::write(folders[1].join("postgres"), "").unwrap();
         let missing = Programs::find_in(&folders).err().unwrap();
         let packages: Vec<_> = missing.iter().map(|missing| (missing.program, missing.package)).collect();
-        assert_eq!(packages, [("initdb", "postgresql"), ("psql", "postgresql-client")]);
+        assert_eq!(
+            packages,
+            [
+                ("initdb", "postgresql"),
+                ("psql", "postgresql-client"),
+                ("pg_dump", "postgresql-client"),
+                ("pg_restore", "postgresql-client"),
+            ]
+        );
     }
 
     #[test]
