@@ -4,7 +4,7 @@ use crate::audit::{self, Entry};
 use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::stops::{self, NewStop};
-use crate::{Ledger, new_id};
+use crate::{Ledger, migrations, new_id};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::audit::Action;
 use regua_domain::stop::{BY_LEDGER, StopScope};
@@ -85,10 +85,35 @@ impl Ledger {
     /// Whether the ledger stands somewhere else than when it was last asked, and nobody has said why: its dump was put back, into whichever
     /// database. SQLite can't tell, and PostgreSQL not of a copy of its files.
     pub async fn stands_elsewhere(&self) -> Result<bool, LedgerError> {
-        let row =
-            self.db.read().await?.fetch_one(sql!("SELECT stands_in <> ", (place), " AS elsewhere FROM ledger"), vec![]).await?;
-        row.flag("elsewhere")
+        stands_elsewhere(&mut self.db.read().await?).await
     }
+
+    /// Raises `stop` if the ledger stands elsewhere; true if it is new. Whoever says what was lost writes the same row first, so that what was
+    /// answered is not raised again.
+    pub async fn stop_if_elsewhere(&self, stop: NewStop) -> Result<bool, LedgerError> {
+        self.db
+            .write(move |tx| {
+                let stop = stop.clone();
+                Box::pin(async move {
+                    tx.lock(sql!("SELECT id FROM ledger", for_update), vec![]).await?;
+                    if !stands_elsewhere(tx).await? {
+                        return Ok(false);
+                    }
+                    let now = tx.now().await?;
+                    stops::raise(tx, &stop, now).await
+                })
+            })
+            .await
+    }
+}
+
+/// This binary has brought the schema to where it knows it: one that is older now is a dump's.
+async fn stands_elsewhere(tx: &mut Tx) -> Result<bool, LedgerError> {
+    let row = tx.fetch_one(sql!("SELECT MAX(version) AS version FROM migrations"), vec![]).await?;
+    if row.int("version")? < i64::from(migrations::KNOWN) {
+        return Ok(true);
+    }
+    tx.fetch_one(sql!("SELECT stands_in <> ", (place), " AS elsewhere FROM ledger"), vec![]).await?.flag("elsewhere")
 }
 
 /// Remembers where the ledger stands, the first time that a binary looks.

@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a ledger that can't be asked where it stands is left alone.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How a ledger that can't be reached is waited for.
 const WAIT: RetryPolicy = RetryPolicy { initial: Duration::from_millis(200), multiplier: 2.0, max: Duration::from_secs(5) };
 
@@ -66,7 +68,7 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     process.health.expect(&["ledger", "broker"]);
     let ledger = Ledger::open(config.database_url.expose()).await.map_err(Failure::configuration)?;
     let Some(ledger_id) = reach(process, &ledger).await? else { return Ok(None) };
-    if !look_where_it_stands(&ledger, &process.shutdown).await.map_err(Failure::fault)? {
+    if !stands_where_it_may(process, &ledger).await {
         return Ok(None);
     }
     if let Some(instant) = config.demo_now {
@@ -92,6 +94,21 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     let broker = regua_broker::connect(&url, ledger_id).map_err(Failure::configuration)?;
     watch::start(process, &ledger, &broker);
     Ok(Some(Pipeline { ledger, ledger_id, broker }))
+}
+
+/// Sees to it that a ledger that stands elsewhere is stopped before anything is sent from it. False when the shutdown began meanwhile.
+async fn stands_where_it_may(process: &Process, ledger: &Ledger) -> bool {
+    while !process.shutdown.has_begun() {
+        match look_where_it_stands(ledger, &process.shutdown).await {
+            Ok(is_seen_to) => return is_seen_to,
+            Err(error) => {
+                let why = format!("the ledger can't be asked where it stands: {}", Chain(&error));
+                process.health.set("ledger", Readiness::not_ready(why));
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+    false
 }
 
 /// Whether addresses in private networks may be called: the environment allows it, or the ledger has a demo's clock, which only an empty ledger

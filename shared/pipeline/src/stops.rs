@@ -16,6 +16,11 @@ pub async fn raise_answered_stop(ledger: &Ledger, stop: NewStop, answered_at: Da
     raised(ledger, stop.clone(), ledger.raise_answered_stop(stop, answered_at).await?).await
 }
 
+/// As [`raise_stop`], if the ledger stands elsewhere than before.
+pub(crate) async fn raise_stop_if_elsewhere(ledger: &Ledger, stop: NewStop) -> Result<bool, LedgerError> {
+    raised(ledger, stop.clone(), ledger.stop_if_elsewhere(stop).await?).await
+}
+
 async fn raised(ledger: &Ledger, stop: NewStop, is_new: bool) -> Result<bool, LedgerError> {
     let (scope, target, by, why) = (stop.scope, stop.target, stop.raised_by, stop.why);
     if is_new {

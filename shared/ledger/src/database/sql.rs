@@ -30,7 +30,7 @@ impl Sql {
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
 /// | `(not_among 1 text)` | `<> ALL` of them | `NOT IN` them |
 /// | `(clock 1)` | the server's clock and the ledger's offset; `$1` is [`Tx::host_clock`](super::Tx::host_clock) | `$1` and the offset |
-/// | `(place)` | the server's cluster and the ledger's own table in it: a dump that is put back stands elsewhere | where it is said to stand already |
+/// | `(place)` | the server's cluster, the database and the ledger's own table in it: a dump or a copy that is put in its place stands elsewhere | where it is said to stand already |
 /// | `(id 1)` | `$1` as a `uuid` that may be null | `$1` |
 /// | `{ postgres: "…", sqlite: "…" }` | the first | the second |
 macro_rules! sql {
@@ -53,7 +53,8 @@ macro_rules! postgres_part {
     };
     (uncounted) => { "(COALESCE(last_start_at, 0) <= $1 AND COALESCE(reserved_at, 0) <= $1 AND COALESCE(counted_at, 0) <= $1)" };
     ((place)) => {
-        "(SELECT CAST(system_identifier AS TEXT) || '/' || CAST(CAST(CAST('ledger' AS regclass) AS oid) AS TEXT) FROM pg_control_system())"
+        "(SELECT CAST(c.system_identifier AS TEXT) || '/' || CAST(d.oid AS TEXT) || '/' || CAST(CAST(CAST('ledger' AS regclass) AS oid) AS TEXT)
+          FROM pg_control_system() c JOIN pg_database d ON d.datname = current_database())"
     };
     (for_update) => { " FOR NO KEY UPDATE " };
     (overtaken) => {

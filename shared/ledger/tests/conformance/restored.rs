@@ -219,6 +219,25 @@ async fn a_ledger_that_stands_elsewhere_says_so_until_a_person_says_why(f: Fixtu
     }
 }
 
+/// A process looks, a person answers, and only then the process comes to raise its stop.
+async fn what_a_person_has_answered_is_not_raised_again(f: Fixture) {
+    let w = world(f).await;
+    let why = "it stands elsewhere".into();
+    let stop = NewStop { scope: StopScope::Everything, target: String::new(), raised_by: "ledger".into(), why, until_at: None };
+    // SQLite can't tell where it stands, but a schema of before is one of before everywhere.
+    let latest = w.f.count("migrations").await;
+    w.f.execute(&format!("DELETE FROM migrations WHERE version = {latest}")).await;
+    assert!(w.ledger.stands_elsewhere().await.unwrap());
+    assert_eq!(
+        [w.ledger.stop_if_elsewhere(stop.clone()).await.unwrap(), w.ledger.stop_if_elsewhere(stop.clone()).await.unwrap()],
+        [true, false]
+    );
+    w.f.execute(&format!("INSERT INTO migrations (version, applied_at) VALUES ({latest}, 0)")).await;
+    w.ledger.moved_whole("ana".into()).await.unwrap();
+    assert!(!w.ledger.stop_if_elsewhere(stop).await.unwrap());
+    assert!(w.ledger.stops().await.unwrap().is_empty());
+}
+
 async fn a_ledger_that_was_moved_whole_goes_on_and_doubts_nothing(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(1).await;
@@ -234,6 +253,7 @@ async fn a_ledger_that_was_moved_whole_goes_on_and_doubts_nothing(f: Fixture) {
 
 conformance! {
     a_ledger_that_stands_elsewhere_says_so_until_a_person_says_why
+    what_a_person_has_answered_is_not_raised_again
     a_ledger_that_was_moved_whole_goes_on_and_doubts_nothing
     f8_whatever_lived_is_in_doubt
     a_repeated_result_settles_no_doubt_of_the_restoration
