@@ -216,8 +216,8 @@ impl Syncer {
         let tally = result?;
         ended?;
         let span = Span::current();
-        note(&span, "regua.sync.listed", story::count(tally.listed));
-        note(&span, "regua.sync.reread", story::count(tally.reread));
+        note(&span, "regua.sync.listed", story::count(tally.listed as u64));
+        note(&span, "regua.sync.reread", story::count(tally.reread as u64));
         tracing::info!(
             source = %source.name,
             generation = sync.generation,

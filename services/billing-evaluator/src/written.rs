@@ -40,9 +40,9 @@ impl Written {
             let committed = ledger.commit_evaluation(Arc::clone(&batch)).instrument(span.clone()).await;
             let error = match committed {
                 Ok(counts) => {
-                    note(&span, "regua.batch.held", counted(counts.held));
-                    note(&span, "regua.batch.skipped", counted(counts.skipped));
-                    note(&span, "regua.batch.superseded", counted(counts.superseded));
+                    note(&span, "regua.batch.held", story::count(counts.held));
+                    note(&span, "regua.batch.skipped", story::count(counts.skipped));
+                    note(&span, "regua.batch.superseded", story::count(counts.superseded));
                     self.counts.add(counts);
                     continue;
                 }
@@ -70,10 +70,6 @@ impl Written {
     pub(crate) fn note(&self) -> Option<String> {
         (!self.refused.is_empty()).then(|| format!("left out, for the ledger refused it: {}", self.refused.join("; ")))
     }
-}
-
-fn counted(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The halves of a batch, each with the events that its messages tell; and what is to be written once both are: the cursor, and what belongs to no

@@ -1,16 +1,15 @@
 //! What metrics show of the ledger beside its counts: what waits, gates, budgets, runs. Each is one bounded question, along an index of what is
 //! on its way.
 
-use crate::Ledger;
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::stops::Stops;
+use crate::{Ledger, first_id_of};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::BUDGET_PERIOD;
 use regua_domain::gate::Closing;
 use regua_domain::ids::{BusinessId, ChannelId, IntegrationId};
 use regua_domain::schedule::TaskKind;
-use uuid::Builder;
 
 /// Doubtful messages among which the oldest is looked for.
 const DOUBTS_MAX: u32 = 10_000;
@@ -161,8 +160,7 @@ impl Ledger {
         let offset = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?.int("clock_offset_us")?;
         // The ids of attempts sort by the clocks of the hosts that made them, and so lead to the first ones without an index of their own.
         let made_from = planned_at - TimeDelta::microseconds(offset) - HOSTS_APART;
-        let floor =
-            Builder::from_unix_timestamp_millis(made_from.timestamp_millis().try_into().unwrap_or(0), &[0; 10]).into_uuid();
+        let floor = first_id_of(made_from);
         let first = tx
             .fetch_optional(
                 sql!(

@@ -191,3 +191,9 @@ impl Ledger {
 pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }
+
+/// The least identifier that a host makes whose clock shows this instant: where those that were made since begin.
+pub(crate) fn first_id_of(instant: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(instant.timestamp_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+}

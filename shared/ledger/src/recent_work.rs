@@ -1,7 +1,7 @@
 //! Who has worked lately and how far the day's runs are, for whoever looks at the ledger at any hour.
 
-use crate::Ledger;
 use crate::error::LedgerError;
+use crate::{Ledger, first_id_of};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::ids::{ChannelId, RunId};
 use regua_domain::message::State;
@@ -144,10 +144,4 @@ impl Ledger {
             })
             .collect()
     }
-}
-
-/// The least id that is made at an instant.
-fn first_id_of(instant: DateTime<Utc>) -> Uuid {
-    let millis = u64::try_from(instant.timestamp_millis()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }

@@ -43,8 +43,8 @@ pub fn run(broker: &dyn Broker, run: RunId, kind: TaskKind, tries: u32, trace: O
 /// A batch of a run's decisions, on its way into the ledger.
 pub fn batch(messages: usize, events: usize) -> Span {
     let span = tracing::info_span!("regua.batch");
-    note(&span, "regua.batch.messages", count(messages));
-    note(&span, "regua.batch.events", count(events));
+    note(&span, "regua.batch.messages", count(messages as u64));
+    note(&span, "regua.batch.events", count(events as u64));
     span
 }
 
@@ -61,7 +61,7 @@ pub fn release() -> Span {
 }
 
 /// A number as an attribute.
-pub fn count(number: usize) -> i64 {
+pub fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
