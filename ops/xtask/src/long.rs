@@ -17,6 +17,10 @@ pub const BENCH: Long = Long { package: "regua-bench", program: "regua-bench", s
 pub const MEMORY: Long = Long { package: "regua-e2e", program: "memory", starts: SERVICES };
 /// The limit per second: ceiling, floor, shares, a killed dispatcher.
 pub const LIMIT: Long = Long { package: "regua-e2e", program: "limit", starts: SERVICES };
+/// What one ledger and one broker carry, and what a message costs them.
+pub const SCALE: Long = Long { package: "regua-bench", program: "scale", starts: &[] };
+/// What a provider costs for whom nothing is to be done.
+pub const IDLE: Long = Long { package: "regua-e2e", program: "idle", starts: SERVICES };
 /// Everything that can go wrong, drawn from a seed, and the verdict once it has healed.
 pub const CHAOS: Long = Long { package: "regua-chaos", program: "chaos", starts: SERVICES };
 

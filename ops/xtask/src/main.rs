@@ -17,6 +17,8 @@ usage: cargo xtask COMMAND
 commands:
   test             formatting, clippy, rustdoc, the house checks, a build, then every test of the workspace
   bench [OPTION…]  Régua's speed beside raw loops that do the same work without any decision; `bench --help` lists the options
+  scale [OPTION…]  what one ledger, one broker and some dispatchers carry, and what a message costs them; --only CASE picks
+  idle [SECONDS]   what a provider costs for whom nothing is to be done
   limit [N]        is the limit per second kept and used up, by N dispatchers (3), and while one is killed and another joins?
   chaos [OPTION…]  faults of every kind while messages flow: nothing lost, nothing twice, every doubt explained? --seed S draws the same
                    faults again, --faults N (200) says how many, --only KIND of which kind, --minutes M (60) when to stop
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => exit_code(command_test()),
         ["bench", ref arguments @ ..] => exit_code(command_long(&long::BENCH, arguments)),
+        ["scale", ref arguments @ ..] => exit_code(command_long(&long::SCALE, arguments)),
+        ["idle", ref arguments @ ..] => exit_code(command_long(&long::IDLE, arguments)),
         ["limit", ref arguments @ ..] => exit_code(command_long(&long::LIMIT, arguments)),
         ["chaos", ref arguments @ ..] => exit_code(command_long(&long::CHAOS, arguments)),
         ["memory", ref arguments @ ..] => exit_code(command_long(&long::MEMORY, arguments)),

@@ -21,10 +21,14 @@
 //!
 //! One WhatsApp number sends 80 messages per second by default and 1000 at most, so a real provider waits for its limit, not for Régua.
 
+mod bases;
 mod figures;
+pub mod fleet;
+mod meter;
 mod ours;
 mod provider;
 mod raw;
+pub mod scale;
 mod world;
 
 pub use figures::{Figure, Pair, Part, Report, Setup, Triple};
@@ -33,10 +37,13 @@ pub use world::{Backend, Servers};
 use anyhow::{Context as _, anyhow};
 use lapin::uri::AMQPUri;
 use regua_ledger::evaluation::{PAGE_POSTGRES, PAGE_SQLITE};
+use regua_telemetry::config::{Hosting, Service, ServiceConfig};
+use regua_telemetry::environment::Environment;
+use regua_telemetry::logging;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use world::World;
+use world::{Shape, World};
 
 /// The in-process broker refuses to hold more hints.
 pub const INVOICES_MAX: u32 = 65_536;
@@ -52,6 +59,16 @@ pub struct Options {
     pub backends: Vec<Backend>,
     /// The servers of [`Backend::Postgres`].
     pub servers: Servers,
+}
+
+/// Lets Régua tell only what goes wrong: one line per attempt would be written for each message sent.
+///
+/// # Errors
+/// As [`logging::init`].
+pub fn quiet() -> anyhow::Result<logging::Guard> {
+    let log = Environment::process().get("REGUA_LOG").unwrap_or_else(|| "warn".into());
+    let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &Environment::only([("REGUA_LOG", log)]))?;
+    Ok(logging::init("bench", &config)?)
 }
 
 /// Measures everything.
@@ -118,7 +135,7 @@ struct Ours {
 
 impl Ours {
     async fn measure(backend: Backend, options: &Options, dispatchers: usize) -> anyhow::Result<Self> {
-        let world = World::new(backend, &options.servers, options.invoices).await?;
+        let world = World::new(backend, &options.servers, Shape::of(options.invoices)).await?;
         let channels = world.channels().await?;
         let evaluated = ours::evaluate(&world).await?;
         world.settle().await?;
@@ -145,7 +162,7 @@ struct Raw {
 
 impl Raw {
     async fn measure(backend: Backend, options: &Options, dispatchers: usize) -> anyhow::Result<Self> {
-        let world = World::new(backend, &options.servers, options.invoices).await?;
+        let world = World::new(backend, &options.servers, Shape::of(options.invoices)).await?;
         let (channels, plan) = (world.channels().await?, world.plan("raw").await?);
         let evaluated = timed(raw::evaluate(&world, &plan)).await?;
         world.settle().await?;
@@ -190,7 +207,7 @@ fn setup(options: &Options, versions: Vec<(String, String)>, load_average: [Stri
 async fn versions(options: &Options) -> anyhow::Result<Vec<(String, String)>> {
     let mut versions = vec![("Régua".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     for backend in &options.backends {
-        let world = World::new(*backend, &options.servers, 0).await?;
+        let world = World::new(*backend, &options.servers, Shape::of(0)).await?;
         let database = if *backend == Backend::Postgres { "PostgreSQL" } else { "SQLite" };
         versions.push((database.to_owned(), world.raw.version().await?));
         world.end().await?;

@@ -1,10 +1,7 @@
 //! `regua-bench`: see the library. `cargo xtask bench` builds it in release mode and gives it servers.
 
 use clap::Parser;
-use regua_bench::{Backend, INVOICES_MAX, Options, Servers, run};
-use regua_telemetry::config::{Hosting, Service, ServiceConfig};
-use regua_telemetry::environment::Environment;
-use regua_telemetry::logging;
+use regua_bench::{Backend, INVOICES_MAX, Options, Servers, quiet, run};
 
 /// Measures Régua beside raw loops that do the same work without any decision.
 #[derive(Debug, Parser)]
@@ -33,10 +30,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Arguments { invoices, repetitions, only, json, database_url, amqp_url } = Arguments::parse();
-    // One line per attempt would be written for each message sent: only what goes wrong is.
-    let log = Environment::process().get("REGUA_LOG").unwrap_or_else(|| "warn".into());
-    let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &Environment::only([("REGUA_LOG", log)]))?;
-    let _logs = logging::init("bench", &config)?;
+    let _logs = quiet()?;
     let backends = only.map_or_else(|| vec![Backend::Postgres, Backend::Sqlite], |backend| vec![backend]);
     let report = run(&Options { invoices, repetitions, backends, servers: Servers { database_url, amqp_url } }).await?;
     if json {

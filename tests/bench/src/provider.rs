@@ -1,5 +1,5 @@
-//! The provider that is measured: one open invoice per customer, each due today for one of the seven dated stages, each stage with a
-//! notice and an unlimited WhatsApp number of its own.
+//! The provider that is measured: one open invoice per customer, each due today for one of the seven dated stages. It has branches, each with
+//! a policy of its own, whose stages have a notice and an unlimited WhatsApp number each.
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -9,26 +9,26 @@ use regua_domain::decide;
 use regua_domain::ids::{CustomerId, InvoiceId};
 use regua_domain::mirror::{Customer, Invoice};
 use regua_domain::money::Centavos;
-use regua_simulators::opa::catalogue::{
-    CHANNEL_WHATSAPP, CHANNEL_WHATSAPP_SECOND, TEMPLATE_DUE_DAY, TEMPLATE_OVERDUE, TEMPLATE_PRE_DUE,
-};
+use regua_simulators::opa::{OwnBase, Takes};
 use regua_simulators::{OpaOptions, OpaSimulator};
 use std::fmt::Write as _;
 
-/// Dated stages, days from the due date, and a template that takes three values.
-const STAGES: [(&str, i64, &str); 7] = [
-    ("pre_due", -3, TEMPLATE_PRE_DUE),
-    ("due_day", 0, TEMPLATE_DUE_DAY),
-    ("overdue", 3, TEMPLATE_OVERDUE),
-    ("pending_query", 7, TEMPLATE_OVERDUE),
-    ("payment_scheduling", 12, TEMPLATE_OVERDUE),
-    ("in_person", 20, TEMPLATE_OVERDUE),
-    ("credit_bureau", 45, TEMPLATE_OVERDUE),
+/// Dated stages and days from the due date.
+const STAGES: [(&str, i64); 7] = [
+    ("pre_due", -3),
+    ("due_day", 0),
+    ("overdue", 3),
+    ("pending_query", 7),
+    ("payment_scheduling", 12),
+    ("in_person", 20),
+    ("credit_bureau", 45),
 ];
-/// WhatsApp numbers, and so gates: one per stage.
+/// WhatsApp numbers of a branch, and so gates: one per stage.
 pub const CHANNELS: usize = STAGES.len();
-/// The numbers that one simulated Opa! Suite has.
-const NUMBERS: [&str; 2] = [CHANNEL_WHATSAPP, CHANNEL_WHATSAPP_SECOND];
+/// Bases of Opa! Suite: the numbers are shared out among them.
+const BASES: usize = 4;
+/// A template that takes three values.
+const TEMPLATE: &str = "template";
 /// The variable that the configuration finds the token in.
 pub const TOKEN_VARIABLE: &str = "REGUA_BENCH_OPA_TOKEN";
 
@@ -42,18 +42,25 @@ pub fn today() -> NaiveDate {
     begin().with_timezone(&Sao_Paulo).date_naive()
 }
 
-/// As many simulated bases of Opa! Suite as the channels need.
-pub async fn simulators() -> anyhow::Result<Vec<OpaSimulator>> {
+/// The simulated bases of Opa! Suite, that have the numbers of so many branches between them.
+pub async fn simulators(branches: usize) -> anyhow::Result<Vec<OpaSimulator>> {
     let mut simulators = Vec::new();
-    for seed in 0..CHANNELS.div_ceil(NUMBERS.len()) {
-        let options = OpaOptions { seed: seed as u64, ..OpaOptions::default() };
+    for base in 0..BASES {
+        let channels = (0..branches * CHANNELS).filter(|number| number % BASES == base).map(number_id).collect();
+        let own = OwnBase { channels, templates: vec![(TEMPLATE.to_owned(), Takes::Positional(3))] };
+        let options = OpaOptions { seed: base as u64, own: Some(own), ..OpaOptions::default() };
         simulators.push(OpaSimulator::start(options).await.context("a simulated Opa! Suite")?);
     }
     Ok(simulators)
 }
 
+/// The id that Opa! Suite has for a WhatsApp number.
+fn number_id(number: usize) -> String {
+    format!("number-{number}")
+}
+
 /// The configuration: no limit per second, no budget, no cap that is met.
-pub fn configuration(simulators: &[OpaSimulator]) -> anyhow::Result<Configuration> {
+pub fn configuration(simulators: &[OpaSimulator], branches: usize) -> anyhow::Result<Configuration> {
     let mut text = String::new();
     for (number, simulator) in simulators.iter().enumerate() {
         let (url, default) = (simulator.url(), number == 0);
@@ -62,18 +69,22 @@ pub fn configuration(simulators: &[OpaSimulator]) -> anyhow::Result<Configuratio
             "[[integration]]\nname = \"Base {number}\"\nurl = \"{url}\"\ntoken_env = \"{TOKEN_VARIABLE}\"\ndefault = {default}\n"
         )?;
     }
-    let numbers = (0..simulators.len()).flat_map(|base| NUMBERS.map(|id| (base, id)));
-    for ((stage, _, template), (base, id)) in STAGES.iter().zip(numbers) {
+    for number in 0..branches * CHANNELS {
+        let (base, id) = (number % BASES, number_id(number));
         write!(
             text,
-            "[[channel]]\nname = \"{stage}\"\nintegration = \"Base {base}\"\nid = \"{id}\"\nper_second = 0\n\
-             [[notice]]\nname = \"{stage}\"\nintegration = \"Base {base}\"\nchannel = \"{stage}\"\ntemplate = \"{template}\"\n\
+            "[[channel]]\nname = \"{id}\"\nintegration = \"Base {base}\"\nid = \"{id}\"\nper_second = 0\n\
+             [[notice]]\nname = \"{id}\"\nintegration = \"Base {base}\"\nchannel = \"{id}\"\ntemplate = \"{TEMPLATE}\"\n\
              variables = \"#cliente_razao#,#areceber_valor_aberto#,#areceber_data_vencimento#\"\n"
         )?;
     }
-    text.push_str("[[source]]\nname = \"ERP\"\nkind = \"files\"\n[caps]\nper_day = 50\n[approval]\nabove = \"unlimited\"\n[[policy]]\nname = \"Todos\"\n");
-    for (stage, days, _) in STAGES {
-        writeln!(text, "[[policy.stage]]\nstage = \"{stage}\"\ndays = {days}\nnotice = \"{stage}\"")?;
+    text.push_str("[[source]]\nname = \"ERP\"\nkind = \"files\"\n[caps]\nper_day = 50\n[approval]\nabove = \"unlimited\"\n");
+    for branch in 0..branches {
+        writeln!(text, "[[policy]]\nname = \"Filial {branch}\"\n[policy.filters]\nbranch = [\"{branch}\"]")?;
+        for (place, (stage, days)) in STAGES.iter().enumerate() {
+            let notice = number_id(branch * CHANNELS + place);
+            writeln!(text, "[[policy.stage]]\nstage = \"{stage}\"\ndays = {days}\nnotice = \"{notice}\"")?;
+        }
     }
     let defaults = Defaults { zone: Sao_Paulo, allow_private_urls: true, now: begin() };
     let token = |name: &str| (name == TOKEN_VARIABLE).then(|| OpaOptions::default().token);
@@ -94,14 +105,15 @@ pub fn customer(number: u32) -> Customer {
     }
 }
 
-/// That customer's open invoice, due today for one of the stages.
-pub fn invoice(number: u32) -> Invoice {
-    let (_, days, _) = STAGES[number as usize % CHANNELS];
+/// That customer's open invoice, due today for one of the stages of one of so many branches.
+pub fn invoice(number: u32, branches: usize) -> Invoice {
+    let (_, days) = STAGES[number as usize % CHANNELS];
+    let branch = number as usize / CHANNELS % branches;
     let due_on = decide::day_of(today(), -days).expect("a date of the calendar");
     Invoice {
         number: number.to_string(),
         issued_on: due_on.checked_sub_days(Days::new(20)),
-        branch_id: "1".into(),
+        branch_id: branch.to_string(),
         portfolio_id: "1".into(),
         contract_id: number.to_string(),
         receipt_type: "Boleto".into(),

@@ -1,5 +1,6 @@
-//! One provider on one backend, fresh for each measurement: a schema or file, queues, simulators, a mirror.
+//! One provider on one backend, fresh for each measurement: a schema or file, queues, a mirror, simulators on threads of their own.
 
+use crate::bases::Bases;
 use crate::provider::{self, TOKEN_VARIABLE};
 use crate::raw::{self, Hints, Plan, Raw};
 use anyhow::{Context as _, bail};
@@ -11,7 +12,7 @@ use regua_domain::schedule::TaskKind;
 use regua_ledger::runs::LeaseAnswer;
 use regua_ledger::{Ledger, mirror, new_id};
 use regua_pipeline::Pipeline;
-use regua_simulators::{OpaOptions, OpaSimulator};
+use regua_simulators::OpaOptions;
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
 use regua_telemetry::health::Health;
@@ -60,42 +61,67 @@ impl fmt::Display for Backend {
     }
 }
 
+/// How large a provider is, and how fast what it depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Invoices, each due today.
+    pub invoices: u32,
+    /// Branches, each with [`provider::CHANNELS`] numbers of its own.
+    pub branches: usize,
+    /// Messages that its ledger keeps of the years before, besides the history that every world has.
+    pub kept: u32,
+    /// How long Opa! Suite takes to answer.
+    pub answers_after: Duration,
+    /// How much longer a commit takes than on this machine's disk: PostgreSQL waits before it writes its log.
+    pub commits_later: Duration,
+}
+
+impl Shape {
+    /// One branch, nothing kept, nothing slow.
+    pub const fn of(invoices: u32) -> Self {
+        Self { invoices, branches: 1, kept: 0, answers_after: Duration::ZERO, commits_later: Duration::ZERO }
+    }
+}
+
 /// A provider.
 pub(crate) struct World {
     pub pipeline: Pipeline,
     pub raw: Raw,
     pub hints: Hints,
     pub invoices: u32,
-    simulators: Vec<OpaSimulator>,
+    bases: Bases,
+    branches: usize,
     place: Place,
 }
 
 /// Where its ledger and its queues are.
 enum Place {
-    Servers { servers: Servers, schema: String, prefix: String },
+    Servers { servers: Servers, schema: String, prefix: String, commits_later: Duration },
     Folder(TempDir),
 }
 
 impl World {
-    /// A provider with `invoices` invoices that are all due, nothing decided yet, and as many messages of the year before.
-    pub async fn new(backend: Backend, servers: &Servers, invoices: u32) -> anyhow::Result<Self> {
-        let simulators = provider::simulators().await?;
-        let place = Place::make(backend, servers).await?;
+    /// A provider of this shape, nothing decided yet, with as many messages of the year before as it has invoices.
+    pub async fn new(backend: Backend, servers: &Servers, shape: Shape) -> anyhow::Result<Self> {
+        let Shape { invoices, branches, kept, answers_after, commits_later } = shape;
+        let bases = Bases::start(branches, answers_after).await?;
+        let place = Place::make(backend, servers, commits_later).await?;
         let url = place.database_url();
         let ledger = Ledger::open(&url).await?;
         ledger.migrate().await?;
         ledger.set_demo_clock(provider::begin()).await?;
-        ledger.apply_configuration(provider::configuration(&simulators)?).await?;
+        ledger.apply_configuration(provider::configuration(bases.simulators(), branches)?).await?;
         let ledger_id = ledger.id().await?;
         let raw = Raw::connect(&url, ledger.now().await?).await?;
         let pipeline = Pipeline { broker: place.broker(ledger_id)?, ledger, ledger_id };
         let hints = place.hints(ledger_id);
-        let world = Self { pipeline, raw, hints, invoices, simulators, place };
+        let world = Self { pipeline, raw, hints, invoices, bases, branches, place };
         world.wait_for_broker().await?;
         world.fill_mirror().await?;
         let history = world.plan("history").await?.into_history();
         raw::fill_history(&world, &history).await?;
         world.pipeline.ledger.finish_run(history.run.run.id, history.run.owner, None).await?;
+        world.raw.keep(kept).await?;
         world.settle().await?;
         Ok(world)
     }
@@ -118,7 +144,7 @@ impl World {
             let numbers = || first..self.invoices.min(first + page);
             let now = ledger.now().await?;
             ledger.write_customers(sync, numbers().map(provider::customer).collect(), now).await?;
-            ledger.write_invoices(sync, numbers().map(provider::invoice).collect(), now).await?;
+            ledger.write_invoices(sync, numbers().map(|number| provider::invoice(number, self.branches)).collect(), now).await?;
         }
         Ok(ledger.end_sync(sync, true).await?)
     }
@@ -162,7 +188,7 @@ impl World {
 
     /// Messages that the provider took.
     pub fn accepted(&self) -> u64 {
-        self.simulators.iter().map(|simulator| simulator.stats().accepted).sum()
+        self.bases.simulators().iter().map(|simulator| simulator.stats().accepted).sum()
     }
 
     /// Ends everything and removes what it left on the servers.
@@ -170,9 +196,7 @@ impl World {
         self.pipeline.broker.close().await;
         self.pipeline.ledger.close().await;
         self.raw.close().await;
-        for simulator in self.simulators {
-            simulator.shutdown().await;
-        }
+        self.bases.end().await?;
         self.place.remove().await
     }
 }
@@ -186,7 +210,7 @@ pub(crate) fn process() -> anyhow::Result<Process> {
 }
 
 impl Place {
-    async fn make(backend: Backend, servers: &Servers) -> anyhow::Result<Self> {
+    async fn make(backend: Backend, servers: &Servers, commits_later: Duration) -> anyhow::Result<Self> {
         if backend == Backend::Sqlite {
             return Ok(Self::Folder(tempfile::tempdir()?));
         }
@@ -195,14 +219,19 @@ impl Place {
         let mut owner = PgConnection::connect(&servers.database_url).await.context("PostgreSQL can't be reached")?;
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut owner).await?;
         owner.close().await?;
-        Ok(Self::Servers { servers: servers.clone(), schema, prefix })
+        Ok(Self::Servers { servers: servers.clone(), schema, prefix, commits_later })
     }
 
     fn database_url(&self) -> String {
         match self {
-            Self::Servers { servers, schema, .. } => {
+            Self::Servers { servers, schema, commits_later, .. } => {
                 let sign = if servers.database_url.contains('?') { '&' } else { '?' };
-                format!("{}{sign}options=-c%20search_path%3D{schema}", servers.database_url)
+                let url = format!("{}{sign}options=-c%20search_path%3D{schema}", servers.database_url);
+                match commits_later.as_micros() {
+                    0 => url,
+                    // However few others are at work.
+                    delay => format!("{url}%20-c%20commit_delay%3D{delay}%20-c%20commit_siblings%3D0"),
+                }
             }
             Self::Folder(folder) => format!("sqlite://{}", folder.path().join("regua.db").display()),
         }
@@ -225,7 +254,7 @@ impl Place {
     }
 
     async fn remove(self) -> anyhow::Result<()> {
-        let Self::Servers { servers, schema, prefix } = self else { return Ok(()) };
+        let Self::Servers { servers, schema, prefix, .. } = self else { return Ok(()) };
         let mut owner = PgConnection::connect(&servers.database_url).await?;
         sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut owner).await?;
         owner.close().await?;

@@ -11,6 +11,7 @@
 mod folder;
 mod ports;
 mod postgres;
+pub mod processor;
 mod programs;
 mod prometheus;
 mod rabbitmq;

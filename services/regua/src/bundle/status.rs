@@ -91,7 +91,7 @@ fn channel(one: &ChannelNow, names: &mut Names) -> Value {
         .and_then(|why| closed(why, &CLOSINGS).or_else(|| DeferReason::parse(why).map(DeferReason::as_str)));
     json!({
         "channel": names.alias("channel", &one.channel), "waiting": one.waiting, "unsent": one.unsent, "per_second": one.per_second,
-        "rate": one.rate, "ends_at": one.ends_at, "binds": one.binds, "paused_until": one.paused_until, "paused_why": why,
+        "rate": one.rate, "begins_at": one.begins_at, "ends_at": one.ends_at, "binds": one.binds, "paused_until": one.paused_until, "paused_why": why,
         "recipients_used": one.recipients_used, "recipients_per_24h": one.recipients_per_24h,
     })
 }

@@ -44,6 +44,11 @@ pub async fn support_bundle(out: &Path, from: &[String]) -> anyhow::Result<Outco
         )));
     }
     regua_telemetry::install_tls_provider();
+    if out == Path::new("-") {
+        let bundle = bundle::gather(&config, &environment, from).await;
+        say!("{bundle:#}");
+        return Ok(Outcome::Done);
+    }
     // Made first: a file that can't be isn't worth a minute of looking.
     let mut file = match std::fs::File::create_new(out) {
         Ok(file) => file,

@@ -84,6 +84,7 @@ fn of_channel(channel: &ChannelNow) -> String {
             let until = channel.paused_until.map(|until| until.to_rfc3339()).unwrap_or_default();
             format!("; paused until {until}: {}", channel.paused_why.as_deref().unwrap_or_default())
         }
+        "not_before" => format!("; nothing leaves before {}", channel.begins_at.as_deref().unwrap_or_default()),
         "no_task" => "; no send-queued-messages releases it".to_owned(),
         "nothing" => String::new(),
         limit => format!("; {} binds", limit.replace('_', " ")),

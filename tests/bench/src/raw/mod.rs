@@ -102,6 +102,11 @@ impl Raw {
         self.count("SELECT count(*) FROM messages WHERE state <> 'sent'").await
     }
 
+    /// All messages.
+    pub async fn messages(&self) -> anyhow::Result<u64> {
+        self.count("SELECT count(*) FROM messages").await
+    }
+
     /// Attempts that were ever opened.
     pub async fn attempts(&self) -> anyhow::Result<u64> {
         self.count("SELECT count(*) FROM attempts").await
@@ -113,6 +118,36 @@ impl Raw {
             Database::Sqlite(database) => sqlx::query_scalar::<_, i64>(sql).fetch_one(database.reader()).await?,
         };
         Ok(u64::try_from(count)?)
+    }
+
+    /// Writes so many sent messages of the years before, with their texts and attempts; PostgreSQL only.
+    pub async fn keep(&self, messages: u32) -> anyhow::Result<()> {
+        match (&*self.database, messages) {
+            (_, 0) => Ok(()),
+            (Database::Postgres(database), _) => Ok(database.keep(messages).await?),
+            (Database::Sqlite(_), _) => anyhow::bail!("only PostgreSQL is measured with kept messages"),
+        }
+    }
+
+    /// The end of PostgreSQL's log, in bytes; nothing for SQLite.
+    pub async fn log_end(&self) -> anyhow::Result<u64> {
+        self.number("SELECT CAST(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') AS BIGINT)").await
+    }
+
+    /// Bytes of messages, texts and attempts with their indexes; nothing for SQLite.
+    pub async fn bytes(&self) -> anyhow::Result<u64> {
+        self.number(
+            "SELECT CAST(SUM(pg_total_relation_size(name)) AS BIGINT)
+             FROM (VALUES ('messages'::regclass), ('message_texts'), ('attempts')) AS tables(name)",
+        )
+        .await
+    }
+
+    async fn number(&self, postgres: &'static str) -> anyhow::Result<u64> {
+        match &*self.database {
+            Database::Postgres(_) => self.count(postgres).await,
+            Database::Sqlite(_) => Ok(0),
+        }
     }
 
     /// Gives PostgreSQL's planner the statistics that autovacuum gives it within a minute; SQLite never has any.

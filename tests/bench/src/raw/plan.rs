@@ -57,7 +57,7 @@ impl Plan {
         let policy = ledger.policies().await?.into_iter().next().context("the configuration has a policy")?;
         let settings = ledger.settings().await?;
         let routes: HashMap<_, _> = ledger.routes().await?.into_iter().map(|route| (route.channel_id, route)).collect();
-        let mut invoices: Vec<_> = (0..world.invoices).map(|number| (provider::invoice(number), number)).collect();
+        let mut invoices: Vec<_> = (0..world.invoices).map(|number| (provider::invoice(number, 1), number)).collect();
         invoices.sort_by(|(a, _), (b, _)| (a.due_on, &a.id.0).cmp(&(b.due_on, &b.id.0)));
         let day = Day {
             today: provider::today(),

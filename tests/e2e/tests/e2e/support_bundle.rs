@@ -141,6 +141,8 @@ async fn a_support_bundle_tells_what_is_wrong_and_nobodys_data() {
     assert_eq!(bundle["processes"][1]["metrics"], serde_json::json!([]), "a stranger's page is none of ours");
 
     cli.run(&arguments).await.refused(2, "--out bundle.json");
+    let printed = cli.run(&["support-bundle", "--out", "-"]).await.good();
+    assert_eq!(printed.json()["configuration"], bundle["configuration"], "a container may have nowhere to write");
     cli.run(&["support-bundle", "--out", "other.json", "--from", "ftp://x"]).await.refused(2, "expected http://");
 }
 
