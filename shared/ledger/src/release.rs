@@ -134,9 +134,17 @@ impl Ledger {
             .collect()
     }
 
-    /// Every channel.
-    pub async fn channel_ids(&self) -> Result<Vec<ChannelId>, LedgerError> {
-        let rows = self.db.read().await?.fetch(sql!("SELECT id FROM channels ORDER BY id"), vec![]).await?;
+    /// The channels for which a message waits, released or not: one probe of the index for each, however many wait.
+    pub async fn waiting_channels(&self) -> Result<Vec<ChannelId>, LedgerError> {
+        let sql = sql!(
+            "SELECT c.id FROM channels c
+             WHERE (SELECT 1 FROM messages WHERE state = 'held' AND channel_id = c.id AND ",
+            live,
+            " LIMIT 1) IS NOT NULL OR (SELECT 1 FROM messages WHERE state = 'scheduled' AND channel_id = c.id AND ",
+            live,
+            " LIMIT 1) IS NOT NULL ORDER BY c.id"
+        );
+        let rows = self.db.read().await?.fetch(sql, vec![]).await?;
         rows.iter().map(|row| row.id("id").map(ChannelId)).collect()
     }
 

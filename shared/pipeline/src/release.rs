@@ -1,6 +1,7 @@
 //! Release: the only publisher of hints.
 
 use crate::Pipeline;
+use futures::{StreamExt as _, stream};
 use regua_broker::{Envelope, Hint};
 use regua_domain::ids::{ChannelId, MessageId};
 use regua_ledger::LedgerError;
@@ -17,19 +18,25 @@ pub struct Released {
     pub more: bool,
 }
 
-/// Tops up every channel: marks, commits, then publishes with confirms. What could not be published waits as before.
+/// Channels that are topped up at once: most of a top-up is waiting for the ledger's commits and the broker's confirms.
+const AT_ONCE: usize = 4;
+
+/// Tops up every channel for which something waits: marks, commits, then publishes with confirms. What could not be published waits as before.
 ///
 /// # Errors
-/// The first channel that failed, after all others had their turn; what was marked before that is found by the look for lost hints.
+/// A channel that failed, after all others had their turn; what was marked before that is found by the look for lost hints.
 pub async fn release(pipeline: &Pipeline) -> Result<Released, LedgerError> {
     let mut all = Released::default();
     if pipeline.broker.status().problem().is_some() {
         // Nothing could be published: marking and unmarking the same messages again and again helps nobody.
         return Ok(all);
     }
+    let channels = pipeline.ledger.waiting_channels().await?;
+    let mut top_ups =
+        stream::iter(channels.into_iter().map(|channel| release_channel(pipeline, channel, None))).buffer_unordered(AT_ONCE);
     let mut failed = None;
-    for channel in pipeline.ledger.channel_ids().await? {
-        match release_channel(pipeline, channel, None).await {
+    while let Some(released) = top_ups.next().await {
+        match released {
             Ok(released) => {
                 all.published += released.published;
                 all.skipped += released.skipped;

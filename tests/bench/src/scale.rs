@@ -1,6 +1,6 @@
 //! What one ledger, one broker and some dispatchers carry, and what a message costs them: `cargo xtask scale`.
 //!
-//! Each case is the same work, evaluated, released and sent on PostgreSQL and RabbitMQ, with one thing changed. Compare a case with the first:
+//! Each case is the same work, evaluated, released and sent on PostgreSQL and RabbitMQ, with one thing changed; the last is SQLite in one process. Compare a case with the first:
 //! absolute rates are this machine's. What is used per message adds up over the machines of a stack, so that it says how many a load needs:
 //! ops/docs/scale.md does that.
 
@@ -35,13 +35,14 @@ pub struct Options {
 /// One thing that is different.
 struct Case {
     name: &'static str,
+    backend: Backend,
     dispatchers: usize,
     shape: Shape,
 }
 
 fn cases(invoices: u32) -> Vec<Case> {
     let plain = Shape::of(invoices);
-    let case = |name, dispatchers, shape| Case { name, dispatchers, shape };
+    let case = |name, dispatchers, shape| Case { name, backend: Backend::Postgres, dispatchers, shape };
     let branches = |branches| Shape { branches, ..plain };
     let days_kept = |days| Shape { kept: days * invoices, ..plain };
     let commits = |ms| Shape { commits_later: Duration::from_millis(ms), ..plain };
@@ -59,6 +60,7 @@ fn cases(invoices: u32) -> Vec<Case> {
         case("commits 5 ms later, 4 dispatchers", 4, commits(5)),
         case("answers after 300 ms", 1, far),
         case("answers after 300 ms, 2 dispatchers", 2, far),
+        Case { name: "one process on SQLite", backend: Backend::Sqlite, dispatchers: 1, shape: plain },
     ]
 }
 
@@ -96,9 +98,9 @@ struct Once {
 }
 
 async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
-    let world = World::new(Backend::Postgres, &options.servers, case.shape).await?;
+    let world = World::new(case.backend, &options.servers, case.shape).await?;
     let channels = world.channels().await?;
-    let meter = Meter::of(&options.servers);
+    let meter = if case.backend == Backend::Postgres { Meter::of(&options.servers) } else { Meter::default() };
     let before = meter.read(&world).await?;
     let evaluated = ours::evaluate(&world).await?;
     world.settle().await?;
@@ -173,9 +175,9 @@ pub struct Figures {
     pub postgres_us: Option<Triple>,
     /// The same of RabbitMQ; nothing where it runs elsewhere.
     pub rabbitmq_us: Option<Triple>,
-    /// Bytes of PostgreSQL's log per message.
+    /// Bytes of PostgreSQL's log per message; 0 on SQLite.
     pub log_bytes: Triple,
-    /// Bytes that a message with its text and attempt takes in the ledger, with indexes.
+    /// Bytes that a message with its text and attempt takes in the ledger, with indexes; 0 on SQLite.
     pub kept_bytes: Triple,
     /// Milliseconds of a round of top-up over all numbers that finds nothing.
     pub round_ms: Triple,

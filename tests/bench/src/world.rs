@@ -183,7 +183,7 @@ impl World {
 
     /// Every channel.
     pub async fn channels(&self) -> anyhow::Result<Vec<ChannelId>> {
-        Ok(self.pipeline.ledger.channel_ids().await?)
+        Ok(self.pipeline.ledger.routes().await?.into_iter().map(|route| route.channel_id).collect())
     }
 
     /// Messages that the provider took.

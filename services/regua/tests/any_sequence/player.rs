@@ -106,7 +106,7 @@ impl Player {
         let shutdown = Shutdown::new(config.shutdown_grace);
         let process = Process { config, environment, shutdown, health: Health::new(), metrics: Metrics::new() };
         let source = ledger.sources().await.unwrap().remove(0);
-        let channel = ledger.channel_ids().await.unwrap()[0];
+        let channel = ledger.routes().await.unwrap()[0].channel_id;
         let seen = Seen { erp: Erp::new(world), ..Seen::default() };
         let player = Self {
             syncer: Syncer::new(ledger.clone(), &process),

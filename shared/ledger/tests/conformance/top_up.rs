@@ -35,6 +35,26 @@ async fn a_channel_has_a_second_of_its_limit_queued(f: Fixture) {
     assert!(ids.len() == 50 && w.ledger.queued().await.unwrap() == 40);
 }
 
+async fn only_channels_for_which_something_waits_have_their_turn(f: Fixture) {
+    let w = World::new(f, &Setup { per_second: 2, ..Setup::default() }).await;
+    assert_eq!(w.ledger.waiting_channels().await.unwrap(), []);
+    w.customers(1, 3, due_for("overdue")).await;
+    w.evaluate().await;
+    assert_eq!(
+        w.ledger.waiting_channels().await.unwrap(),
+        [w.channel],
+        "what is held waits, for an integration may release at once"
+    );
+    w.release().await;
+    let queued = w.ledger.top_up(w.channel, None).await.unwrap().queued;
+    assert_eq!((queued.len(), w.ledger.waiting_channels().await.unwrap()), (2, vec![w.channel]), "one is left");
+    w.send(queued[0]).await;
+    let last = w.ledger.top_up(w.channel, None).await.unwrap().queued;
+    assert_eq!((last.len(), w.ledger.waiting_channels().await.unwrap()), (1, vec![]), "what is queued waits for nobody");
+    w.ledger.unqueue_unpublished(last).await.unwrap();
+    assert_eq!(w.ledger.waiting_channels().await.unwrap(), [w.channel]);
+}
+
 async fn the_slowest_channel_has_two_and_an_unlimited_one_a_thousand(f: Fixture) {
     let w = World::new(f, &Setup { per_second: 1, ..Setup::default() }).await;
     w.released(1, 10, "overdue").await;
@@ -306,6 +326,7 @@ async fn two_top_ups_at_once_publish_no_hint_twice(f: Fixture) {
 
 conformance! {
     a_channel_has_a_second_of_its_limit_queued
+    only_channels_for_which_something_waits_have_their_turn
     the_slowest_channel_has_two_and_an_unlimited_one_a_thousand
     the_best_go_first
     held_and_scheduled_ones_compete_fairly

@@ -47,6 +47,8 @@ async fn crew(watched: Duration) {
         .map(|(name, variable)| (name, processor::server_of(&world.environment[variable])));
     let found: Vec<u32> = servers.iter().filter_map(|(_, process)| *process).collect();
     let alone = watch(&found, ALONE).await;
+    let connections = || world.database.count("pg_stat_activity WHERE application_name = 'regua'");
+    let connected = connections().await;
     let crew = world.crew(1).await;
     world.run("update-collections").await;
     world.run("send-queued-messages").await;
@@ -61,6 +63,7 @@ async fn crew(watched: Duration) {
     for ((name, _), (with, alone)) in servers.iter().filter(|(_, process)| process.is_some()).zip(with) {
         print(&format!("{name}, more than without"), with.busy - alone.busy, None);
     }
+    println!("connections to PostgreSQL: {}", connections().await - connected);
 }
 
 async fn one_process(watched: Duration) {
