@@ -30,7 +30,7 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>, Error> {
     for words in [
         "promtool check config ops/prometheus/prometheus.yml",
         "amtool check-config ops/alertmanager/alertmanager.yml",
-        "ops/kubernetes/prometheus-operator/make-rules --check",
+        "sh ops/kubernetes/prometheus-operator/make-rules --check",
     ] {
         tool(workspace, words.split(' '))?;
     }
