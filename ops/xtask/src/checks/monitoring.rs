@@ -16,7 +16,7 @@ const DASHBOARDS: &str = "ops/grafana/dashboards";
 const DATA_SOURCES: &str = "ops/grafana/provisioning/datasources/regua.yml";
 
 /// Checks that every alert has what a person needs, a page and a test; that every page has an alert; that every panel says what it shows; and
-/// has promtool and amtool read the rest and run the rules' tests.
+/// has promtool and amtool read the rest and run the rules' tests, and the rules' copy for Kubernetes compared.
 pub fn check(workspace: &Workspace) -> Result<Vec<Finding>, Error> {
     let rules = sources::read(&workspace.root().join(ALERTS))?;
     let pages = files(workspace, RUNBOOKS, "md")?;
@@ -27,8 +27,11 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>, Error> {
         let dashboard: Value = serde_json::from_str(&text)?;
         findings.extend(of_dashboard(&path, &dashboard, &data_sources));
     }
-    for words in ["promtool check config ops/prometheus/prometheus.yml", "amtool check-config ops/alertmanager/alertmanager.yml"]
-    {
+    for words in [
+        "promtool check config ops/prometheus/prometheus.yml",
+        "amtool check-config ops/alertmanager/alertmanager.yml",
+        "sh ops/kubernetes/prometheus-operator/make-rules --check",
+    ] {
         tool(workspace, words.split(' '))?;
     }
     tool(workspace, ["promtool", "test", "rules"].into_iter().chain(tests.iter().map(|(path, _)| path.as_str())))?;

@@ -1,6 +1,6 @@
 //! The ledger: whether it can be reached and written to, its schema, and whether its database keeps what it commits.
 
-use super::{Finding, Told};
+use super::{Finding, Told, bounded};
 use crate::lock::sqlite_path;
 use regua_ledger::inspection::{Engine, Inspection, PostgresFacts, SCHEMA, SqliteFacts};
 use regua_ledger::{Ledger, LedgerError};
@@ -25,6 +25,8 @@ const CONNECTIONS_SPARE: u64 = 10;
 const DISK_MIN: u64 = 200 << 20;
 /// How PRAGMA says `synchronous = FULL`.
 const SYNCHRONOUS_FULL: u64 = 2;
+/// What a dump that was put back is told under.
+const PLACE: &str = "where the ledger stands";
 
 /// A ledger that can be looked into.
 pub struct Reached {
@@ -67,6 +69,7 @@ pub async fn reach(config: &ServiceConfig) -> Result<Reached, Box<Finding>> {
     let mut findings = vec![schema];
     findings.extend(check_engine(&inspection));
     if is_readable {
+        findings.extend(bounded(PLACE, WITHIN, check_place(&ledger)).await);
         findings.push(check_write(&ledger).await);
     }
     if let Some(path) = file {
@@ -83,7 +86,9 @@ fn check_schema(found: u32) -> Finding {
         0 => Finding::bad("ledger", told("it has no schema yet"), "`regua config apply FILE`, or any service, makes it"),
         found if found < SCHEMA => {
             let result = told(&format!("its schema is {found}, this version's is {SCHEMA}"));
-            Finding::bad("ledger", result, "start the services of this version: the first one brings the schema up to date")
+            let mend = "start the services of this version, the first one brings the schema up to date; if a backup was put back, first say \
+                        what was lost: `regua restored --lost-since T`";
+            Finding::bad("ledger", result, mend)
         }
         found => {
             let result = told(&format!("its schema is {found}, newer than this version's {SCHEMA}"));
@@ -170,6 +175,14 @@ fn check_sqlite(facts: &SqliteFacts) -> Finding {
     } else {
         Finding::bad("SQLite", result, "keep the file on a local disk: on this one SQLite can't have WAL and FULL")
     }
+}
+
+/// While no service has run on a dump that was put back, there is no stop yet that would tell of it.
+async fn check_place(ledger: &Ledger) -> anyhow::Result<Vec<Finding>> {
+    let result = "in another database than before: was a backup put back?";
+    let mend =
+        "before anything is started: `regua restored --lost-since T`; `--nothing-lost` if nothing ran since the dump was begun";
+    Ok(if ledger.stands_elsewhere().await? { vec![Finding::bad(PLACE, result, mend)] } else { Vec::new() })
 }
 
 async fn check_write(ledger: &Ledger) -> Finding {

@@ -141,6 +141,22 @@ async fn bounded(what: &'static str, within: Duration, look: impl Future<Output 
     }
 }
 
+/// What wasn't seen may be anything: whoever goes by the exit status must hear of it.
 fn unanswered(what: &'static str) -> Finding {
-    Finding::warning(what, "it took too long and was given up", "check again at a quiet hour; `regua status` tells what there is")
+    Finding::bad(what, "it took too long and was given up", "check again at a quiet hour; `regua status` tells what there is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_fails_or_gives_no_answer_is_a_problem() {
+        let good = bounded("volume", VOLUME_WITHIN, ready(Ok(vec![Finding::good("volume", "enough")]))).await;
+        let failed = bounded("volume", VOLUME_WITHIN, ready(Err(anyhow::anyhow!("the disk is away")))).await;
+        let unanswered = bounded("volume", VOLUME_WITHIN, pending()).await;
+        assert_eq!([&good, &failed, &unanswered].map(|findings| findings[0].grade), [Grade::Ok, Grade::Problem, Grade::Problem]);
+        assert!(unanswered[0].mend.is_some() && unanswered[0].result.for_support().is_some(), "{unanswered:?}");
+    }
 }

@@ -116,3 +116,27 @@ async fn a_ledger_that_was_moved_with_everything_in_it_goes_on_once_a_person_say
     end(crew).await;
     drop((world, server));
 }
+
+/// Nobody has raised a stop yet: `regua check` tells it by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_a_dump_that_was_put_back_before_any_service_has_run_on_it() {
+    let server = tokio::task::spawn_blocking(own_postgres).await.unwrap();
+    let options = WorldOptions { database_url: Some(server.url().to_owned()), ..WorldOptions::customers(1) };
+    let world = World::set(options).await;
+    let file = world.environment["REGUA_CONFIG"].clone();
+    world.cli().run(&["config", "apply", &file]).await.good();
+    let told = async || {
+        let done = world.cli().run(&["check"]).await;
+        (done.code, done.out.lines().find(|line| line.contains("where the ledger stands")).map(str::to_owned))
+    };
+    assert_eq!(told().await.1, None);
+    let server = told_to(server, Postgres::dump).await;
+    let server = told_to(server, Postgres::put_back).await;
+    let (code, row) = told().await;
+    assert_eq!(code, Some(1));
+    assert!(row.as_ref().is_some_and(|row| row.contains("PROBLEM") && row.contains("regua restored --lost-since")), "{row:?}");
+    assert_eq!(world.database.count("stops").await, 0, "a check changes nothing");
+    world.cli().run(&["restored", "--nothing-lost"]).await.good();
+    assert_eq!(told().await.1, None);
+    drop((world, server));
+}
