@@ -54,17 +54,10 @@ impl Counters {
         self.receipts("not_understood", 1);
     }
 
-    pub fn received(&self, received: &Received) {
-        for (answer, about) in received.answers.iter().zip(&received.about) {
-            self.answered(*answer, about.as_ref());
-        }
-        self.beyond(received);
-    }
-
-    /// The same of those that wait for their attempt: what goes on waiting was counted when it came.
-    pub fn received_again(&self, received: &Received) {
+    /// What a batch of receipts did. One that goes on waiting for its attempt was counted when it came, and isn't `again`.
+    pub fn received(&self, received: &Received, again: bool) {
         let all = received.answers.iter().zip(&received.about);
-        for (answer, about) in all.filter(|(answer, _)| **answer != ReceiptAnswer::Early) {
+        for (answer, about) in all.filter(|(answer, _)| !(again && **answer == ReceiptAnswer::Early)) {
             self.answered(*answer, about.as_ref());
         }
         self.beyond(received);

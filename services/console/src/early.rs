@@ -19,7 +19,7 @@ pub async fn keep_trying(ledger: &Ledger, counters: &Counters) {
             match ledger.receive_early(opa::consequence_of).await {
                 Ok(received) => {
                     is_full = received.answers.len() == BATCH_MAX;
-                    counters.received_again(&received);
+                    counters.received(&received, true);
                 }
                 Err(error) => {
                     is_full = false;

@@ -105,7 +105,7 @@ impl Writer {
         let mut written = true;
         for chunk in receipts.chunks(BATCH_MAX) {
             let received = self.pipeline.ledger.receive(chunk.to_vec()).await?;
-            self.counters.received(&received);
+            self.counters.received(&received, false);
             if let Some(what) = received.lost.first() {
                 written &= ledger_went_back(&self.pipeline, &self.shutdown, what).await;
             }

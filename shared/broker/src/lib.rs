@@ -23,7 +23,7 @@ pub use consumer::{AckTag, Acker, Consumer, PREFETCH_MAX};
 pub use error::{BrokerError, PublishError};
 pub use memory::READY_MAX as MEMORY_READY_MAX;
 pub use message::{Delivery, Envelope, Hint, PoisonReason, Tick};
-pub use rabbitmq::inspection::{BrokerFacts, QueueFacts, QueueState, inspect};
+pub use rabbitmq::inspection::{BrokerFacts, Publishing, QueueFacts, QueueState, inspect};
 pub use status::{BrokerStatus, LinkRole, LinkState, LinkStatus};
 
 /// The prefix of the exchange's and the queues' names where nobody chose another (interface.md "Broker").

@@ -4,7 +4,7 @@
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::stops::Stops;
-use crate::{Ledger, first_id_of};
+use crate::{Ledger, SKEW_MAX, first_id_of};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::BUDGET_PERIOD;
 use regua_domain::gate::Closing;
@@ -13,8 +13,6 @@ use regua_domain::schedule::TaskKind;
 
 /// Doubtful messages among which the oldest is looked for.
 const DOUBTS_MAX: u32 = 10_000;
-/// How far the clock of a host may be off the ledger's (invariant 9).
-const HOSTS_APART: TimeDelta = TimeDelta::seconds(2);
 
 /// What waits in a channel, and how its gate is.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +157,7 @@ impl Ledger {
         let Some(planned_at) = newest.filter(|planned_at| *planned_at > after) else { return Ok(None) };
         let offset = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?.int("clock_offset_us")?;
         // The ids of attempts sort by the clocks of the hosts that made them, and so lead to the first ones without an index of their own.
-        let made_from = planned_at - TimeDelta::microseconds(offset) - HOSTS_APART;
+        let made_from = planned_at - TimeDelta::microseconds(offset) - SKEW_MAX;
         let floor = first_id_of(made_from);
         let first = tx
             .fetch_optional(

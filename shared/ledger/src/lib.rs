@@ -64,7 +64,12 @@ pub use error::LedgerError;
 use chrono::{DateTime, Utc};
 use database::Database;
 use regua_domain::ids::LedgerId;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// How far a host's clock may be off the ledger's (invariant 9): a process on one that is further off isn't ready. Nothing is decided by it, but
+/// identifiers are made by hosts' clocks, and what is looked for along them may be so far from its instant.
+pub const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The ledger. Cheap to clone.
 #[derive(Clone)]
@@ -145,7 +150,7 @@ impl Ledger {
     }
 
     /// How far this host's clock is off the ledger's own, without the demo's offset.
-    pub async fn host_skew(&self) -> Result<std::time::Duration, LedgerError> {
+    pub async fn host_skew(&self) -> Result<Duration, LedgerError> {
         let (ledger, before, after) = self.clocks().await?;
         let off = if ledger < before { before - ledger } else { ledger - after };
         Ok(off.to_std().unwrap_or_default())

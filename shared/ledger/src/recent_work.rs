@@ -1,7 +1,7 @@
 //! Who has worked lately and how far the day's runs are, for whoever looks at the ledger at any hour.
 
 use crate::error::LedgerError;
-use crate::{Ledger, first_id_of};
+use crate::{Ledger, SKEW_MAX, first_id_of};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::ids::{ChannelId, RunId};
 use regua_domain::message::State;
@@ -15,8 +15,6 @@ pub const SEEN_WITHIN: TimeDelta = TimeDelta::minutes(10);
 pub const RATE_OVER: TimeDelta = TimeDelta::minutes(1);
 /// Attempts that one look reads: ten minutes at 200 a second.
 const ATTEMPTS_MAX: u32 = 120_000;
-/// How far a dispatcher's clock, which its attempts' ids are made by, may be off this host's.
-const HOSTS_APART: TimeDelta = TimeDelta::seconds(10);
 
 /// What was done lately, as attempts tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +62,8 @@ impl Ledger {
     pub async fn recent_work(&self) -> Result<RecentWork, LedgerError> {
         let mut tx = self.db.read().await?;
         let now = tx.now().await?;
-        let first = first_id_of(Utc::now() - SEEN_WITHIN - HOSTS_APART);
+        // Attempts' ids are made by the dispatchers' clocks: two hosts may be off the ledger's in two directions.
+        let first = first_id_of(Utc::now() - SEEN_WITHIN - 2 * SKEW_MAX);
         let rows = tx
             .fetch(
                 sql!(

@@ -4,7 +4,7 @@ use crate::alarm::look_where_it_stands;
 use crate::stops::what_ends;
 use regua_broker::{Broker, BrokerStatus};
 use regua_ledger::stops::Stop;
-use regua_ledger::{Ledger, LedgerError};
+use regua_ledger::{Ledger, LedgerError, SKEW_MAX};
 use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use regua_telemetry::metrics::MetricFamily;
@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// How often the ledger and the broker are looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// How far this host's clock may be off the ledger's (invariant 9).
-const SKEW_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>) {
     let skew = Arc::new(Mutex::new(None));

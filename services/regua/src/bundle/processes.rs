@@ -1,10 +1,7 @@
 //! What running processes say of themselves: the numbers of `/metrics` and the checks of `/readyz`, without the words.
 
 use super::names::Names;
-use regua_domain::message::{DeferReason, FailReason, SkipReason, State};
-use regua_domain::schedule::TaskKind;
-use regua_domain::stage::Stage;
-use regua_domain::stop::StopScope;
+use regua_domain::message::{DeferReason, DoubtReason, FailReason, SkipReason};
 use regua_telemetry::config::Service;
 use regua_telemetry::health::ReadyReport;
 use serde_json::{Value, json};
@@ -13,33 +10,11 @@ use serde_json::{Value, json};
 const BYTES_MAX: usize = 2 << 20;
 /// What begins every metric of ours; what follows is letters and `_`, which are chosen in the code.
 const OURS: &str = "regua_";
-/// The checks that a process has whatever it is configured with.
-const CHECKS: [&str; 18] = [
-    "ledger",
-    "schema",
-    "broker",
-    "stops",
-    "queue",
-    "sources",
-    "ledger_speed",
-    "shutdown",
-    "plan",
-    "top_up",
-    "rescue",
-    "expire",
-    "parked_queue",
-    "source_ages",
-    "retention",
-    "lost_hints",
-    "fold_counts",
-    "first_send",
-];
-/// Label values that are no value of a closed set of the domain, and still ours (ops/docs/metrics.md).
-const WORDS: &str = " sent retry defer fail doubt given_back caught_up dropped accepted refused ignored unknown due open paused probing \
-    budget_spent stopped done failed replanned lease_lost shutdown end_not_written revived superseded blocked event not_sent throttled \
-    contact_in_service stop rejected late suspended held_back found not_found proved_nothing opa erp taken moved noted repeated early \
-    unmatched foreign not_understood message run exported lost sifted_out type body spans build plan top_up rescue expire parked_queue \
-    source_ages retention lost_hints fold_counts first_send +Inf ";
+/// Labels whose values are words that the code has chosen (ops/docs/metrics.md): all but those that name what a provider has configured.
+const CLOSED: [&str; 12] =
+    ["became", "duty", "fate", "kind", "outcome", "reason", "scope", "service", "stage", "state", "webhook", "what"];
+/// The family whose reasons are read from the ledger's rows.
+const OF_ROWS: &str = "regua_messages";
 
 pub(super) async fn told(urls: &[String], names: &mut Names) -> Value {
     let mut processes = Vec::new();
@@ -72,11 +47,11 @@ fn readyz(status: u16, text: &str, names: &mut Names) -> Value {
     json!({ "status": status, "checks": checks })
 }
 
-/// `dispatcher/ledger` as it is; of another one only that it is one.
+/// `dispatcher/ledger` as it is; of one that ends in a name, as `dispatcher/provider NAME` does, only that it is one.
 fn check_name(name: &str, names: &mut Names) -> String {
     let (service, check) = name.rsplit_once('/').map_or(("", name), |(service, check)| (service, check));
     let is_ours = SERVICES.iter().any(|known| known.name() == service) || service.is_empty();
-    if is_ours && CHECKS.contains(&check) { name.to_owned() } else { names.alias("check", name) }
+    if is_ours && is_word(check) { name.to_owned() } else { names.alias("check", name) }
 }
 
 const SERVICES: [Service; 5] =
@@ -91,17 +66,17 @@ fn sample(line: &str, names: &mut Names) -> Option<String> {
     let (series, value) = line.rsplit_once(' ')?;
     let value: f64 = value.parse().ok()?;
     let (name, labels) = series.split_once('{').map_or((series, None), |(name, labels)| (name, labels.strip_suffix('}')));
-    if !name.strip_prefix(OURS)?.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+    if !is_word(name.strip_prefix(OURS)?) {
         return None;
     }
     let mut told = Vec::new();
     for (label, value) in labels.into_iter().flat_map(pairs) {
-        if !label.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+        if !is_word(label) {
             return None;
         }
         let value = match label {
             "component" => check_name(&value, names),
-            _ if is_closed(&value) => value,
+            _ if is_ours(name, label, &value) => value,
             _ => names.any(&value),
         };
         told.push(format!("{label}=\"{value}\""));
@@ -109,20 +84,28 @@ fn sample(line: &str, names: &mut Names) -> Option<String> {
     Some(if told.is_empty() { format!("{name} {value}") } else { format!("{name}{{{}}} {value}", told.join(",")) })
 }
 
-/// Whether a label's value is one of a closed set, or a bound of a histogram.
-fn is_closed(value: &str) -> bool {
-    value.is_empty()
-        || State::parse(value).is_some()
-        || SkipReason::parse(value).is_some()
-        || FailReason::parse(value).is_some()
-        || DeferReason::parse(value).is_some()
-        || Stage::parse(value).is_some()
-        || StopScope::parse(value).is_some()
-        || TaskKind::parse(value).is_some()
-        || SERVICES.iter().any(|service| service.name() == value)
-        || (!value.contains(' ') && WORDS.contains(&format!(" {value} ")))
-        || value == crate::status::VERSION
-        || (value.len() <= 8 && value.parse::<f64>().is_ok())
+/// Whether a label's value is a word of ours, or a bound of a histogram.
+fn is_ours(family: &str, label: &str, value: &str) -> bool {
+    match label {
+        "version" => value == crate::status::VERSION,
+        "le" => value.len() <= 8 && value.parse::<f64>().is_ok(),
+        _ if value.is_empty() => true,
+        "reason" if family == OF_ROWS => is_reason(value),
+        _ => CLOSED.contains(&label) && is_word(value),
+    }
+}
+
+/// Whether a message may have this reason.
+fn is_reason(text: &str) -> bool {
+    SkipReason::parse(text).is_some()
+        || FailReason::parse(text).is_some()
+        || DeferReason::parse(text).is_some()
+        || DoubtReason::parse(text).is_some()
+}
+
+/// Whether it is written as the code writes its names.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '-')
 }
 
 /// The pairs of a label set; values may hold escaped quotes.
@@ -160,6 +143,54 @@ mod tests {
             "regua_x{who=\"other 1\",le=\"0.05\"} 2",
         ];
         assert_eq!(samples(page, &mut names), expected);
+    }
+
+    /// What stands between backticks in a cell of a table.
+    fn quoted(cell: &str) -> Vec<&str> {
+        cell.split('`').skip(1).step_by(2).collect()
+    }
+
+    /// A label that is new has to be sorted here: are its values words of ours, or names of a provider's?
+    #[test]
+    fn every_label_that_the_documentation_has_is_told_in_its_words_or_names_what_is_configured() {
+        let page = include_str!("../../../../ops/docs/metrics.md");
+        let mut values = 0;
+        for line in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split(" | ").collect();
+            let [family, _, labels, meaning] = cells[..] else { continue };
+            let labels = quoted(labels);
+            let (of_names, closed): (Vec<&str>, Vec<&str>) =
+                labels.iter().partition(|label| ["channel", "business", "integration", "source", "component"].contains(*label));
+            for label in closed.iter().filter(|label| **label != "version") {
+                assert!(is_ours(family, label, "word"), "{family}: {label}");
+            }
+            for label in of_names {
+                assert!(!is_ours(family, label, "word"), "{family}: {label}");
+            }
+            for value in quoted(meaning).into_iter().filter(|_| !closed.is_empty() && !labels.contains(&"component")) {
+                values += 1;
+                assert!(is_ours(family, closed[0], value), "{family}: {value}");
+            }
+        }
+        assert!(values > 60, "the tables were read: {values}");
+    }
+
+    #[test]
+    fn a_reason_from_a_row_is_told_only_if_it_is_one_and_every_one_is() {
+        let told = |reason: &str| {
+            let line = format!("regua_messages{{reason=\"{reason}\"}} 1");
+            samples(&line, &mut Names::default()) == [line]
+        };
+        let names = SkipReason::ALL.iter().map(|reason| reason.as_str());
+        let names = names.chain(FailReason::ALL.iter().map(|reason| reason.as_str()));
+        let names = names.chain(DeferReason::ALL.iter().map(|reason| reason.as_str()));
+        let names = names.chain(DoubtReason::ALL.iter().map(|reason| reason.as_str()));
+        for reason in names {
+            assert!(told(reason) && is_word(reason), "{reason}");
+        }
+        assert!(told("") && !told("maria_semente"));
+        assert!(is_ours("regua_attempts_total", "reason", "closed_before_writing"));
+        assert!(!is_ours("regua_attempts_total", "reason", "49999887766"));
     }
 
     #[test]

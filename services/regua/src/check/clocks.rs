@@ -4,10 +4,8 @@ use super::{Finding, Scene, Told, What};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use regua_domain::configuration::SourceKind;
-use std::time::Duration;
+use regua_ledger::SKEW_MAX;
 
-/// How far this host's clock may be off the ledger's.
-const SKEW_MAX: Duration = Duration::from_secs(2);
 /// How far a product's may be off: a `Date` has whole seconds, and nothing goes by it.
 const THEIR_SKEW_MAX: TimeDelta = TimeDelta::minutes(1);
 

@@ -1,19 +1,20 @@
-//! A look at the server by a connection of its own: nothing is declared that isn't there, nothing is published, nothing is consumed.
+//! A look at the server by a connection of its own: nothing is declared that isn't there, nothing is consumed, and what is published no queue
+//! takes.
 
 use super::endpoint::Endpoint;
 use super::link::{LinkError, Step, within};
 use super::socket;
 use super::topology::{Declared, Topology};
 use crate::{BrokerError, DEFAULT_PREFIX};
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties, ErrorKind};
+use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, ErrorKind};
 use secrecy::SecretString;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 /// What was seen of a RabbitMQ.
@@ -21,8 +22,23 @@ use tracing::debug;
 pub struct BrokerFacts {
     /// Its version, as it introduces itself; `None` over TLS, and for what isn't RabbitMQ.
     pub version: Option<String>,
+    /// Whether it takes what is published.
+    pub publishing: Publishing,
     /// The four queues of Régua's, dead-letter queues first.
     pub queues: Vec<QueueFacts>,
+}
+
+/// What became of messages that no queue takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    /// They were confirmed.
+    Works,
+    /// The server has an alarm of memory or disk, and blocks whoever publishes (`connection.blocked`).
+    Blocked,
+    /// No confirm came within 5 s, and no word of an alarm.
+    Unconfirmed,
+    /// The exchange isn't there: the first service that connects declares it.
+    NoExchange,
 }
 
 /// What was seen of one queue.
@@ -54,6 +70,10 @@ pub enum QueueState {
 
 /// How long the server may take to introduce itself.
 const INTRODUCTION_MAX: Duration = Duration::from_secs(3);
+/// A routing key that no queue is bound by.
+const UNROUTED: &str = "check";
+/// How often the connection's state is looked at, which says whether the server has said that it blocks.
+const BLOCKED_EVERY: Duration = Duration::from_millis(20);
 /// A longer introduction isn't read.
 const INTRODUCTION_BYTES_MAX: usize = 16 * 1024;
 /// How AMQP 0-9-1 begins.
@@ -66,17 +86,18 @@ const PROTOCOL: &[u8] = b"AMQP\x00\x00\x09\x01";
 pub async fn inspect(url: &SecretString) -> Result<BrokerFacts, BrokerError> {
     let (endpoint, topology) = (Endpoint::parse(url)?, Topology::new(DEFAULT_PREFIX)?);
     let looked = look(&endpoint, &topology).await;
-    let queues = looked.map_err(|error| BrokerError::Unavailable { problem: format!("RabbitMQ at {endpoint}: {error}") })?;
+    let (publishing, queues) =
+        looked.map_err(|error| BrokerError::Unavailable { problem: format!("RabbitMQ at {endpoint}: {error}") })?;
     let version = match endpoint.plain_address() {
         Some(address) => {
             timeout(INTRODUCTION_MAX, introduction(address)).await.ok().and_then(Result::ok).as_deref().and_then(version)
         }
         None => None,
     };
-    Ok(BrokerFacts { version, queues })
+    Ok(BrokerFacts { version, publishing, queues })
 }
 
-async fn look(endpoint: &Endpoint, topology: &Topology) -> Result<Vec<QueueFacts>, LinkError> {
+async fn look(endpoint: &Endpoint, topology: &Topology) -> Result<(Publishing, Vec<QueueFacts>), LinkError> {
     let properties = ConnectionProperties::default().with_connection_name("regua check".into());
     let (connection, _cutter) = socket::connect(endpoint.uri(), properties).await?;
     let mut queues = Vec::new();
@@ -84,11 +105,43 @@ async fn look(endpoint: &Endpoint, topology: &Topology) -> Result<Vec<QueueFacts
         let (name, is_dead) = (declared.name.to_string(), declared.is_dead);
         queues.push(QueueFacts { name, is_dead, state: queue(&connection, declared).await? });
     }
-    // What was seen was seen, however the parting goes.
-    if let Err(error) = within(Step::Close, connection.close(200, "looked".into())).await {
+    let publishing = publishing(&connection, topology).await?;
+    // What was seen was seen, however the parting goes. One that is blocked isn't heard any more: it is cut.
+    if publishing != Publishing::Blocked
+        && let Err(error) = within(Step::Close, connection.close(200, "looked".into())).await
+    {
         debug!(%error, "broker.close");
     }
-    Ok(queues)
+    Ok((publishing, queues))
+}
+
+/// RabbitMQ blocks only who publishes, and with a connection's first message, which it may still confirm (3.10 does): the second one tells.
+async fn publishing(connection: &Connection, topology: &Topology) -> Result<Publishing, LinkError> {
+    let twice = async {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let publish = async || {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            channel.basic_publish(topology.exchange(), UNROUTED.into(), options, &[], properties).await?.await
+        };
+        publish().await?;
+        publish().await
+    };
+    let blocked = async {
+        while !connection.status().blocked() {
+            sleep(BLOCKED_EVERY).await;
+        }
+    };
+    let confirmed = tokio::select! {
+        () = blocked => return Ok(Publishing::Blocked),
+        confirmed = within(Step::Confirm, twice) => confirmed,
+    };
+    match confirmed {
+        Ok(Confirmation::Ack(_)) => Ok(Publishing::Works),
+        Ok(Confirmation::Nack(_) | Confirmation::NotRequested) | Err(LinkError::TimedOut { .. }) => Ok(Publishing::Unconfirmed),
+        Err(error) if refused(&error, &AMQPSoftError::NOTFOUND) => Ok(Publishing::NoExchange),
+        Err(error) => Err(error),
+    }
 }
 
 /// A passive declaration tells whether a queue is there, an active one of what is there whether it is the same. Each has a channel of its own,

@@ -2,9 +2,10 @@
 
 use crate::harness::{connected, eventually, hints, ledger, messages, publish, seen, soon, tags, take};
 use crate::namespace::Namespace;
-use regua_broker::{Broker, Consumer, Hint, LinkRole, LinkState};
+use regua_broker::{Broker, Consumer, Hint, LinkRole, LinkState, Publishing, connect, inspect};
 use regua_domain::ids::MessageId;
 use regua_test_servers::RabbitMq;
+use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -98,11 +99,14 @@ async fn a_server_killed_in_the_middle_of_a_batch_loses_nothing_that_was_confirm
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_short_of_memory_is_told_and_consuming_goes_on() {
     let server = start().await;
-    let namespace = Namespace::on(server.amqp_url());
-    let broker = namespace.broker(ledger());
+    let url = SecretString::from(server.amqp_url());
+    let publishing_of_a_look = async || soon("a look", inspect(&url)).await.expect("it is there").publishing;
+    assert_eq!(publishing_of_a_look().await, Publishing::NoExchange);
+    let broker = connect(&url, ledger()).expect("a good URL");
     let mut consumer = broker.hints(10);
     let before = hints(100);
     publish(&*broker, &before).await;
+    assert_eq!(publishing_of_a_look().await, Publishing::Works);
 
     let server = on(server, |server| server.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"])).await;
     // The server blocks a connection at its first publish, whose confirm then never comes.
@@ -117,6 +121,7 @@ async fn a_server_short_of_memory_is_told_and_consuming_goes_on() {
     })
     .await;
     assert!(soon("answer", broker.publish_hints(&lost)).await.is_err(), "while blocked nothing is tried");
+    assert_eq!(publishing_of_a_look().await, Publishing::Blocked);
     receive(&mut consumer, messages(&before).into_iter().collect()).await;
 
     let server = on(server, |server| server.ctl(&["set_vm_memory_high_watermark", "0.8"])).await;
@@ -124,6 +129,7 @@ async fn a_server_short_of_memory_is_told_and_consuming_goes_on() {
     let after = hints(100);
     publish(&*broker, &after).await;
     receive(&mut consumer, messages(&after).into_iter().collect()).await;
+    assert_eq!(publishing_of_a_look().await, Publishing::Works);
     soon("close", broker.close()).await;
     on(server, |_| Ok(())).await;
 }

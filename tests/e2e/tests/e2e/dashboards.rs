@@ -1,8 +1,10 @@
-//! Dashboards and alerts: a day and a half in which everything happens, read by a real Prometheus, and then every expression of theirs, as it
-//! stands in its file, has something to show.
+//! Dashboards and alerts: days in which everything happens, read by a real Prometheus, and then every expression of theirs, as it stands in its
+//! file, has something to show. One process on SQLite lives through most of it; what takes several processes, a broker and a pilot has a day of
+//! its own.
 
 use chrono::TimeDelta;
-use regua_e2e::{House, Program, Service, until, within};
+use regua_e2e::{Crew, House, Program, Service, World, WorldOptions, until, within};
+use regua_simulators::ixc::Payment;
 use regua_simulators::{Fault, FaultKind};
 use regua_test_servers::Prometheus;
 use serde_json::{Value, json};
@@ -17,17 +19,17 @@ const SECRET: (&str, &str) = ("x-regua-secret", "a-secret-of-the-test");
 const OPA: &str = "/webhooks/opa/Opa!%20Suite";
 const BUDGET: &str = "recipients_per_24h = 5000";
 
-/// What doesn't happen here, and why: an alert, a panel, or a part of an expression. promtool's tests of the rules let these alerts happen.
-const NOT_HERE: &[(&str, &str)] = &[
-    ("regua_ledger_skew_seconds", "the host's clock is the ledger's"),
-    ("ReguaQueueStuck", "it takes five minutes of Prometheus's own clock"),
-    ("regua_starts_skipped_total", "what is skipped changed in the second between its hint and its start"),
-    ("regua_hints_lost_total", "a broker in the process loses none"),
-    ("regua_dead_lettered_total", "a broker in the process carries nothing that can't be read"),
-    ("regua_broker_reconnects_total", "a broker in the process is never away"),
-    ("regua_foreign_hints_total", "a broker in the process has no other ledger's hints"),
-    ("regua_messages_redirected", "no pilot"),
-    ("regua_spans_total", "nothing is exported"),
+/// What the day in one process doesn't make happen, and the day over RabbitMQ does: an alert, or a part of expressions.
+const OVER_RABBITMQ: [&str; 9] = [
+    "regua_ledger_skew_seconds",
+    "ReguaQueueStuck",
+    "regua_starts_skipped_total",
+    "regua_hints_lost_total",
+    "regua_dead_lettered_total",
+    "regua_broker_reconnects_total",
+    "regua_foreign_hints_total",
+    "regua_messages_redirected",
+    "regua_spans_total",
 ];
 
 fn file(name: &str) -> PathBuf {
@@ -38,6 +40,13 @@ fn file(name: &str) -> PathBuf {
 struct Asked {
     place: String,
     expression: String,
+}
+
+impl Asked {
+    /// Whether it is this alert, or its expression has this part.
+    fn is_about(&self, part: &str) -> bool {
+        self.place == part || self.expression.contains(part)
+    }
 }
 
 /// Every expression of a dashboard: panels, variables, annotations.
@@ -72,12 +81,56 @@ fn out_of_reach(house: &House) -> Service {
     Service::spawn(Program::Console, &[], &environment, &house.cli.folder)
 }
 
+/// Who watches a day.
+struct Watch(Prometheus);
+
+impl Watch {
+    /// Begins to scrape these jobs, with all our rules.
+    fn begin(targets: &[(&str, &str)]) -> Self {
+        let rules = ["prometheus/rules/alerts.yml", "prometheus/rules/regua.yml"].map(file);
+        Self(Prometheus::start(targets, &rules, SCRAPE_EVERY).unwrap())
+    }
+
+    /// Waits until an expression finds something that isn't zero.
+    async fn seen(&self, expression: &str) {
+        let query = async || self.found(expression).then_some(());
+        within(SEEN_WITHIN, expression, query).await;
+    }
+
+    fn found(&self, expression: &str) -> bool {
+        let samples = tokio::task::block_in_place(|| self.0.query(expression)).unwrap();
+        samples.iter().any(|(_, value)| *value != 0.0 && !value.is_nan())
+    }
+
+    /// Panics unless every expression that is of this day found something.
+    fn every_expression_found_something(&self, is_of_this_day: impl Fn(&Asked) -> bool) {
+        let rules = self.0.rules().unwrap().into_iter();
+        let mut asked: Vec<Asked> = rules.map(|(place, expression)| Asked { place, expression }).collect();
+        asked.extend(["operacao", "entrega", "sistema"].into_iter().flat_map(of_dashboard));
+        for part in OVER_RABBITMQ {
+            assert!(asked.iter().any(|one| one.is_about(part)), "nothing asks for {part} any more");
+        }
+        let variables =
+            [("$__rate_interval", "4s"), ("$__range", "5m"), ("$channel", ".*"), ("$integration", ".*"), ("$job", ".*")];
+        let empty: Vec<String> = asked
+            .iter()
+            .filter(|one| is_of_this_day(one))
+            .filter(|one| {
+                let filled = variables.iter().fold(one.expression.clone(), |text, (name, value)| text.replace(name, value));
+                !self.found(&format!("max_over_time(({filled})[5m:1s])"))
+            })
+            .map(|one| format!("{}: {}", one.place, one.expression))
+            .collect();
+        assert!(empty.is_empty(), "nothing, or only zeros:\n{}", empty.join("\n"));
+    }
+}
+
 /// A small provider, its one process, and who watches it.
 struct Day {
     house: House,
     up: Service,
     _lost: Service,
-    prometheus: Prometheus,
+    watch: Watch,
 }
 
 impl Day {
@@ -98,26 +151,18 @@ impl Day {
         let mut lost = out_of_reach(&house);
         let lost_address = lost.address().await;
         let targets = [("scheduler", address.as_str()), ("dispatcher", "127.0.0.1:1"), ("console", &lost_address)];
-        let rules = ["prometheus/rules/alerts.yml", "prometheus/rules/regua.yml"].map(file);
-        let prometheus = Prometheus::start(&targets, &rules, SCRAPE_EVERY).unwrap();
+        let watch = Watch::begin(&targets);
         let hears = async || (up.post(OPA, SECRET, &json!({})).await.0 == 200).then_some(());
         until("the console knows its secrets", hears).await;
         let statuses = ["sent", "delivered"];
         let webhook = json!({ "url": format!("http://{address}{OPA}"), "header": SECRET.0, "value": SECRET.1, "statuses": statuses,
                               "delay_ms": 200, "twice": 0.1 });
         house.opa.set_webhook(Some(serde_json::from_value(webhook).unwrap()));
-        Self { house, up, _lost: lost, prometheus }
+        Self { house, up, _lost: lost, watch }
     }
 
-    /// Waits until an expression finds something that isn't zero.
     async fn seen(&self, expression: &str) {
-        let query = async || self.found(expression).then_some(());
-        within(SEEN_WITHIN, expression, query).await;
-    }
-
-    fn found(&self, expression: &str) -> bool {
-        let samples = tokio::task::block_in_place(|| self.prometheus.query(expression)).unwrap();
-        samples.iter().any(|(_, value)| *value != 0.0 && !value.is_nan())
+        self.watch.seen(expression).await;
     }
 
     /// From here on `count` requests to send end so, or all.
@@ -232,22 +277,66 @@ async fn every_expression_of_panels_variables_and_alerts_finds_what_happened() {
     morning(&mut day).await;
     noon(&mut day).await;
     next_days(&mut day).await;
-    let rules = day.prometheus.rules().unwrap().into_iter();
-    let mut asked: Vec<Asked> = rules.map(|(place, expression)| Asked { place, expression }).collect();
-    asked.extend(["operacao", "entrega", "sistema"].into_iter().flat_map(of_dashboard));
-    let is_not_here = |one: &Asked, part: &str| one.place == part || one.expression.contains(part);
-    for (part, why) in NOT_HERE {
-        assert!(asked.iter().any(|one| is_not_here(one, part)), "nothing asks for {part} any more: {why}");
+    day.watch.every_expression_found_something(|one| !OVER_RABBITMQ.iter().any(|part| one.is_about(part)));
+}
+
+/// A pilot whose messages go to one phone, and whose spans no collector takes.
+async fn pilot() -> World {
+    let pilot = "[pilot]\nredirect_to = \"+5549900000001\"\n\n[approval]";
+    let options = WorldOptions::customers(600).replacing("per_second = 200", "per_second = 20").replacing("[approval]", pilot);
+    let mut world = World::set(options).await;
+    for (name, value) in [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_BSP_SCHEDULE_DELAY", "200")] {
+        world.environment.insert(name.into(), value.into());
     }
-    let variables = [("$__rate_interval", "4s"), ("$__range", "5m"), ("$channel", ".*"), ("$integration", ".*"), ("$job", ".*")];
-    let empty: Vec<String> = asked
-        .iter()
-        .filter(|one| !NOT_HERE.iter().any(|(part, _)| is_not_here(one, part)))
-        .filter(|one| {
-            let filled = variables.iter().fold(one.expression.clone(), |text, (name, value)| text.replace(name, value));
-            !day.found(&format!("max_over_time(({filled})[5m:1s])"))
-        })
-        .map(|one| format!("{}: {}", one.place, one.expression))
-        .collect();
-    assert!(empty.is_empty(), "nothing, or only zeros:\n{}", empty.join("\n"));
+    world
+}
+
+/// A console to whom the ledger's clock is three seconds ahead, as to one on a host whose clock is behind: there is one clock for all of us here.
+async fn behind(world: &World) -> Service {
+    let ahead = "SELECT pg_catalog.clock_timestamp() + INTERVAL '3 seconds'";
+    let clock = format!("CREATE FUNCTION clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE SQL AS $$ {ahead} $$");
+    world.database.execute(&clock).await;
+    let mut environment = world.environment.clone();
+    // Our schema is looked into first only where the other one is named.
+    environment.insert("REGUA_DATABASE_URL".into(), format!("{}%2Cpg_catalog", world.database.url));
+    Service::spawn(Program::Console, &[], &environment, &world.folder())
+}
+
+/// A dispatcher that hangs while messages are due: the hints that it holds are taken for lost, and all that it has hints of is paid before it goes on.
+async fn hanging(world: &World, crew: &Crew, watch: &Watch) {
+    world.run("update-collections").await;
+    crew.dispatchers[0].freeze();
+    world.run("send-queued-messages").await;
+    until("hints are published", async || (world.in_state("queued").await > 10).then_some(())).await;
+    world.database.pass(TimeDelta::minutes(6)).await;
+    watch.seen("increase(regua_hints_lost_total[30m]) > 10").await;
+    watch.seen("ALERTS{alertname=\"ReguaQueueStuck\"}").await;
+    until("other hints are published", async || (world.in_state("queued").await > 10).then_some(())).await;
+    let hinted = world.database.texts("SELECT subject FROM messages WHERE state IN ('queued', 'scheduled')").await;
+    let invoices: Vec<u64> = hinted.iter().map(|row| row[0].parse().unwrap()).collect();
+    world.ixc.pay(&invoices, Payment::Full).unwrap();
+    world.run("update-collections").await;
+    crew.dispatchers[0].thaw();
+    watch.seen("regua_starts_skipped_total").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_expression_about_several_processes_their_broker_and_a_pilot_finds_what_happened() {
+    let world = pilot().await;
+    let mut crew = world.crew(1).await;
+    let mut console = behind(&world).await;
+    let addresses = [crew.scheduler.address().await, crew.dispatchers[0].address().await, console.address().await];
+    let watch = Watch::begin(&[("scheduler", &addresses[0]), ("dispatcher", &addresses[1]), ("console", &addresses[2])]);
+    watch.seen("regua_ledger_skew_seconds > 1").await;
+    hanging(&world, &crew, &watch).await;
+    watch.seen("regua_messages_redirected").await;
+    // Bytes that nobody can read, and a hint of nobody's.
+    world.queues.publish("hints", "hint", Some(1), None, b"\xff\x00 no JSON").await;
+    let stranger = format!("{{\"message\":\"{}\"}}", uuid::Uuid::now_v7());
+    world.queues.publish("hints", "hint", Some(1), None, stranger.as_bytes()).await;
+    watch.seen("regua_dead_lettered_total").await;
+    watch.seen("regua_foreign_hints_total").await;
+    world.queues.delete("regua.hints").await;
+    watch.seen("increase(regua_broker_reconnects_total[5m] offset 2s)").await;
+    watch.every_expression_found_something(|one| OVER_RABBITMQ.iter().any(|part| one.is_about(part)));
 }
