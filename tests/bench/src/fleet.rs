@@ -77,10 +77,8 @@ impl Fleet {
             (0..self.providers).rev().map(|place| (self.spread * normal_quantile((place as f64 + 0.5) / count)).exp()).collect();
         let whole: f64 = weights.iter().sum();
         // Sizes and releases in no relation: a stride that shares no factor with the number of providers visits each once.
-        let stride = (1..)
-            .map(|step| self.providers * 618 / 1000 + step)
-            .find(|stride| gcd(*stride, self.providers.max(1)) == 1)
-            .unwrap_or(1);
+        let near = self.providers * 618 / 1000;
+        let stride = (near + 1..=near + self.providers).find(|stride| gcd(*stride, self.providers) == 1).unwrap_or(1);
         let at = |place: usize| self.released_over * ((place * stride) % self.providers) as f64 / count;
         weights
             .iter()
