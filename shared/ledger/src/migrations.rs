@@ -8,6 +8,7 @@ use crate::database::{Database, Tx};
 use crate::error::LedgerError;
 use crate::new_id;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A migration's text for each database.
 struct Migration {
@@ -65,33 +66,45 @@ pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// How long the migrations of a large ledger may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// How often a migration is tried whose locks and those of transactions at work stand in each other's way.
-const TRIES_MAX: u32 = 30;
-/// The wait between two tries.
-const AGAIN: Duration = Duration::from_millis(300);
+/// How long a migration waits for a table that somebody is reading, `pg_dump` for as long as it runs. Whoever comes meanwhile queues behind the
+/// migration and waits as long, so it is short beside [`AGAIN`].
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '300ms'";
+/// How long it does at every [`PATIENT_EVERY`]th try. PostgreSQL ends an autovacuum that is in the way, but only after `deadlock_timeout`, 1 s.
+const PATIENT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1500ms'";
+/// See there.
+const PATIENT_EVERY: u32 = 10;
+/// The wait before the next try, of all processes together: those at work have the tables meanwhile.
+const AGAIN: Duration = Duration::from_secs(3);
+/// After how many tries the log says again that a migration waits.
+const TOLD_EVERY: u32 = 20;
+/// How long one migration is tried.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(10);
 
 /// Brings the schema up to date under a lock: a new ledger in one transaction, one in use by a transaction each, so that none holds the locks of
 /// many tables while others work.
 pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
-    let mut tries = 0;
+    let (mut tries, mut since) = (0, Instant::now());
     loop {
-        match db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await {
+        match db.write_once(MIGRATION_TIMEOUT, move |tx| Box::pin(migrate(tx, tries))).await {
             Ok(true) => return Ok(()),
-            Ok(false) => tries = 0,
-            Err(error) if error.asks_for_repeat() && tries < TRIES_MAX => {
+            Ok(false) => (tries, since) = (0, Instant::now()),
+            Err(error) if !error.asks_for_repeat() => return Err(error),
+            Err(error) if since.elapsed() >= GIVE_UP_AFTER => return Err(LedgerError::HeldUp(Box::new(error))),
+            Err(error) => {
+                if tries % TOLD_EVERY == 0 {
+                    let mend = "is a dump (pg_dump) or another long transaction running? it goes through once that has ended";
+                    tracing::warn!(tries, ?error, mend, "ledger.migration_held_up");
+                }
                 tries += 1;
-                tracing::info!(tries, ?error, "ledger.migration_in_the_way");
-                tokio::time::sleep(AGAIN).await;
             }
-            Err(error) => return Err(error),
         }
     }
 }
 
-/// Applies what comes next; true once nothing does.
-async fn migrate(tx: &mut Tx) -> Result<bool, LedgerError> {
+/// Applies what comes next; true once nothing does. `tries` were in vain.
+async fn migrate(tx: &mut Tx, tries: u32) -> Result<bool, LedgerError> {
     // The number is arbitrary and Régua's own; SQLite's writer is alone already.
-    tx.script("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
+    tx.script("SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
     tx.script(
         "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
@@ -99,6 +112,13 @@ async fn migrate(tx: &mut Tx) -> Result<bool, LedgerError> {
     .await?;
     let row = tx.fetch_one(sql!("SELECT COALESCE(MAX(version), 0) AS version FROM migrations"), vec![]).await?;
     let found = row.int("version")?;
+    if tries > 0 && found < i64::from(KNOWN) {
+        // With the lock of whose turn it is: many processes don't try more often than one.
+        tokio::time::sleep(AGAIN).await;
+    }
+    let is_patient = tries % PATIENT_EVERY == PATIENT_EVERY - 1;
+    tx.script(if is_patient { PATIENT_LOCK_TIMEOUT } else { LOCK_TIMEOUT }, "SELECT 1").await?;
+    tx.read_whole_tables().await?;
     if found > i64::from(KNOWN) {
         admit(tx).await?;
         tracing::info!(found, known = KNOWN, "ledger.newer: all that was added since leaves this binary what it needs");
