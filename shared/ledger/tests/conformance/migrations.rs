@@ -52,13 +52,13 @@ async fn newer(f: &Fixture, runs_from: &str) -> Ledger {
 async fn a_ledger_that_a_newer_regua_only_added_to_is_run_on(f: Fixture) {
     let ledger = newer(&f, "NULL").await;
     let rows = f.count("migrations").await;
-    ledger.admits_this_binary().await.unwrap();
+    assert!(!ledger.stands_elsewhere().await.unwrap());
     ledger.migrate().await.unwrap();
     assert_eq!(f.count("migrations").await, rows, "nothing is applied");
     // What a contraction asks for has been there for long.
     let known = f.number("SELECT MAX(version) FROM migrations WHERE version < 999").await.unwrap();
     f.execute(format!("UPDATE migrations SET runs_from = {known} WHERE version = 999")).await;
-    ledger.admits_this_binary().await.unwrap();
+    assert!(!ledger.stands_elsewhere().await.unwrap());
     ledger.migrate().await.unwrap();
 }
 
@@ -68,7 +68,7 @@ async fn a_ledger_from_which_a_newer_regua_took_away_is_refused(f: Fixture) {
     // Also if additions came after it.
     f.execute(format!("INSERT INTO migrations (version, applied_at, runs_from) VALUES (998, 0, {})", known + 1)).await;
     let ledger = f.open().await;
-    for error in [ledger.migrate().await.unwrap_err(), ledger.admits_this_binary().await.unwrap_err()] {
+    for error in [ledger.migrate().await.unwrap_err(), ledger.stands_elsewhere().await.unwrap_err()] {
         let expected = (999, known + 1, known);
         let LedgerError::Newer { found, runs_from, known } = error else { panic!("{error}") };
         assert_eq!((found, runs_from, known), expected);
