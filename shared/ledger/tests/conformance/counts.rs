@@ -210,6 +210,21 @@ async fn recounts_beside_writers_and_folders_mend_once(f: Fixture) {
     agree(&w).await;
 }
 
+/// Both would find the same difference, and mend it twice.
+async fn a_recount_waits_for_another_one(f: Fixture) {
+    let w = world(f).await;
+    let Some(pool) = w.f.postgres() else { return };
+    w.f.execute("INSERT INTO message_counts VALUES ('sent', 'overdue', '', false, 7)").await;
+    let mut other = pool.begin().await.unwrap();
+    sqlx::raw_sql("SELECT id FROM ledger FOR NO KEY UPDATE").execute(&mut *other).await.unwrap();
+    let ledger = w.ledger.clone();
+    let recount = tokio::spawn(async move { ledger.recount(by("ana")).await });
+    w.f.blocked_by(&mut other).await;
+    other.rollback().await.unwrap();
+    assert_eq!(recount.await.unwrap().unwrap().len(), 1);
+    agree(&w).await;
+}
+
 /// Writers, folders and a reader at once: no change is lost or folded twice, and every look sees whole transactions.
 async fn f21_writers_and_folders_at_once_lose_nothing(f: Fixture) {
     const MESSAGES: u64 = 40;
@@ -244,6 +259,7 @@ conformance! {
     who_writes_with_another_search_path_is_counted_too
     f21_counts_that_drifted_refuse_no_write_and_a_recount_mends_them
     recounts_beside_writers_and_folders_mend_once
+    a_recount_waits_for_another_one
     f21_the_kept_counts_are_those_of_the_rows_at_every_step_of_a_day
     what_is_written_past_the_ledger_is_counted_too
     the_migration_counts_what_is_there
