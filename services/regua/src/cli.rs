@@ -8,6 +8,7 @@ mod hold;
 mod in_doubt;
 mod notice;
 mod opt_out;
+mod recount;
 mod secrets;
 mod stop;
 mod support_bundle;
@@ -124,6 +125,8 @@ enum Command {
     /// Tokens that the ledger keeps sealed; none is ever shown again
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
+    /// Set the counts that metrics and status read to what the messages are, and say what differed
+    Recount(recount::RecountArgs),
     /// What Opa! Suite and the ERP tell by themselves
     #[command(subcommand)]
     Webhooks(webhooks::WebhooksCommand),
@@ -414,6 +417,7 @@ async fn dispatch(session: &commands::Session, command: Command) -> anyhow::Resu
         Command::Hold(command) => hold::run(session, command).await,
         Command::Audit(args) => audit::run(session, args).await,
         Command::Secrets(command) => secrets::run(session, command).await,
+        Command::Recount(args) => recount::run(session, args).await,
         Command::Webhooks(command) => webhooks::run(session, command).await,
         Command::Up
         | Command::Demo(_)

@@ -1,5 +1,6 @@
 //! What an operator changes: one request, carried out here or, while `regua up` holds the SQLite file, by that process.
 
+pub mod counts;
 pub mod failures;
 pub mod holds;
 mod notices;
@@ -204,6 +205,8 @@ pub enum Request {
     RemoveSecret(secrets::RemoveRequest),
     /// `secrets rotate`.
     RotateSecrets(secrets::RotateRequest),
+    /// `recount`.
+    Recount(counts::RecountRequest),
 }
 
 /// Who gave a command that was left by a command line which didn't say.
@@ -310,6 +313,7 @@ async fn try_execute(office: &Office<'_>, request: Request) -> Result<Answer, Le
         Request::SetSecret(request) => secrets::set(ledger, request).await,
         Request::RemoveSecret(request) => secrets::remove(ledger, request).await,
         Request::RotateSecrets(request) => secrets::rotate(ledger, request).await,
+        Request::Recount(request) => counts::recount(ledger, request).await,
     }
 }
 

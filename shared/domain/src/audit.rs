@@ -45,5 +45,7 @@ names! {
         SecretRemoved = "secret_removed",
         /// The secrets were sealed under another key.
         SecretsRotated = "secrets_rotated",
+        /// The kept counts of messages were set to what the rows say.
+        CountsMended = "counts_mended",
     }
 }

@@ -3,14 +3,22 @@
 //! They are derived, by triggers (F21). Whatever has to be able to fail counts the rows: [`Ledger::counts`], [`Ledger::conservation`].
 
 use crate::Ledger;
+use crate::audit::{self, By, Entry};
+use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::queries::{Counts, StageCount};
+use regua_domain::audit::Action;
 use regua_domain::message::State;
 use regua_domain::stage::Stage;
+use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Changes that one fold takes at most.
 pub const FOLD_MAX: u32 = 5000;
+
+/// How long a recount may take: it reads every message.
+const RECOUNT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Messages of one state, stage and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +35,27 @@ pub struct KeptCount {
     pub messages: u64,
 }
 
+impl KeptCount {
+    fn of(row: &Row) -> Result<Self, LedgerError> {
+        Ok(Self {
+            state: row.named("state", State::parse)?,
+            stage: row.named("stage", Stage::parse)?,
+            reason: row.opt_text("reason")?.filter(|reason| !reason.is_empty()),
+            redirected: row.flag("redirected")?,
+            messages: row.count("messages")?,
+        })
+    }
+}
+
+/// A count that was another one than the rows'.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miscount {
+    /// What the rows say, and so does the count now.
+    pub of: KeptCount,
+    /// What it said before.
+    pub kept: i64,
+}
+
 /// All messages as the database counts them, and what the runs say that they wrote: both of one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptCounts {
@@ -34,6 +63,8 @@ pub struct KeptCounts {
     pub evaluated: u64,
     /// The counts, each state, stage, reason and redirection once.
     pub messages: Vec<KeptCount>,
+    /// How many of them are below zero and read as 0: what no rows can be, so the counts have drifted. [`Ledger::recount`] mends it.
+    pub below_zero: usize,
 }
 
 impl KeptCounts {
@@ -87,18 +118,12 @@ impl Ledger {
             .await?;
         let mut counts = KeptCounts::default();
         for row in &rows {
-            let messages = row.count("messages")?;
             if row.text("state")? == "runs" {
-                counts.evaluated = messages;
+                counts.evaluated = row.count("messages")?;
                 continue;
             }
-            counts.messages.push(KeptCount {
-                state: row.named("state", State::parse)?,
-                stage: row.named("stage", Stage::parse)?,
-                reason: row.opt_text("reason")?.filter(|reason| !reason.is_empty()),
-                redirected: row.flag("redirected")?,
-                messages,
-            });
+            counts.below_zero += usize::from(row.int("messages")? < 0);
+            counts.messages.push(KeptCount::of(row)?);
         }
         Ok(counts)
     }
@@ -134,4 +159,90 @@ impl Ledger {
             .await?;
         row.count("n")
     }
+
+    /// Sets the counts to what the rows say; those that differed. It locks no message and may run beside everything: rows and counts are compared
+    /// as one snapshot has them, and what writers add later, they add to both.
+    pub async fn recount(&self, by: By) -> Result<Vec<Miscount>, LedgerError> {
+        self.db
+            .write_once(RECOUNT_TIMEOUT, move |tx| {
+                let by = by.clone();
+                Box::pin(async move {
+                    tx.read_whole_tables().await?;
+                    // One recount at a time: two would mend the same difference twice.
+                    tx.lock(sql!("SELECT id FROM ledger", for_update), vec![]).await?;
+                    let found = miscounts(tx).await?;
+                    if !found.is_empty() {
+                        mend(tx, &found).await?;
+                        let (was, became) = (
+                            found.iter().map(|count| count.kept).sum::<i64>(),
+                            found.iter().map(|count| count.of.messages).sum::<u64>(),
+                        );
+                        let entry = Entry {
+                            by: &by.who,
+                            action: Action::CountsMended,
+                            target: "",
+                            why: by.why.as_deref(),
+                            was: Some(json!({ "counts": found.len(), "messages": was })),
+                            became: Some(json!({ "counts": found.len(), "messages": became })),
+                        };
+                        let now = tx.now().await?;
+                        audit::note(tx, entry, now).await?;
+                    }
+                    Ok(found)
+                })
+            })
+            .await
+    }
+}
+
+/// The counts that aren't those of the rows, in one statement: of one snapshot.
+async fn miscounts(tx: &mut Tx) -> Result<Vec<Miscount>, LedgerError> {
+    let rows = tx
+        .fetch(
+            sql!(
+                "SELECT state, stage, reason, redirected, CAST(SUM(counted) AS BIGINT) AS messages, CAST(SUM(kept) AS BIGINT) AS said FROM (
+                    SELECT state, stage, COALESCE(reason, '') AS reason, redirected, count(*) AS counted, 0 AS kept FROM messages
+                        GROUP BY state, stage, COALESCE(reason, ''), redirected
+                    UNION ALL SELECT state, stage, reason, redirected, 0, messages FROM message_counts",
+                {
+                    postgres: " UNION ALL SELECT state, stage, reason, redirected, 0, change FROM message_count_changes",
+                    sqlite: ""
+                },
+                ") AS of_both GROUP BY state, stage, reason, redirected HAVING SUM(counted) <> SUM(kept) ORDER BY state, stage, reason, redirected"
+            ),
+            vec![],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(Miscount { of: KeptCount::of(row)?, kept: row.int("said")? })).collect()
+}
+
+/// Writes the differences down as one more change.
+async fn mend(tx: &mut Tx, found: &[Miscount]) -> Result<(), LedgerError> {
+    let changes: Vec<_> = found
+        .iter()
+        .map(|Miscount { of, kept }| {
+            json!({
+                "state": of.state.as_str(), "stage": of.stage.as_str(), "reason": of.reason.as_deref().unwrap_or_default(),
+                "redirected": of.redirected, "change": i64::try_from(of.messages).unwrap_or(i64::MAX).saturating_sub(*kept),
+            })
+        })
+        .collect();
+    tx.execute(
+        sql!(
+            "INSERT INTO ",
+            {
+                postgres: "message_count_changes (state, stage, reason, redirected, change)",
+                sqlite: "message_counts (state, stage, reason, redirected, messages)"
+            },
+            " SELECT state, stage, reason, redirected, change FROM ",
+            (rows 1 r state: text, stage: text, reason: text, redirected: boolean, change: bigint),
+            {
+                postgres: "",
+                sqlite: " WHERE true ON CONFLICT (state, stage, reason, redirected) DO UPDATE SET messages = messages + excluded.messages"
+            }
+        ),
+        values![json!(changes).to_string()],
+    )
+    .await?;
+    Ok(())
 }

@@ -84,18 +84,21 @@ impl Database {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync + 'static,
     {
-        self.write_within(TRANSACTION_TIMEOUT, body).await
+        self.write_as(Arc::new(body), TRANSACTION_TIMEOUT, REPEATS_MAX).await
     }
 
-    /// As [`Database::write`], with another bound: for a migration, which may read tables of millions of rows.
-    pub(crate) async fn write_within<T, F>(&self, limit: Duration, body: F) -> Result<T, LedgerError>
+    /// As [`Database::write`], tried once and with another bound: for what may read tables of millions of rows.
+    pub(crate) async fn write_once<T, F>(&self, limit: Duration, body: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync + 'static,
     {
-        let body: Body<T> = Arc::new(body);
+        self.write_as(Arc::new(body), limit, 0).await
+    }
+
+    async fn write_as<T: Send + 'static>(&self, body: Body<T>, limit: Duration, repeats_max: u32) -> Result<T, LedgerError> {
         match self {
-            Self::Postgres(database) => database.write(body, limit).await,
+            Self::Postgres(database) => database.write(body, limit, repeats_max).await,
             Self::Sqlite(database) => database.write(body, limit).await,
         }
     }
@@ -174,6 +177,11 @@ impl Tx {
             Self::Postgres(_) => self.fetch(sql, values).await.map(drop),
             Self::Sqlite(_) => Ok(()),
         }
+    }
+
+    /// Lets this transaction read whole tables, for as long as that takes: bounds and plans of a connection are those of short statements.
+    pub(crate) async fn read_whole_tables(&mut self) -> Result<(), LedgerError> {
+        self.script(postgres::WHOLE_TABLES, "SELECT 1").await
     }
 
     /// Runs a migration: several statements without parameters.

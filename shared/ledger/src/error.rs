@@ -49,6 +49,12 @@ pub enum LedgerError {
         /// The newest that this binary knows.
         known: i64,
     },
+    /// A migration found its tables in use for as long as it was tried.
+    #[error(
+        "the ledger's schema could not be brought up to date, for its tables were in use all the time: is a dump (pg_dump) or another long \
+         transaction running? Try again when it has ended"
+    )]
+    HeldUp(#[source] Box<LedgerError>),
     /// Something asked for by a person isn't there or isn't allowed.
     #[error("{0}")]
     Refused(String),

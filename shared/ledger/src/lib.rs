@@ -2,7 +2,7 @@
 //!
 //! One function per intent; only this crate holds SQL. Every transaction locks businesses → gates → recipients → people →
 //! messages → attempts, each sorted by id, and reads the ledger's clock after its locks. No transaction is open across HTTP or a
-//! publish, none is longer than [`database::TRANSACTION_TIMEOUT`].
+//! publish, none is longer than [`database::TRANSACTION_TIMEOUT`] but migrations and a recount.
 
 #[macro_use]
 pub mod database;
@@ -90,14 +90,6 @@ impl Ledger {
     /// [`LedgerError::Newer`] when a newer Régua has taken away what this one needs.
     pub async fn migrate(&self) -> Result<(), LedgerError> {
         migrations::run(&self.db).await
-    }
-
-    /// Whether this binary may go on with the schema, which a newer Régua may have changed since [`Ledger::migrate`].
-    ///
-    /// # Errors
-    /// [`LedgerError::Newer`] when it has taken away what this one needs.
-    pub async fn admits_this_binary(&self) -> Result<(), LedgerError> {
-        migrations::admit(&mut self.db.read().await?).await
     }
 
     /// The id of this ledger: random, made by the first migration, kept by backups.

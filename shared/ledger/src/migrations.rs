@@ -8,6 +8,7 @@ use crate::database::{Database, Tx};
 use crate::error::LedgerError;
 use crate::new_id;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A migration's text for each database.
 struct Migration {
@@ -56,6 +57,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0020_runs_from"),
     migration!("0021_recipients_without_days", Some(7)),
     migration!("0022_where_it_stands"),
+    migration!("0023_counts_refuse_nothing"),
 ];
 
 /// How many there are, all of which this binary knows: the version of the schema that they make.
@@ -65,33 +67,45 @@ pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// How long the migrations of a large ledger may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// How often a migration is tried whose locks and those of transactions at work stand in each other's way.
-const TRIES_MAX: u32 = 30;
-/// The wait between two tries.
-const AGAIN: Duration = Duration::from_millis(300);
+/// How long a migration waits for a table that somebody is reading, `pg_dump` for as long as it runs. Whoever comes meanwhile queues behind the
+/// migration and waits as long, so it is short beside [`AGAIN`].
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '300ms'";
+/// How long it does at every [`PATIENT_EVERY`]th try. PostgreSQL ends an autovacuum that is in the way, but only after `deadlock_timeout`, 1 s.
+const PATIENT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1500ms'";
+/// See there.
+const PATIENT_EVERY: u32 = 10;
+/// The wait before the next try, of all processes together: those at work have the tables meanwhile.
+const AGAIN: Duration = Duration::from_secs(3);
+/// After how many tries the log says again that a migration waits.
+const TOLD_EVERY: u32 = 20;
+/// How long one migration is tried.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(10);
 
 /// Brings the schema up to date under a lock: a new ledger in one transaction, one in use by a transaction each, so that none holds the locks of
 /// many tables while others work.
 pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
-    let mut tries = 0;
+    let (mut tries, mut since) = (0, Instant::now());
     loop {
-        match db.write_within(MIGRATION_TIMEOUT, |tx| Box::pin(migrate(tx))).await {
+        match db.write_once(MIGRATION_TIMEOUT, move |tx| Box::pin(migrate(tx, tries))).await {
             Ok(true) => return Ok(()),
-            Ok(false) => tries = 0,
-            Err(error) if error.asks_for_repeat() && tries < TRIES_MAX => {
+            Ok(false) => (tries, since) = (0, Instant::now()),
+            Err(error) if !error.asks_for_repeat() => return Err(error),
+            Err(error) if since.elapsed() >= GIVE_UP_AFTER => return Err(LedgerError::HeldUp(Box::new(error))),
+            Err(error) => {
+                if tries % TOLD_EVERY == 0 {
+                    let mend = "is a dump (pg_dump) or another long transaction running? it goes through once that has ended";
+                    tracing::warn!(tries, ?error, mend, "ledger.migration_held_up");
+                }
                 tries += 1;
-                tracing::info!(tries, ?error, "ledger.migration_in_the_way");
-                tokio::time::sleep(AGAIN).await;
             }
-            Err(error) => return Err(error),
         }
     }
 }
 
-/// Applies what comes next; true once nothing does.
-async fn migrate(tx: &mut Tx) -> Result<bool, LedgerError> {
+/// Applies what comes next; true once nothing does. `tries` were in vain.
+async fn migrate(tx: &mut Tx, tries: u32) -> Result<bool, LedgerError> {
     // The number is arbitrary and Régua's own; SQLite's writer is alone already.
-    tx.script("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
+    tx.script("SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
     tx.script(
         "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
@@ -99,8 +113,15 @@ async fn migrate(tx: &mut Tx) -> Result<bool, LedgerError> {
     .await?;
     let row = tx.fetch_one(sql!("SELECT COALESCE(MAX(version), 0) AS version FROM migrations"), vec![]).await?;
     let found = row.int("version")?;
+    if tries > 0 && found < i64::from(KNOWN) {
+        // With the lock of whose turn it is: many processes don't try more often than one.
+        tokio::time::sleep(AGAIN).await;
+    }
+    let is_patient = tries % PATIENT_EVERY == PATIENT_EVERY - 1;
+    tx.script(if is_patient { PATIENT_LOCK_TIMEOUT } else { LOCK_TIMEOUT }, "SELECT 1").await?;
+    tx.read_whole_tables().await?;
     if found > i64::from(KNOWN) {
-        admit(tx).await?;
+        standing(tx).await?.admit()?;
         tracing::info!(found, known = KNOWN, "ledger.newer: all that was added since leaves this binary what it needs");
     }
     let at_once = if found == 0 { MIGRATIONS.len() } else { 1 };
@@ -130,19 +151,38 @@ async fn apply(tx: &mut Tx, version: i64, migration: &Migration) -> Result<(), L
     Ok(())
 }
 
-/// Whether this binary may run on the schema as it is now: [`LedgerError::Newer`] once a contraction asks for a newer one.
-pub(crate) async fn admit(tx: &mut Tx) -> Result<(), LedgerError> {
+/// How far the database's schema is.
+pub(crate) struct Standing {
+    found: i64,
+    runs_from: Option<i64>,
+}
+
+/// How far it is now.
+pub(crate) async fn standing(tx: &mut Tx) -> Result<Standing, LedgerError> {
     let row = tx.fetch_one(sql!("SELECT MAX(version) AS found, MAX(runs_from) AS runs_from FROM migrations"), vec![]).await?;
-    let (found, known) = (row.int("found")?, i64::from(KNOWN));
-    match row.opt_int("runs_from")? {
-        Some(runs_from) if runs_from > known => Err(LedgerError::Newer { found, runs_from, known }),
-        Some(_) | None => Ok(()),
+    Ok(Standing { found: row.int("found")?, runs_from: row.opt_int("runs_from")? })
+}
+
+impl Standing {
+    /// Whether this binary may run on it: [`LedgerError::Newer`] once a contraction asks for a newer one.
+    pub(crate) fn admit(&self) -> Result<(), LedgerError> {
+        let (found, known) = (self.found, i64::from(KNOWN));
+        match self.runs_from {
+            Some(runs_from) if runs_from > known => Err(LedgerError::Newer { found, runs_from, known }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether this binary knows more than there is.
+    pub(crate) fn is_older(&self) -> bool {
+        self.found < i64::from(KNOWN)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     /// The number of the migration from which on binaries know the rule.
     fn ruled_from() -> usize {
@@ -153,19 +193,64 @@ mod tests {
     /// refuses nothing on a table that was there.
     fn takes_away(script: &str) -> Vec<String> {
         let code: Vec<&str> = script.lines().map(|line| line.split("--").next().unwrap_or(line)).collect();
-        let code = code.join(" ").to_uppercase();
-        let statements: Vec<String> = code.split(';').map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        let made = |table: &str| statements.iter().any(|statement| statement.starts_with(&format!("CREATE TABLE {table} ")));
-        let adds = |statement: &str| {
-            let words: Vec<&str> = statement.split(' ').collect();
-            match words[..] {
-                [""] | ["CREATE", "TABLE" | "INDEX", ..] => true,
-                ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] => made(table),
-                ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => !statement.contains("NOT NULL") || statement.contains("DEFAULT"),
+        let code =
+            ["(", ")", ","].iter().fold(code.join(" ").to_uppercase(), |code, sign| code.replace(sign, &format!(" {sign} ")));
+        let statements: Vec<Vec<&str>> = code.split(';').map(|text| text.split_whitespace().collect()).collect();
+        let made = |table: &str| statements.iter().any(|words| words.starts_with(&["CREATE", "TABLE", table]));
+        statements.iter().filter(|words| !adds(words, &made)).map(|words| words.join(" ")).collect()
+    }
+
+    /// Whether one statement only adds; `made`: whether the script makes a table itself.
+    fn adds(words: &[&str], made: &dyn Fn(&str) -> bool) -> bool {
+        keeps_nobody_from_deleting(words, made)
+            && match words {
+                [] | ["CREATE", "TABLE" | "INDEX", ..] | ["ALTER", "FUNCTION", .., "SET", "SEARCH_PATH", "FROM", "CURRENT"] => {
+                    true
+                }
+                // What a table has that is made anew, another test compares.
+                ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] | ["DROP", "TABLE", table] => {
+                    made(table)
+                }
+                ["ALTER", "TABLE", _, actions @ ..] => parts(actions).iter().all(|action| adds_what_may_be_left_out(action)),
                 _ => false,
             }
+    }
+
+    /// What commas part that stand in no parentheses.
+    fn parts<'a>(words: &'a [&'a str]) -> Vec<&'a [&'a str]> {
+        let mut depth = 0;
+        let is_comma = |word: &&str| {
+            depth += i32::from(*word == "(") - i32::from(*word == ")");
+            *word == "," && depth == 0
         };
-        statements.iter().filter(|statement| !adds(statement)).cloned().collect()
+        words.split(is_comma).collect()
+    }
+
+    /// An old binary that deletes a row knows nothing of those that refer to it.
+    fn keeps_nobody_from_deleting(words: &[&str], made: &dyn Fn(&str) -> bool) -> bool {
+        (0..words.len()).filter(|at| words[*at] == "REFERENCES").all(|at| {
+            let clause = parts(&words[at..])[0];
+            let goes_along = |words: &[&str]| matches!(words, ["ON", "DELETE", "CASCADE" | "SET"]);
+            clause.get(1).is_some_and(|table| made(table)) || clause.windows(3).any(goes_along)
+        })
+    }
+
+    /// An old binary writes rows without the column, and more than one of them.
+    fn adds_what_may_be_left_out(action: &[&str]) -> bool {
+        let is_default = |words: &[&str]| words[1] == "DEFAULT" && words[0] != "SET" && words[2] != "NULL";
+        let mut depth = 0;
+        let outside: Vec<&str> = action
+            .iter()
+            .filter(|word| {
+                depth += i32::from(**word == "(") - i32::from(**word == ")");
+                depth == 0
+            })
+            .copied()
+            .collect();
+        let may_be_null = !action.windows(2).any(|words| words == ["NOT", "NULL"]);
+        action.starts_with(&["ADD", "COLUMN"])
+            && (may_be_null || outside.windows(3).any(is_default))
+            && !action.iter().any(|word| matches!(*word, "UNIQUE" | "PRIMARY"))
     }
 
     /// The promise to whoever has to take a release back: what isn't an addition says so in the list.
@@ -181,6 +266,19 @@ mod tests {
             ("ALTER TABLE c ADD COLUMN d BIGINT NOT NULL DEFAULT 0; -- DROP TABLE c;\nCREATE INDEX i ON c (d)", 0),
             ("ALTER TABLE c ADD COLUMN d BIGINT NOT NULL", 1),
             ("CREATE UNIQUE INDEX i ON c (d); ALTER TABLE c DROP COLUMN e; UPDATE c SET d = 1; INSERT INTO c (d) VALUES (1)", 4),
+            ("ALTER TABLE c ADD COLUMN a TEXT, DROP COLUMN b", 1),
+            ("ALTER TABLE c ADD COLUMN a TEXT, ADD COLUMN b BIGINT CHECK (b IN (1, 2))", 0),
+            ("ALTER TABLE c ADD COLUMN a TEXT NOT NULL, ADD COLUMN b TEXT DEFAULT 'x'", 1),
+            ("ALTER TABLE c ADD COLUMN a TEXT NOT NULL DEFAULT NULL CHECK (a <> 'DEFAULT')", 1),
+            ("ALTER TABLE c ADD COLUMN a TEXT NOT NULL CHECK (coalesce(a, DEFAULT, 'x') <> '')", 1),
+            ("CREATE TABLE d (e TEXT); ALTER TABLE c ADD COLUMN a TEXT NOT NULL REFERENCES d ON DELETE SET DEFAULT ", 1),
+            ("ALTER TABLE c ADD COLUMN a TEXT UNIQUE; ALTER TABLE c ADD COLUMN b TEXT NOT NULL DEFAULT '' PRIMARY KEY", 2),
+            ("CREATE TABLE a (b UUID REFERENCES c (id), d TEXT); ALTER TABLE c ADD COLUMN e UUID REFERENCES f (id)", 2),
+            ("CREATE TABLE a (b UUID REFERENCES c ON DELETE RESTRICT, e UUID REFERENCES c (id) ON DELETE CASCADE)", 1),
+            ("CREATE TABLE a (b UUID REFERENCES c (id, d) ON DELETE CASCADE, e UUID REFERENCES a)", 0),
+            ("ALTER FUNCTION f() SET search_path FROM CURRENT", 0),
+            ("ALTER FUNCTION f() RENAME TO g; DROP TABLE c", 2),
+            ("CREATE TABLE a (b TEXT); DROP TABLE c; CREATE TABLE c (b TEXT); INSERT INTO c SELECT b FROM a; DROP TABLE a", 0),
             ("ALTER TABLE c RENAME TO d; ALTER TABLE c ADD CONSTRAINT e CHECK (d > 0); DROP INDEX i; CREATE TRIGGER t ON c", 4),
         ] {
             assert_eq!(takes_away(script).len(), number, "{script}");
@@ -196,14 +294,50 @@ mod tests {
         }
     }
 
+    /// A new file without a schema; the folder goes with the first of the two.
+    async fn new_file() -> (tempfile::TempDir, Database) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", folder.path().join("regua.db").display());
+        let db = Database::open(&url).await.expect("a new file");
+        db.write(|tx| {
+            Box::pin(tx.script("", "CREATE TABLE migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"))
+        })
+        .await
+        .expect("the first table");
+        (folder, db)
+    }
+
+    /// Every column, index and trigger.
+    async fn schema_of(db: &Database) -> BTreeSet<String> {
+        let all = sql!(
+            "SELECT m.type || ' ' || m.name || COALESCE(' ' || c.name || ' ' || c.type, '') AS part
+             FROM sqlite_master m LEFT JOIN pragma_table_info(m.name) c ON m.type = 'table' WHERE m.name NOT LIKE 'sqlite_%'"
+        );
+        let rows = db.read().await.expect("a reader").fetch(all, vec![]).await.expect("a schema");
+        rows.iter().map(|row| row.text("part").expect("a text")).collect()
+    }
+
+    #[tokio::test]
+    async fn an_expansion_leaves_every_column_index_and_trigger_that_was_there() {
+        let (_folder, db) = new_file().await;
+        let mut before = schema_of(&db).await;
+        for (version, migration) in (1..).zip(MIGRATIONS) {
+            db.write(|tx| Box::pin(tx.script("", migration.sqlite))).await.expect("it is applied");
+            let after = schema_of(&db).await;
+            let gone: Vec<_> = before.difference(&after).collect();
+            if version >= ruled_from() {
+                assert_eq!(gone.is_empty(), migration.runs_from.is_none(), "migration {version}: {gone:?}");
+            }
+            before = after;
+        }
+    }
+
     /// The number of the migration that makes SQLite's table of integrations anew.
     const SECRETS: usize = 12;
 
     #[tokio::test]
     async fn integrations_that_channels_and_notices_refer_to_come_through_the_migration_whole() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite://{}", folder.path().join("regua.db").display());
-        let db = Database::open(&url).await.expect("a new file");
+        let (_folder, db) = new_file().await;
         db.write(|tx| Box::pin(before(tx))).await.expect("the schema before");
         run(&db).await.expect("it migrates");
         let mut tx = db.read().await.expect("a reader");
@@ -218,7 +352,6 @@ mod tests {
 
     /// The schema before, with an integration in use.
     async fn before(tx: &mut Tx) -> Result<(), LedgerError> {
-        tx.script("", "CREATE TABLE migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT").await?;
         for migration in &MIGRATIONS[..SECRETS - 1] {
             tx.script("", migration.sqlite).await?;
         }

@@ -3,8 +3,9 @@
 use crate::audit::{self, Entry};
 use crate::database::Tx;
 use crate::error::LedgerError;
+use crate::migrations::{self, Standing};
 use crate::stops::{self, NewStop};
-use crate::{Ledger, migrations, new_id};
+use crate::{Ledger, new_id};
 use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::audit::Action;
 use regua_domain::stop::{BY_LEDGER, StopScope};
@@ -84,8 +85,14 @@ impl Ledger {
 
     /// Whether the ledger stands somewhere else than when it was last asked, and nobody has said why: its dump was put back, into whichever
     /// database. SQLite can't tell, and PostgreSQL not of a copy of its files.
+    ///
+    /// # Errors
+    /// [`LedgerError::Newer`] when a newer Régua has taken away from the schema what this one needs, since [`Ledger::migrate`].
     pub async fn stands_elsewhere(&self) -> Result<bool, LedgerError> {
-        stands_elsewhere(&mut self.db.read().await?).await
+        let mut tx = self.db.read().await?;
+        let schema = migrations::standing(&mut tx).await?;
+        schema.admit()?;
+        stands_elsewhere(&mut tx, &schema).await
     }
 
     /// Raises `stop` if the ledger stands elsewhere; true if it is new. Whoever says what was lost writes the same row first, so that what was
@@ -96,7 +103,8 @@ impl Ledger {
                 let stop = stop.clone();
                 Box::pin(async move {
                     tx.lock(sql!("SELECT id FROM ledger", for_update), vec![]).await?;
-                    if !stands_elsewhere(tx).await? {
+                    let schema = migrations::standing(tx).await?;
+                    if !stands_elsewhere(tx, &schema).await? {
                         return Ok(false);
                     }
                     let now = tx.now().await?;
@@ -107,18 +115,74 @@ impl Ledger {
     }
 }
 
-/// This binary has brought the schema to where it knows it: one that is older now is a dump's.
-async fn stands_elsewhere(tx: &mut Tx) -> Result<bool, LedgerError> {
-    let row = tx.fetch_one(sql!("SELECT MAX(version) AS version FROM migrations"), vec![]).await?;
-    if row.int("version")? < i64::from(migrations::KNOWN) {
-        return Ok(true);
-    }
-    tx.fetch_one(sql!("SELECT stands_in <> ", (place), " AS elsewhere FROM ledger"), vec![]).await?.flag("elsewhere")
+/// Where a ledger stands: a dump or a copy that is put in its place stands elsewhere.
+struct Place {
+    /// The server's cluster; empty where the ledger's role may not ask for it.
+    server: String,
+    /// The database and the ledger's own table in it.
+    table: String,
 }
 
-/// Remembers where the ledger stands, the first time that a binary looks.
+impl Place {
+    /// Where it stands now, and what was noted of that before. `None` on SQLite: a file doesn't know.
+    async fn find(tx: &mut Tx) -> Result<Option<(Self, Option<String>)>, LedgerError> {
+        if matches!(tx, Tx::Sqlite(_)) {
+            return Ok(None);
+        }
+        let row = tx
+            .fetch_one(
+                sql!(
+                    "SELECT stands_in, has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AS may_ask,
+                            CAST(d.oid AS TEXT) || '/' || CAST(CAST(CAST('ledger' AS regclass) AS oid) AS TEXT) AS of_table
+                     FROM ledger, pg_database d WHERE d.datname = current_database()"
+                ),
+                vec![],
+            )
+            .await?;
+        // In a statement of its own: naming the function is refused where calling it is.
+        let server = if row.flag("may_ask")? {
+            let asked = sql!("SELECT CAST(system_identifier AS TEXT) AS server FROM pg_control_system()");
+            tx.fetch_one(asked, vec![]).await?.text("server")?
+        } else {
+            String::new()
+        };
+        Ok(Some((Self { server, table: row.text("of_table")? }, row.opt_text("stands_in")?)))
+    }
+
+    /// As it is noted.
+    fn noted(&self) -> String {
+        format!("{}/{}", self.server, self.table)
+    }
+
+    /// Whether what was noted is another place. A server that isn't known of one of them is no difference.
+    fn is_another(&self, noted: &str) -> bool {
+        let (server, table) = noted.split_once('/').unwrap_or(("", noted));
+        table != self.table || (server != self.server && !server.is_empty() && !self.server.is_empty())
+    }
+}
+
+/// This binary has brought the schema to where it knows it: one that is older now is a dump's.
+async fn stands_elsewhere(tx: &mut Tx, schema: &Standing) -> Result<bool, LedgerError> {
+    if schema.is_older() {
+        return Ok(true);
+    }
+    let found = Place::find(tx).await?;
+    Ok(found.is_some_and(|(place, noted)| noted.is_some_and(|noted| place.is_another(&noted))))
+}
+
+/// Remembers where the ledger stands, the first time that a binary looks, or the first time that one may ask for the server.
 pub(crate) async fn note_where_it_stands(tx: &mut Tx) -> Result<(), LedgerError> {
-    tx.execute(sql!("UPDATE ledger SET stands_in = ", (place), " WHERE stands_in IS NULL"), vec![]).await?;
+    if let Some((place, noted)) = Place::find(tx).await? {
+        let is_new = noted.is_none_or(|noted| noted.starts_with('/') && noted != place.noted() && !place.is_another(&noted));
+        if is_new {
+            note(tx, &place).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn note(tx: &mut Tx, place: &Place) -> Result<(), LedgerError> {
+    tx.execute(sql!("UPDATE ledger SET stands_in = $1"), values![place.noted()]).await?;
     Ok(())
 }
 
@@ -173,7 +237,9 @@ async fn doubt_live_messages(tx: &mut Tx) -> Result<u64, LedgerError> {
 
 /// Lifts the ledger's own stop, for what raised it has been said; a person's stays.
 async fn lift(tx: &mut Tx, by: String) -> Result<(), LedgerError> {
-    tx.execute(sql!("UPDATE ledger SET stands_in = ", (place)), vec![]).await?;
+    if let Some((place, _)) = Place::find(tx).await? {
+        note(tx, &place).await?;
+    }
     let now = tx.now().await?;
     stops::lift(tx, StopScope::Everything, "", Some(BY_LEDGER), &by, now).await?;
     Ok(())

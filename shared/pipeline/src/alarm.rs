@@ -31,7 +31,7 @@ pub async fn ledger_went_back(pipeline: &Pipeline, shutdown: &Shutdown, what: &s
 /// the ledger.
 ///
 /// # Errors
-/// The ledger can't be asked.
+/// The ledger can't be asked; [`LedgerError::Newer`] when a newer Régua has taken away from it what this one needs.
 pub(crate) async fn look_where_it_stands(ledger: &Ledger, shutdown: &Shutdown) -> Result<bool, LedgerError> {
     if !ledger.stands_elsewhere().await? {
         return Ok(true);

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use regua_domain::stop::StopScope;
+use regua_ledger::counts::KeptCounts;
 use regua_ledger::gauges::{ChannelGauges, GateState, Gauges};
 use regua_ledger::mirror::Source;
 use regua_ledger::{Ledger, LedgerError};
@@ -14,8 +15,14 @@ use tokio::time::Instant;
 /// How old what is shown may be.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
-/// The last reading and when it was made.
-type Sample = Option<(Instant, Vec<MetricFamily>)>;
+/// The last reading.
+#[derive(Default)]
+struct Sample {
+    /// What was read, and when.
+    read: Option<(Instant, Vec<MetricFamily>)>,
+    /// Whether the log has it that counts are below zero.
+    told_below_zero: bool,
+}
 
 /// Messages that counted as unsent and were sent, as a receipt or a look-up shows.
 pub fn contradicting_receipts(metrics: &Metrics) -> Counter {
@@ -29,7 +36,7 @@ pub fn hints_published(metrics: &Metrics) -> Counter {
 
 /// Exposes what the ledger knows: once in a process, and by the scheduler alone, for every process would say the same.
 pub fn expose_ledger(metrics: &Metrics, ledger: &Ledger) {
-    let (ledger, sample) = (ledger.clone(), Arc::new(Mutex::new(None)));
+    let (ledger, sample) = (ledger.clone(), Arc::new(Mutex::new(Sample::default())));
     metrics.source("ledger", move || {
         let (ledger, sample) = (ledger.clone(), Arc::clone(&sample));
         async move { Ok(sampled(&ledger, &mut *sample.lock().await).await?) }
@@ -37,19 +44,25 @@ pub fn expose_ledger(metrics: &Metrics, ledger: &Ledger) {
 }
 
 async fn sampled(ledger: &Ledger, sample: &mut Sample) -> Result<Vec<MetricFamily>, LedgerError> {
-    if let Some((at, families)) = sample
+    if let Some((at, families)) = &sample.read
         && at.elapsed() < SAMPLE_EVERY
     {
         return Ok(families.clone());
     }
-    let families = read(ledger).await?;
-    *sample = Some((Instant::now(), families.clone()));
+    let kept = ledger.kept_counts().await?;
+    if kept.below_zero > 0 && !sample.told_below_zero {
+        let mend = "they are shown as 0; `regua recount` sets the counts to what the messages are";
+        tracing::error!(counts = kept.below_zero, mend, "counts.below_zero");
+    }
+    sample.told_below_zero = kept.below_zero > 0;
+    let families = read(ledger, &kept).await?;
+    sample.read = Some((Instant::now(), families.clone()));
     Ok(families)
 }
 
-async fn read(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
+async fn read(ledger: &Ledger, kept: &KeptCounts) -> Result<Vec<MetricFamily>, LedgerError> {
     let gauges = ledger.gauges().await?;
-    let mut families = messages(ledger).await?;
+    let mut families = messages(kept);
     families.extend(channels(&gauges));
     families.extend(runs(&gauges));
     families.extend(sources(&ledger.sources().await?, gauges.now));
@@ -57,8 +70,7 @@ async fn read(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
     Ok(families)
 }
 
-async fn messages(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
-    let kept = ledger.kept_counts().await?;
+fn messages(kept: &KeptCounts) -> Vec<MetricFamily> {
     let mut messages = MetricFamily::gauge("regua_messages", "Messages by state, stage and reason.");
     let mut by_labels = std::collections::BTreeMap::new();
     for of in &kept.messages {
@@ -69,11 +81,11 @@ async fn messages(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
     }
     let redirected = "Messages whose last attempt went to the phone of the pilot.";
     let evaluated = "Messages that all runs say they wrote: equals the sum of regua_messages.";
-    Ok(vec![
+    vec![
         messages,
         MetricFamily::gauge("regua_messages_redirected", redirected).count(&[], kept.counts().redirected),
         MetricFamily::gauge("regua_messages_evaluated", evaluated).count(&[], kept.evaluated),
-    ])
+    ]
 }
 
 /// What waits, the gates with their limits, and the budgets behind them.

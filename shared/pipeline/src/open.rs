@@ -68,7 +68,7 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
     process.health.expect(&["ledger", "broker"]);
     let ledger = Ledger::open(config.database_url.expose()).await.map_err(Failure::configuration)?;
     let Some(ledger_id) = reach(process, &ledger).await? else { return Ok(None) };
-    if !stands_where_it_may(process, &ledger).await {
+    if !stands_where_it_may(process, &ledger).await? {
         return Ok(None);
     }
     if let Some(instant) = config.demo_now {
@@ -97,10 +97,11 @@ pub async fn open(process: &Process) -> Result<Option<Pipeline>, Failure> {
 }
 
 /// Sees to it that a ledger that stands elsewhere is stopped before anything is sent from it. False when the shutdown began meanwhile.
-async fn stands_where_it_may(process: &Process, ledger: &Ledger) -> bool {
+async fn stands_where_it_may(process: &Process, ledger: &Ledger) -> Result<bool, Failure> {
     while !process.shutdown.has_begun() {
         match look_where_it_stands(ledger, &process.shutdown).await {
-            Ok(is_seen_to) => return is_seen_to,
+            Ok(is_seen_to) => return Ok(is_seen_to),
+            Err(outgrown @ LedgerError::Newer { .. }) => return Err(Failure::configuration(outgrown)),
             Err(error) => {
                 let why = format!("the ledger can't be asked where it stands: {}", Chain(&error));
                 process.health.set("ledger", Readiness::not_ready(why));
@@ -108,7 +109,7 @@ async fn stands_where_it_may(process: &Process, ledger: &Ledger) -> bool {
             }
         }
     }
-    false
+    Ok(false)
 }
 
 /// Whether addresses in private networks may be called: the environment allows it, or the ledger has a demo's clock, which only an empty ledger
@@ -120,7 +121,11 @@ pub async fn allows_private_urls(ledger: &Ledger, config: &ServiceConfig) -> Res
 /// Waits for the ledger, migrates it, and reads its id.
 async fn reach(process: &Process, ledger: &Ledger) -> Result<Option<LedgerId>, Failure> {
     for attempt in 1.. {
-        let error = match migrated(ledger).await {
+        let migrated = tokio::select! {
+            migrated = migrated(ledger) => migrated,
+            () = process.shutdown.begun() => return Ok(None),
+        };
+        let error = match migrated {
             Ok(id) => {
                 process.health.set("ledger", Readiness::Ready);
                 return Ok(Some(id));

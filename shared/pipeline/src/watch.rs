@@ -27,15 +27,16 @@ pub(crate) fn start(process: &Process, ledger: &Ledger, broker: &Arc<dyn Broker>
         let mut every = tokio::time::interval(EVERY);
         while !process.shutdown.has_begun() {
             every.tick().await;
-            if let Err(outgrown @ LedgerError::Newer { .. }) = ledger.admits_this_binary().await {
-                process.health.set("schema", Readiness::not_ready(outgrown.to_string()));
-                process.shutdown.begin_for(outgrown.to_string());
-            }
             let found = ledger.host_skew().await;
             *skew.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
             process.health.set("ledger", ledger_readiness(found));
-            if let Err(error) = look_where_it_stands(&ledger, &process.shutdown).await {
-                tracing::debug!(error = %Chain(&error), "ledger.not_asked_where_it_stands");
+            match look_where_it_stands(&ledger, &process.shutdown).await {
+                Ok(_) => {}
+                Err(outgrown @ LedgerError::Newer { .. }) => {
+                    process.health.set("schema", Readiness::not_ready(outgrown.to_string()));
+                    process.shutdown.begin_for(outgrown.to_string());
+                }
+                Err(error) => tracing::debug!(error = %Chain(&error), "ledger.not_asked_where_it_stands"),
             }
             if let Ok(stops) = ledger.stops().await {
                 process.health.set("stops", stops_readiness(&stops));

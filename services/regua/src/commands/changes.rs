@@ -4,6 +4,7 @@ use crate::commands::session::tell;
 use crate::commands::{Outcome, Session, lists};
 use crate::embedded;
 use crate::operator::Request;
+use crate::operator::counts::RecountRequest;
 use crate::output::{self, Format, remark, say};
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -135,6 +136,10 @@ impl Session {
 
     pub async fn restored(&self, lost_since: Option<DateTime<Utc>>) -> anyhow::Result<Outcome> {
         self.submit_and_tell(Request::Restored { lost_since, by: who() }, Format::Human).await
+    }
+
+    pub async fn recount(&self, why: Option<String>, format: Format) -> anyhow::Result<Outcome> {
+        self.submit_and_tell(Request::Recount(RecountRequest { why, by: who() }), format).await
     }
 
     pub async fn opt_out_add(&self, phones: Vec<String>, why: String, scope: String, format: Format) -> anyhow::Result<Outcome> {

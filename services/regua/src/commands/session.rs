@@ -3,11 +3,15 @@
 use crate::commands::Outcome;
 use crate::lock::{LedgerLock, LockAnswer};
 use crate::operator::{self, Answer, Office, Request};
-use crate::output::{self, Format};
+use crate::output::{self, Format, remark};
 use anyhow::Context as _;
-use regua_ledger::Ledger;
+use regua_ledger::{Ledger, LedgerError};
 use regua_telemetry::config::{Hosting, Service, ServiceConfig};
 use regua_telemetry::environment::Environment;
+use std::time::Duration;
+
+/// How long a command waits for the schema without a word.
+const TOLD_AFTER: Duration = Duration::from_secs(3);
 
 /// A command's view of the ledger.
 pub struct Session {
@@ -36,7 +40,7 @@ impl Session {
         };
         let ledger = Ledger::open(config.database_url.expose()).await?;
         if writes_here {
-            ledger.migrate().await?;
+            migrate(&ledger).await?;
         }
         Ok(Ok(Self { config, environment, ledger, writes_here, _lock: lock }))
     }
@@ -60,6 +64,19 @@ impl Session {
         let answer = self.submit(request).await?;
         tell(&answer, format);
         Ok(if answer.done { Outcome::Done } else { Outcome::DidNotHold })
+    }
+}
+
+/// Brings the schema up to date; a person who waits for it is told.
+async fn migrate(ledger: &Ledger) -> Result<(), LedgerError> {
+    let migrating = ledger.migrate();
+    tokio::pin!(migrating);
+    tokio::select! {
+        migrated = &mut migrating => migrated,
+        () = tokio::time::sleep(TOLD_AFTER) => {
+            remark!("the ledger's schema is being brought up to date; a dump (pg_dump) or another long transaction that runs would be in the way");
+            migrating.await
+        }
     }
 }
 

@@ -30,7 +30,6 @@ impl Sql {
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
 /// | `(not_among 1 text)` | `<> ALL` of them | `NOT IN` them |
 /// | `(clock 1)` | the server's clock and the ledger's offset; `$1` is [`Tx::host_clock`](super::Tx::host_clock) | `$1` and the offset |
-/// | `(place)` | the server's cluster, the database and the ledger's own table in it: a dump or a copy that is put in its place stands elsewhere | where it is said to stand already |
 /// | `(id 1)` | `$1` as a `uuid` that may be null | `$1` |
 /// | `{ postgres: "…", sqlite: "…" }` | the first | the second |
 macro_rules! sql {
@@ -52,10 +51,6 @@ macro_rules! postgres_part {
                 AND (CAST($5 AS BIGINT) IS NULL OR updated_at >= $5) AND (CAST($6 AS BIGINT) IS NULL OR updated_at < $6)")
     };
     (uncounted) => { "(COALESCE(last_start_at, 0) <= $1 AND COALESCE(reserved_at, 0) <= $1 AND COALESCE(counted_at, 0) <= $1)" };
-    ((place)) => {
-        "(SELECT CAST(c.system_identifier AS TEXT) || '/' || CAST(d.oid AS TEXT) || '/' || CAST(CAST(CAST('ledger' AS regclass) AS oid) AS TEXT)
-          FROM pg_control_system() c JOIN pg_database d ON d.datname = current_database())"
-    };
     (for_update) => { " FOR NO KEY UPDATE " };
     (overtaken) => {
         "EXISTS (SELECT 1 FROM messages s WHERE s.source_id = m.source_id AND s.subject = m.subject AND s.id <> m.id
@@ -104,7 +99,6 @@ macro_rules! sqlite_part {
     (unsettled) => { postgres_part!(unsettled) };
     (failures) => { postgres_part!(failures) };
     (uncounted) => { postgres_part!(uncounted) };
-    ((place)) => { "COALESCE(stands_in, 'a file')" };
     (for_update) => { " " };
     (overtaken) => { postgres_part!(overtaken) };
     ((twin $n:literal)) => { postgres_part!((twin $n)) };

@@ -2,7 +2,7 @@
 
 use crate::databases::Fixture;
 use crate::setup::Setup;
-use crate::world::{World, sent};
+use crate::world::{World, by, sent};
 use chrono::TimeDelta;
 use regua_domain::message::{DoubtReason, State};
 use regua_domain::settlement::Settlement;
@@ -76,6 +76,41 @@ async fn what_is_written_past_the_ledger_is_counted_too(f: Fixture) {
     assert_eq!(w.ledger.kept_counts().await.unwrap().counts().total(), 0);
 }
 
+/// A tool with a search_path of its own; PostgreSQL's triggers ran with the writer's.
+async fn who_writes_with_another_search_path_is_counted_too(f: Fixture) {
+    let w = world(f).await;
+    if w.f.is_sqlite() {
+        return;
+    }
+    w.queued(2).await;
+    let schema = w.f.text("SELECT CAST(current_schema() AS TEXT)").await.unwrap();
+    for change in ["UPDATE {}.messages SET redirected = true", "DELETE FROM {}.message_texts; DELETE FROM {}.messages"] {
+        let change = change.replace("{}", &schema);
+        w.f.execute(format!("BEGIN; SET LOCAL search_path = pg_catalog; {change}; COMMIT")).await;
+        agree(&w).await;
+    }
+}
+
+/// Counts that somebody altered by hand, say.
+async fn f21_counts_that_drifted_refuse_no_write_and_a_recount_mends_them(f: Fixture) {
+    let w = world(f).await;
+    let ids = w.queued(4).await;
+    while w.ledger.fold_counts().await.unwrap() > 0 {}
+    w.f.execute("UPDATE message_counts SET messages = 0").await;
+    w.send(ids[0]).await;
+    let kept = w.ledger.kept_counts().await.unwrap();
+    assert_eq!((kept.below_zero, kept.counts().of(State::Queued)), (1, 0));
+    let mended = w.ledger.recount(by("ana")).await.unwrap();
+    let of: Vec<_> = mended.iter().map(|count| (count.of.state, count.kept, count.of.messages)).collect();
+    assert_eq!(of, [(State::Queued, -1, 3)]);
+    assert_eq!(w.ledger.kept_counts().await.unwrap().below_zero, 0);
+    agree(&w).await;
+    assert!(w.ledger.recount(by("ana")).await.unwrap().is_empty());
+    assert_eq!(w.f.count("audit_log WHERE action = 'counts_mended' AND by_whom = 'ana'").await, 1);
+    w.send(ids[1]).await;
+    agree(&w).await;
+}
+
 async fn the_migration_counts_what_is_there(f: Fixture) {
     let w = world(f).await;
     let ids = w.queued(4).await;
@@ -83,20 +118,30 @@ async fn the_migration_counts_what_is_there(f: Fixture) {
     let (gone, again) = if w.f.is_sqlite() {
         let triggers =
             ["inserted", "updated", "deleted"].map(|what| format!("DROP TRIGGER {what}_messages_are_counted;")).concat();
-        (format!("{triggers} DROP TABLE message_counts"), include_str!("../../migrations/sqlite/0019_counts.sql"))
+        let sqlite = [
+            include_str!("../../migrations/sqlite/0019_counts.sql"),
+            include_str!("../../migrations/sqlite/0023_counts_refuse_nothing.sql"),
+        ];
+        (format!("{triggers} DROP TABLE message_counts"), sqlite)
     } else {
         let functions =
             ["inserted", "updated", "deleted"].map(|what| format!("DROP FUNCTION count_{what}_messages CASCADE;")).concat();
         let tables = "DROP TABLE message_counts, message_count_changes";
-        (format!("{functions} {tables}"), include_str!("../../migrations/postgres/0019_counts.sql"))
+        let postgres = [
+            include_str!("../../migrations/postgres/0019_counts.sql"),
+            include_str!("../../migrations/postgres/0023_counts_refuse_nothing.sql"),
+        ];
+        (format!("{functions} {tables}"), postgres)
     };
     w.f.execute(format!("{gone}; DROP INDEX runs_that_wrote")).await;
     w.send(ids[1]).await;
-    w.f.execute(again).await;
-    agree(&w).await;
-    assert_eq!(w.ledger.kept_counts().await.unwrap().counts().of(State::Sent), 2);
-    w.send(ids[2]).await;
-    agree(&w).await;
+    for (sent, script) in (2..).zip(again) {
+        w.f.execute(script).await;
+        agree(&w).await;
+        assert_eq!(w.ledger.kept_counts().await.unwrap().counts().of(State::Sent), sent);
+        w.send(ids[usize::try_from(sent).unwrap()]).await;
+        agree(&w).await;
+    }
 }
 
 async fn a_change_that_moves_nobody_leaves_nothing_to_fold(f: Fixture) {
@@ -127,6 +172,59 @@ async fn a_fold_is_bounded_and_the_next_one_goes_on(f: Fixture) {
     assert_eq!(before.counts().of(State::Sent), u64::from(more));
 }
 
+async fn ids(w: &World) -> Vec<String> {
+    w.f.texts("SELECT CAST(id AS TEXT) FROM messages ORDER BY id").await.into_iter().flatten().collect()
+}
+
+/// Lets messages fail and wait again, so often.
+async fn to_and_fro(w: &World, ids: &[String], rounds: usize) {
+    let among = format!("CAST(id AS TEXT) IN ('{}')", ids.join("', '"));
+    for round in 0..rounds {
+        w.f.execute(format!("UPDATE messages SET state = 'failed', reason = 'r{round}', queued_at = NULL WHERE {among}")).await;
+        w.f.execute(format!("UPDATE messages SET state = 'queued', reason = NULL, queued_at = 1 WHERE {among}")).await;
+    }
+}
+
+/// Of two recounts at once one mends what has drifted, however much is written and folded meanwhile.
+async fn recounts_beside_writers_and_folders_mend_once(f: Fixture) {
+    let w = world(f).await;
+    w.queued(20).await;
+    while w.ledger.fold_counts().await.unwrap() > 0 {}
+    w.f.execute("UPDATE message_counts SET messages = messages + 7 WHERE state = 'queued'").await;
+    let ids = ids(&w).await;
+    let over = AtomicBool::new(false);
+    let recounts = async || {
+        let mut mended = 0;
+        while !over.load(Ordering::Relaxed) {
+            mended += w.ledger.recount(by("ana")).await.unwrap().len();
+            w.ledger.fold_counts().await.unwrap();
+        }
+        mended
+    };
+    let writer = async {
+        to_and_fro(&w, &ids, 25).await;
+        over.store(true, Ordering::Relaxed);
+    };
+    let (one, other, ()) = futures::join!(recounts(), recounts(), writer);
+    assert_eq!(one + other, 1);
+    agree(&w).await;
+}
+
+/// Both would find the same difference, and mend it twice.
+async fn a_recount_waits_for_another_one(f: Fixture) {
+    let w = world(f).await;
+    let Some(pool) = w.f.postgres() else { return };
+    w.f.execute("INSERT INTO message_counts VALUES ('sent', 'overdue', '', false, 7)").await;
+    let mut other = pool.begin().await.unwrap();
+    sqlx::raw_sql("SELECT id FROM ledger FOR NO KEY UPDATE").execute(&mut *other).await.unwrap();
+    let ledger = w.ledger.clone();
+    let recount = tokio::spawn(async move { ledger.recount(by("ana")).await });
+    w.f.blocked_by(&mut other).await;
+    other.rollback().await.unwrap();
+    assert_eq!(recount.await.unwrap().unwrap().len(), 1);
+    agree(&w).await;
+}
+
 /// Writers, folders and a reader at once: no change is lost or folded twice, and every look sees whole transactions.
 async fn f21_writers_and_folders_at_once_lose_nothing(f: Fixture) {
     const MESSAGES: u64 = 40;
@@ -134,16 +232,8 @@ async fn f21_writers_and_folders_at_once_lose_nothing(f: Fixture) {
     let w = world(f).await;
     w.queued(u32::try_from(MESSAGES).unwrap()).await;
     let over = AtomicBool::new(false);
-    let texts = w.f.texts("SELECT CAST(id AS TEXT) FROM messages ORDER BY id").await;
-    let ids: Vec<String> = texts.into_iter().flatten().collect();
-    let writer = async |ids: &[String]| {
-        let among = format!("CAST(id AS TEXT) IN ('{}')", ids.join("', '"));
-        for round in 0..ROUNDS {
-            w.f.execute(format!("UPDATE messages SET state = 'failed', reason = 'r{round}', queued_at = NULL WHERE {among}"))
-                .await;
-            w.f.execute(format!("UPDATE messages SET state = 'queued', reason = NULL, queued_at = 1 WHERE {among}")).await;
-        }
-    };
+    let ids = ids(&w).await;
+    let writer = async |ids: &[String]| to_and_fro(&w, ids, ROUNDS).await;
     let folder = async || {
         while !over.load(Ordering::Relaxed) {
             w.ledger.fold_counts().await.unwrap();
@@ -166,6 +256,10 @@ async fn f21_writers_and_folders_at_once_lose_nothing(f: Fixture) {
 }
 
 conformance! {
+    who_writes_with_another_search_path_is_counted_too
+    f21_counts_that_drifted_refuse_no_write_and_a_recount_mends_them
+    recounts_beside_writers_and_folders_mend_once
+    a_recount_waits_for_another_one
     f21_the_kept_counts_are_those_of_the_rows_at_every_step_of_a_day
     what_is_written_past_the_ledger_is_counted_too
     the_migration_counts_what_is_there

@@ -38,20 +38,43 @@ pub async fn on_sqlite<F: Future<Output = ()>>(rule: impl FnOnce(Fixture) -> F) 
 
 /// Tries a rule in a new schema, which goes with the test, failed or not.
 pub async fn on_postgres<F: Future<Output = ()>>(rule: impl FnOnce(Fixture) -> F) {
+    let in_schema = |server: &str, schema: &str| {
+        let sign = if server.contains('?') { '&' } else { '?' };
+        format!("{server}{sign}options=-c%20search_path%3D{schema}")
+    };
+    apart("SCHEMA", "CASCADE", in_schema, rule).await;
+}
+
+/// Tries a rule in a new database, for what is a whole database's.
+#[allow(dead_code, reason = "the tests of plans share this file")]
+pub async fn on_own_database<F: Future<Output = ()>>(rule: impl FnOnce(Fixture) -> F) {
+    let of_server = |server: &str, database: &str| {
+        let (address, settings) = server.split_once('?').map_or((server, None), |(address, settings)| (address, Some(settings)));
+        let (host, _) = address.rsplit_once('/').unwrap();
+        format!("{host}/{database}{}", settings.map(|settings| format!("?{settings}")).unwrap_or_default())
+    };
+    apart("DATABASE", "WITH (FORCE)", of_server, rule).await;
+}
+
+async fn apart<F: Future<Output = ()>>(
+    kind: &str,
+    drop_how: &str,
+    url: impl Fn(&str, &str) -> String,
+    rule: impl FnOnce(Fixture) -> F,
+) {
     let server = std::env::var(VARIABLE).unwrap_or_else(|_| {
         panic!(
             "{VARIABLE} must name a PostgreSQL database that the tests may write to; `cargo xtask test` starts one and sets it"
         )
     });
-    let schema = format!("regua_test_{}", Uuid::now_v7().simple());
+    let name = format!("regua_test_{}", Uuid::now_v7().simple());
     let mut owner = PgConnection::connect(&server).await.unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
-    sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut owner).await.unwrap();
-    let sign = if server.contains('?') { '&' } else { '?' };
-    let url = format!("{server}{sign}options=-c%20search_path%3D{schema}");
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE {kind} {name}"))).execute(&mut owner).await.unwrap();
+    let url = url(&server, &name);
     let raw = PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
     let fixture = Fixture { url, raw: Raw::Postgres(raw) };
     let result = AssertUnwindSafe(rule(fixture)).catch_unwind().await;
-    let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut owner).await;
+    let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP {kind} {name} {drop_how}"))).execute(&mut owner).await;
     if let Err(panic) = result {
         resume_unwind(panic);
     }

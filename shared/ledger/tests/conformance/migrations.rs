@@ -6,6 +6,7 @@ use crate::world::World;
 use futures::future::join_all;
 use regua_ledger::runs::LeaseAnswer;
 use regua_ledger::{Ledger, LedgerError};
+use std::time::Duration;
 use uuid::Uuid;
 
 async fn any_number_of_processes_may_migrate_at_once(f: Fixture) {
@@ -51,13 +52,13 @@ async fn newer(f: &Fixture, runs_from: &str) -> Ledger {
 async fn a_ledger_that_a_newer_regua_only_added_to_is_run_on(f: Fixture) {
     let ledger = newer(&f, "NULL").await;
     let rows = f.count("migrations").await;
-    ledger.admits_this_binary().await.unwrap();
+    assert!(!ledger.stands_elsewhere().await.unwrap());
     ledger.migrate().await.unwrap();
     assert_eq!(f.count("migrations").await, rows, "nothing is applied");
     // What a contraction asks for has been there for long.
     let known = f.number("SELECT MAX(version) FROM migrations WHERE version < 999").await.unwrap();
     f.execute(format!("UPDATE migrations SET runs_from = {known} WHERE version = 999")).await;
-    ledger.admits_this_binary().await.unwrap();
+    assert!(!ledger.stands_elsewhere().await.unwrap());
     ledger.migrate().await.unwrap();
 }
 
@@ -67,7 +68,7 @@ async fn a_ledger_from_which_a_newer_regua_took_away_is_refused(f: Fixture) {
     // Also if additions came after it.
     f.execute(format!("INSERT INTO migrations (version, applied_at, runs_from) VALUES (998, 0, {})", known + 1)).await;
     let ledger = f.open().await;
-    for error in [ledger.migrate().await.unwrap_err(), ledger.admits_this_binary().await.unwrap_err()] {
+    for error in [ledger.migrate().await.unwrap_err(), ledger.stands_elsewhere().await.unwrap_err()] {
         let expected = (999, known + 1, known);
         let LedgerError::Newer { found, runs_from, known } = error else { panic!("{error}") };
         assert_eq!((found, runs_from, known), expected);
@@ -105,6 +106,60 @@ async fn what_a_newer_regua_adds_breaks_nothing_that_runs(f: Fixture) {
     }
 }
 
+/// Takes back what the migrations from 22 on added, as far as they could not be applied again.
+const BEFORE_22: &str = "ALTER TABLE ledger DROP COLUMN stands_in; DELETE FROM migrations WHERE version >= 22";
+
+/// `pg_dump` reads, several new processes want to alter what it reads, and the crew is at work.
+async fn a_migration_that_waits_for_a_reader_keeps_nobody_else_waiting_and_goes_through_after_it(f: Fixture) {
+    if f.is_sqlite() {
+        // Its one writer is alone, and no reader keeps it waiting.
+        return;
+    }
+    let w = World::new(f, &Setup { per_second: 0, ..Setup::default() }).await;
+    let ids = w.queued(2).await;
+    w.f.execute(BEFORE_22).await;
+    let mut reader = w.f.postgres().unwrap().begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE ledger IN ACCESS SHARE MODE").execute(&mut *reader).await.unwrap();
+    let mut newer = Vec::new();
+    for _ in 0..3 {
+        let ledger = w.f.open().await;
+        newer.push(tokio::spawn(async move { ledger.migrate().await }));
+    }
+    w.f.blocked_by(&mut reader).await;
+    for id in ids {
+        let asked = tokio::time::Instant::now();
+        w.send(id).await;
+        assert!(asked.elapsed() < Duration::from_millis(1500), "it waited for {:?}", asked.elapsed());
+    }
+    reader.rollback().await.unwrap();
+    for migrated in join_all(newer).await {
+        migrated.unwrap().unwrap();
+    }
+    assert_eq!(w.f.count("ledger WHERE stands_in IS NOT NULL").await, 1);
+}
+
+/// What a migration runs with, as the server shows it.
+async fn a_migration_reads_whole_tables_as_it_should_and_waits_shortly_for_locks(f: Fixture) {
+    if f.is_sqlite() {
+        return;
+    }
+    f.execute(
+        "CREATE TABLE migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL);
+         CREATE TABLE seen (settings TEXT);
+         CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO seen SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
+                WHERE name IN ('enable_seqscan', 'lock_timeout', 'statement_timeout');
+            RETURN NULL; END $$;
+         CREATE TRIGGER looks AFTER INSERT ON migrations FOR EACH STATEMENT EXECUTE FUNCTION look()",
+    )
+    .await;
+    let ledger = f.open().await;
+    ledger.migrate().await.unwrap();
+    assert_eq!(f.count("seen").await, f.count("migrations").await);
+    let seen = f.text("SELECT DISTINCT settings FROM seen").await;
+    assert_eq!(seen.as_deref(), Some("enable_seqscan=on lock_timeout=300 statement_timeout=0"));
+}
+
 async fn a_ledger_knows_which_database_it_is(f: Fixture) {
     let ledger = f.open().await;
     assert_eq!(ledger.is_embedded(), f.is_sqlite());
@@ -122,7 +177,7 @@ async fn one_process_at_a_time_has_its_broker_inside(f: Fixture) {
     }
     assert!(other.hold_memory_broker().await.unwrap().is_none());
     drop(held);
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while other.hold_memory_broker().await.unwrap().is_none() {
         assert!(tokio::time::Instant::now() < deadline, "it was never let go");
         tokio::task::yield_now().await;
@@ -159,6 +214,8 @@ async fn a_server_that_is_down_is_unreachable() {
 }
 
 conformance! {
+    a_migration_that_waits_for_a_reader_keeps_nobody_else_waiting_and_goes_through_after_it
+    a_migration_reads_whole_tables_as_it_should_and_waits_shortly_for_locks
     what_a_newer_regua_adds_breaks_nothing_that_runs
     any_number_of_processes_may_migrate_at_once
     any_number_of_processes_may_open_and_migrate_at_once

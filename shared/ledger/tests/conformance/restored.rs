@@ -8,10 +8,10 @@ use regua_domain::message::{DeferReason, DoubtReason, FailReason, State};
 use regua_domain::mirror::Customer;
 use regua_domain::settlement::Settlement;
 use regua_domain::stop::StopScope;
-use regua_ledger::LedgerError;
 use regua_ledger::evaluation::EvaluationCounts;
 use regua_ledger::finish::FinishAnswer;
 use regua_ledger::stops::NewStop;
+use regua_ledger::{Ledger, LedgerError};
 
 async fn world(f: Fixture) -> World {
     World::new(f, &Setup { open_windows: 10, max_age: "30d", per_second: 0, ..Setup::default() }).await
@@ -217,6 +217,38 @@ async fn a_ledger_that_stands_elsewhere_says_so_until_a_person_says_why(f: Fixtu
         }
         assert!(!w.ledger.stands_elsewhere().await.unwrap());
     }
+}
+
+/// The function that tells the server may be any role's, or not: a right of the whole database.
+async fn where_the_server_may_not_be_asked_its_name_is_no_difference(f: Fixture) {
+    let role = f.text("SELECT current_database() || '_role'").await.unwrap();
+    f.execute(format!(
+        "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}"
+    ))
+    .await;
+    let sign = if f.url.contains('?') { '&' } else { '?' };
+    let limited = Ledger::open(&format!("{}{sign}options=-c%20role%3D{role}", f.url)).await.unwrap();
+    let whole = f.open().await;
+    let elsewhere = async || [limited.stands_elsewhere().await.unwrap(), whole.stands_elsewhere().await.unwrap()];
+    limited.migrate().await.unwrap();
+    assert_eq!(elsewhere().await, [false, false]);
+    assert_eq!(f.count("ledger WHERE stands_in LIKE '/%'").await, 1, "noted without the server");
+    whole.migrate().await.unwrap();
+    assert_eq!(f.count("ledger WHERE stands_in NOT LIKE '/%'").await, 1, "and with it by whoever may ask");
+    assert_eq!(elsewhere().await, [false, false]);
+    f.execute("UPDATE ledger SET stands_in = '1' || stands_in").await;
+    assert_eq!(elsewhere().await, [false, true], "another server");
+    f.execute("UPDATE ledger SET stands_in = '/1/' || stands_in").await;
+    assert_eq!(elsewhere().await, [true, true], "another table");
+    limited.moved_whole("ana".into()).await.unwrap();
+    assert_eq!(elsewhere().await, [false, false]);
+    limited.close().await;
+    f.execute(format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn where_the_server_may_not_be_asked_its_name_is_no_difference_on_postgres() {
+    crate::databases::on_own_database(where_the_server_may_not_be_asked_its_name_is_no_difference).await;
 }
 
 /// A process looks, a person answers, and only then the process comes to raise its stop.

@@ -1,6 +1,6 @@
 //! `regua audit`: who changed what, when and why, as an operator reads it.
 
-use regua_e2e::House;
+use regua_e2e::{House, until};
 use serde_json::Value;
 
 /// The lines of `regua audit --json` with these arguments.
@@ -51,6 +51,27 @@ async fn whoever_changes_something_is_found_with_why_and_what_it_was() {
     assert!(table.starts_with("at ") && table.contains("the text is wrong"), "{table}");
     let refused = house.cli.run(&["audit", "--action", "pause"]).await;
     refused.refused(2, "--action pause is no action; expected one of configuration_applied, imported, run_planned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_that_drifted_are_told_in_the_log_and_mended_by_whoever_recounts() {
+    let house = House::build(20, &[]).await;
+    let mut up = house.up().await;
+    house.run("update-collections").await;
+    house.run("send-queued-messages").await;
+    house.settled().await;
+    assert!(house.database().execute("UPDATE message_counts SET messages = -2 WHERE state = 'sent'").await > 0);
+    until("the log tells", async || {
+        up.get("/metrics").await?;
+        up.log().contains("counts.below_zero").then_some(())
+    })
+    .await;
+    let told = house.cli.run(&["recount", "--why", "the panel says 0"]).await.good().out;
+    assert!(told.contains("sent, ") && told.contains(": -2 were counted, there are "), "{told}");
+    let again = house.cli.run(&["recount", "--json"]).await.good().json();
+    assert_eq!(again["differed"], Value::Array(vec![]));
+    let log = audit(&house, &["--action", "counts_mended"]).await;
+    assert_eq!((log.len(), &log[0]["why"]), (1, &"the panel says 0".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
