@@ -1,7 +1,7 @@
 //! What the ledger knows, as metrics: exposed by one role alone, read seldom however often somebody asks. ops/docs/metrics.md tells each family.
 
 use chrono::{DateTime, Utc};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{StopScope, is_automatic};
 use regua_ledger::gauges::{ChannelGauges, GateState, Gauges};
 use regua_ledger::mirror::Source;
 use regua_ledger::{Ledger, LedgerError};
@@ -151,13 +151,17 @@ async fn stops(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
         missed = missed.count(&of("caught_up"), fires.caught_up).count(&of("dropped"), fires.dropped);
     }
     let (in_force, totals) = (ledger.stops().await?, ledger.stop_totals().await?);
-    let mut stops = MetricFamily::gauge("regua_stops", "Stops in force by scope.");
+    let mut stops = MetricFamily::gauge("regua_stops", "Stops in force by scope and by who raised them.");
     let mut raised = MetricFamily::counter("regua_stops_raised_total", "Stops that were raised, by scope.");
     let mut lifted = MetricFamily::counter("regua_stops_lifted_total", "Stops that were lifted, by scope.");
     for scope in StopScope::ALL {
         let of = [("scope", scope.as_str())];
         let total = totals.iter().find(|totals| totals.scope == *scope);
-        stops = stops.count(&of, in_force.iter().filter(|stop| stop.scope == *scope).count() as u64);
+        for (raised_by, automatic) in [("person", false), ("automatic", true)] {
+            let number =
+                in_force.iter().filter(|stop| stop.scope == *scope && is_automatic(&stop.raised_by) == automatic).count();
+            stops = stops.count(&[of[0], ("raised_by", raised_by)], number as u64);
+        }
         raised = raised.count(&of, total.map_or(0, |total| total.raised));
         lifted = lifted.count(&of, total.map_or(0, |total| total.lifted));
     }
