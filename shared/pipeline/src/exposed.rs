@@ -108,8 +108,15 @@ fn channels(gauges: &Gauges) -> Vec<MetricFamily> {
     vec![waiting, due_age, limits, gates, used, budgets, doubt_age.sample(&[], age(gauges.now, gauges.doubt_since))]
 }
 
-const fn by_place(of: &ChannelGauges) -> [(&'static str, u64); 5] {
-    [("held", of.held), ("scheduled", of.scheduled), ("due", of.due), ("queued", of.queued), ("sending", of.sending)]
+const fn by_place(of: &ChannelGauges) -> [(&'static str, u64); 6] {
+    [
+        ("held", of.held),
+        ("scheduled", of.scheduled),
+        ("withheld", of.withheld),
+        ("due", of.due),
+        ("queued", of.queued),
+        ("sending", of.sending),
+    ]
 }
 
 fn runs(gauges: &Gauges) -> Vec<MetricFamily> {
