@@ -162,15 +162,14 @@ async fn stops(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
     let mut raised = MetricFamily::counter("regua_stops_raised_total", "Stops that were raised, by scope.");
     let mut lifted = MetricFamily::counter("regua_stops_lifted_total", "Stops that were lifted, by scope.");
     for scope in StopScope::ALL {
-        let of = [("scope", scope.as_str())];
+        let of = ("scope", scope.as_str());
         let total = totals.iter().find(|totals| totals.scope == *scope);
-        for (raised_by, automatic) in [("person", false), ("automatic", true)] {
-            let number =
-                in_force.iter().filter(|stop| stop.scope == *scope && is_automatic(&stop.raised_by) == automatic).count();
-            stops = stops.count(&[of[0], ("raised_by", raised_by)], number as u64);
+        for (raised_by, by_itself) in [("person", false), ("automatic", true)] {
+            let these = in_force.iter().filter(|stop| stop.scope == *scope && is_automatic(&stop.raised_by) == by_itself);
+            stops = stops.count(&[of, ("raised_by", raised_by)], these.count() as u64);
         }
-        raised = raised.count(&of, total.map_or(0, |total| total.raised));
-        lifted = lifted.count(&of, total.map_or(0, |total| total.lifted));
+        raised = raised.count(&[of], total.map_or(0, |total| total.raised));
+        lifted = lifted.count(&[of], total.map_or(0, |total| total.lifted));
     }
     Ok(vec![missed, stops, raised, lifted])
 }

@@ -21,6 +21,10 @@ const BUDGET: &str = "recipients_per_24h = 5000";
 const NOT_HERE: &[(&str, &str)] = &[
     ("regua_ledger_skew_seconds", "the host's clock is the ledger's"),
     ("ReguaQueueStuck", "it takes five minutes of Prometheus's own clock"),
+    ("ReguaGatePaused", "it takes minutes of Prometheus's own clock"),
+    ("ReguaDoubtGrows", "receipts settle most of what hangs"),
+    ("ReguaEverythingStopped", "the ledger doesn't go back in time"),
+    ("ReguaMetricsMissing", "every process can read what it exposes"),
     ("regua_starts_skipped_total", "what is skipped changed in the second between its hint and its start"),
     ("regua_hints_lost_total", "a broker in the process loses none"),
     ("regua_dead_lettered_total", "a broker in the process carries nothing that can't be read"),
