@@ -19,7 +19,7 @@ const BUDGET: &str = "recipients_per_24h = 5000";
 
 /// What doesn't happen here, and why: an alert, a panel, or a part of an expression. promtool's tests of the rules let these alerts happen.
 const NOT_HERE: &[(&str, &str)] = &[
-    ("regua_ledger_skew_seconds", "the host's clock is the ledger's"),
+    ("(abs(regua_ledger_skew_seconds", "the host's clock is the ledger's"),
     ("ReguaQueueStuck", "it takes five minutes of Prometheus's own clock"),
     ("ReguaGatePaused", "it takes minutes of Prometheus's own clock"),
     ("ReguaDoubtGrows", "receipts settle most of what hangs"),
