@@ -4,7 +4,7 @@
 use crate::database::{Row, Tx};
 use crate::error::LedgerError;
 use crate::stops::Stops;
-use crate::{Ledger, SKEW_MAX, first_id_of};
+use crate::{Ledger, SKEW_MAX, first_id_of, looks, settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use regua_domain::admission::BUDGET_PERIOD;
 use regua_domain::gate::Closing;
@@ -29,6 +29,9 @@ pub struct ChannelGauges {
     pub scheduled: u64,
     /// Released messages whose time has come: only a slot, or an open gate, is missing.
     pub due: u64,
+    /// Those that can't start for another reason: a stop of their stage, policy or template; a source that is stale, switched off or doesn't
+    /// answer the last look; or nobody's window is open.
+    pub withheld: u64,
     /// Messages with a published hint.
     pub queued: u64,
     /// Messages with an open attempt.
@@ -113,8 +116,10 @@ impl Ledger {
     /// Reads all gauges.
     pub async fn gauges(&self) -> Result<Gauges, LedgerError> {
         let mut tx = self.db.read().await?;
-        let now = tx.now().await?;
-        let channels = channels(&mut tx, now).await?;
+        let (now, settings, stops) = settings::now_in_force(&mut tx).await?;
+        let is_open = settings.times().any_open(&settings.own_hours, now);
+        let withheld = if is_open { withheld(&mut tx, now).await? } else { Withheld::Everything };
+        let channels = channels(&mut tx, now, &stops, withheld).await?;
         let businesses = businesses(&mut tx, now).await?;
         let runs = runs(&mut tx).await?;
         let row = tx
@@ -171,41 +176,79 @@ impl Ledger {
     }
 }
 
-/// What waits is counted by turns first (see [`crate::release`]): few, whatever waits in them.
-async fn channels(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<ChannelGauges>, LedgerError> {
-    let stops = Stops::load(tx, now).await?;
-    let rows = tx
-        .fetch(
+/// Which of the messages that are due can't start, whatever their gate says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Withheld {
+    Nothing,
+    /// Those that `startable` names: this costs a look at each message that waits, and not only at the index of turns.
+    Some,
+    Everything,
+}
+
+/// What a top-up would leave out while windows are open.
+async fn withheld(tx: &mut Tx, now: DateTime<Utc>) -> Result<Withheld, LedgerError> {
+    let row = tx
+        .fetch_one(
             sql!(
-                "WITH turns AS (SELECT state, channel_id, run_id, COALESCE(next_attempt_at, 0) AS comes_at, count(*) AS n FROM messages WHERE ",
-                live,
-                " GROUP BY state, channel_id, run_id, COALESCE(next_attempt_at, 0)),
-                 placed AS (SELECT t.channel_id, t.n,
-                        CASE WHEN t.state IN ('queued', 'sending') THEN t.state
-                             WHEN COALESCE(r.approval, '') = 'waiting' OR NOT (t.state = 'scheduled' OR i.release = 'immediate'
-                                    OR COALESCE(r.planned_at <= i.released_through_at, false)) THEN 'held'
-                             WHEN t.comes_at > $1 THEN 'scheduled' ELSE 'due' END AS place,
-                        CASE WHEN t.comes_at > 0 AND (t.state = 'scheduled' OR t.comes_at > COALESCE(i.released_through_at, r.planned_at)) THEN t.comes_at
-                             WHEN i.release = 'immediate' THEN r.planned_at ELSE i.released_through_at END AS since_at
-                    FROM turns t JOIN runs r ON r.id = t.run_id JOIN channels c ON c.id = t.channel_id
-                    JOIN integrations i ON i.id = c.integration_id),
-                 waiting AS (SELECT channel_id,
-                        CAST(SUM(CASE WHEN place = 'held' THEN n ELSE 0 END) AS BIGINT) AS held,
-                        CAST(SUM(CASE WHEN place = 'scheduled' THEN n ELSE 0 END) AS BIGINT) AS scheduled,
-                        CAST(SUM(CASE WHEN place = 'due' THEN n ELSE 0 END) AS BIGINT) AS due,
-                        CAST(SUM(CASE WHEN place = 'queued' THEN n ELSE 0 END) AS BIGINT) AS queued,
-                        CAST(SUM(CASE WHEN place = 'sending' THEN n ELSE 0 END) AS BIGINT) AS sending,
-                        MIN(CASE WHEN place = 'due' THEN since_at END) AS due_since
-                    FROM placed GROUP BY channel_id)
-                 SELECT c.id, c.name, c.per_second, c.business_id, c.integration_id, i.enabled, g.paused_until, g.pause_reason, g.trips,
-                        COALESCE(w.held, 0) AS held, COALESCE(w.scheduled, 0) AS scheduled, COALESCE(w.due, 0) AS due,
-                        COALESCE(w.queued, 0) AS queued, COALESCE(w.sending, 0) AS sending, w.due_since
-                 FROM channels c JOIN integrations i ON i.id = c.integration_id JOIN gates g ON g.channel_id = c.id
-                 LEFT JOIN waiting w ON w.channel_id = c.id ORDER BY c.name"
+                "WITH ",
+                (withholding 1 2),
+                " SELECT (SELECT count(*) FROM fresh) AS fresh, (SELECT count(*) FROM sources) AS sources,
+                         (SELECT count(*) FROM open_stops WHERE scope IN ('stage', 'policy', 'template')) AS stops"
             ),
-            values![now],
+            values![now, looks::WANTED_MAX],
         )
         .await?;
+    Ok(match (row.count("fresh")?, row.count("stops")?) {
+        (0, _) => Withheld::Everything,
+        (fresh, 0) if fresh == row.count("sources")? => Withheld::Nothing,
+        _ => Withheld::Some,
+    })
+}
+
+/// What waits, counted by turns first (see [`crate::release`]): few, whatever waits in them. `by` is what a turn is told apart by beside that.
+macro_rules! by_channel {
+    (with: [$($with:tt),*], by: $by:literal, startable: $startable:tt) => {
+        sql!(
+            "WITH ", $($with, ", ",)*
+            "turns AS (SELECT state, channel_id, run_id, COALESCE(next_attempt_at, 0) AS comes_at, ", $by, " count(*) AS n FROM messages WHERE ",
+            live,
+            " GROUP BY ", $by, " state, channel_id, run_id, COALESCE(next_attempt_at, 0)),
+             placed AS (SELECT b.channel_id, b.n,
+                    CASE WHEN b.state IN ('queued', 'sending') THEN b.state
+                         WHEN COALESCE(r.approval, '') = 'waiting' OR NOT (b.state = 'scheduled' OR i.release = 'immediate'
+                                OR COALESCE(r.planned_at <= i.released_through_at, false)) THEN 'held'
+                         WHEN b.comes_at > $1 THEN 'scheduled' WHEN ", $startable, " THEN 'due' ELSE 'withheld' END AS place,
+                    CASE WHEN b.comes_at > 0 AND (b.state = 'scheduled' OR b.comes_at > COALESCE(i.released_through_at, r.planned_at)) THEN b.comes_at
+                         WHEN i.release = 'immediate' THEN r.planned_at ELSE i.released_through_at END AS since_at
+                FROM turns b JOIN runs r ON r.id = b.run_id JOIN channels c ON c.id = b.channel_id
+                JOIN integrations i ON i.id = c.integration_id),
+             waiting AS (SELECT channel_id,
+                    CAST(SUM(CASE WHEN place = 'held' THEN n ELSE 0 END) AS BIGINT) AS held,
+                    CAST(SUM(CASE WHEN place = 'scheduled' THEN n ELSE 0 END) AS BIGINT) AS scheduled,
+                    CAST(SUM(CASE WHEN place = 'due' THEN n ELSE 0 END) AS BIGINT) AS due,
+                    CAST(SUM(CASE WHEN place = 'withheld' THEN n ELSE 0 END) AS BIGINT) AS withheld,
+                    CAST(SUM(CASE WHEN place = 'queued' THEN n ELSE 0 END) AS BIGINT) AS queued,
+                    CAST(SUM(CASE WHEN place = 'sending' THEN n ELSE 0 END) AS BIGINT) AS sending,
+                    MIN(CASE WHEN place = 'due' THEN since_at END) AS due_since
+                FROM placed GROUP BY channel_id)
+             SELECT c.id, c.name, c.per_second, c.business_id, c.integration_id, i.enabled, g.paused_until, g.pause_reason, g.trips,
+                    COALESCE(w.held, 0) AS held, COALESCE(w.scheduled, 0) AS scheduled, COALESCE(w.due, 0) AS due,
+                    COALESCE(w.withheld, 0) AS withheld, COALESCE(w.queued, 0) AS queued, COALESCE(w.sending, 0) AS sending, w.due_since
+             FROM channels c JOIN integrations i ON i.id = c.integration_id JOIN gates g ON g.channel_id = c.id
+             LEFT JOIN waiting w ON w.channel_id = c.id ORDER BY c.name"
+        )
+    };
+}
+
+async fn channels(tx: &mut Tx, now: DateTime<Utc>, stops: &Stops, withheld: Withheld) -> Result<Vec<ChannelGauges>, LedgerError> {
+    let rows = match withheld {
+        Withheld::Nothing => tx.fetch(by_channel!(with: [], by: "", startable: "true"), values![now]).await?,
+        Withheld::Everything => tx.fetch(by_channel!(with: [], by: "", startable: "false"), values![now]).await?,
+        Withheld::Some => {
+            let sql = by_channel!(with: [(withholding 1 2)], by: "source_id, stage, policy_id,", startable: startable);
+            tx.fetch(sql, values![now, looks::WANTED_MAX]).await?
+        }
+    };
     rows.iter()
         .map(|row| {
             let of = (BusinessId(row.id("business_id")?), IntegrationId(row.id("integration_id")?), ChannelId(row.id("id")?));
@@ -217,6 +260,7 @@ async fn channels(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<ChannelGauges>,
                 held: row.count("held")?,
                 scheduled: row.count("scheduled")?,
                 due: row.count("due")?,
+                withheld: row.count("withheld")?,
                 queued: row.count("queued")?,
                 sending: row.count("sending")?,
                 due_since: row.opt_instant("due_since")?,

@@ -1,7 +1,7 @@
 //! What the ledger knows, as metrics: exposed by one role alone, read seldom however often somebody asks. ops/docs/metrics.md tells each family.
 
 use chrono::{DateTime, Utc};
-use regua_domain::stop::StopScope;
+use regua_domain::stop::{StopScope, is_automatic};
 use regua_ledger::counts::KeptCounts;
 use regua_ledger::gauges::{ChannelGauges, GateState, Gauges};
 use regua_ledger::mirror::Source;
@@ -120,8 +120,15 @@ fn channels(gauges: &Gauges) -> Vec<MetricFamily> {
     vec![waiting, due_age, limits, gates, used, budgets, doubt_age.sample(&[], age(gauges.now, gauges.doubt_since))]
 }
 
-const fn by_place(of: &ChannelGauges) -> [(&'static str, u64); 5] {
-    [("held", of.held), ("scheduled", of.scheduled), ("due", of.due), ("queued", of.queued), ("sending", of.sending)]
+const fn by_place(of: &ChannelGauges) -> [(&'static str, u64); 6] {
+    [
+        ("held", of.held),
+        ("scheduled", of.scheduled),
+        ("withheld", of.withheld),
+        ("due", of.due),
+        ("queued", of.queued),
+        ("sending", of.sending),
+    ]
 }
 
 fn runs(gauges: &Gauges) -> Vec<MetricFamily> {
@@ -163,15 +170,18 @@ async fn stops(ledger: &Ledger) -> Result<Vec<MetricFamily>, LedgerError> {
         missed = missed.count(&of("caught_up"), fires.caught_up).count(&of("dropped"), fires.dropped);
     }
     let (in_force, totals) = (ledger.stops().await?, ledger.stop_totals().await?);
-    let mut stops = MetricFamily::gauge("regua_stops", "Stops in force by scope.");
+    let mut stops = MetricFamily::gauge("regua_stops", "Stops in force by scope and by who raised them.");
     let mut raised = MetricFamily::counter("regua_stops_raised_total", "Stops that were raised, by scope.");
     let mut lifted = MetricFamily::counter("regua_stops_lifted_total", "Stops that were lifted, by scope.");
     for scope in StopScope::ALL {
-        let of = [("scope", scope.as_str())];
+        let of = ("scope", scope.as_str());
         let total = totals.iter().find(|totals| totals.scope == *scope);
-        stops = stops.count(&of, in_force.iter().filter(|stop| stop.scope == *scope).count() as u64);
-        raised = raised.count(&of, total.map_or(0, |total| total.raised));
-        lifted = lifted.count(&of, total.map_or(0, |total| total.lifted));
+        for (raised_by, by_itself) in [("person", false), ("automatic", true)] {
+            let these = in_force.iter().filter(|stop| stop.scope == *scope && is_automatic(&stop.raised_by) == by_itself);
+            stops = stops.count(&[of, ("raised_by", raised_by)], these.count() as u64);
+        }
+        raised = raised.count(&[of], total.map_or(0, |total| total.raised));
+        lifted = lifted.count(&[of], total.map_or(0, |total| total.lifted));
     }
     Ok(vec![missed, stops, raised, lifted])
 }

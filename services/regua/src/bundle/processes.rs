@@ -11,8 +11,8 @@ const BYTES_MAX: usize = 2 << 20;
 /// What begins every metric of ours; what follows is letters and `_`, which are chosen in the code.
 const OURS: &str = "regua_";
 /// Labels whose values are words that the code has chosen (ops/docs/metrics.md): all but those that name what a provider has configured.
-const CLOSED: [&str; 12] =
-    ["became", "duty", "fate", "kind", "outcome", "reason", "scope", "service", "stage", "state", "webhook", "what"];
+const CLOSED: [&str; 13] =
+    ["became", "duty", "fate", "kind", "outcome", "raised_by", "reason", "scope", "service", "stage", "state", "webhook", "what"];
 /// The family whose reasons are read from the ledger's rows.
 const OF_ROWS: &str = "regua_messages";
 

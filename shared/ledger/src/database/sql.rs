@@ -26,6 +26,8 @@ impl Sql {
 /// | `overtaken` | whether message `m` must not wait again: another one of its invoice lives, or says more than it; see [`crate::doubt`] | the same |
 /// | `(twin 3)` | whether another message may have said to the phone of attempt `a`, within `$3` microseconds of it, what text `x` says: its words, or others before it was sent again | the same |
 /// | `waiting_runs` | `waiting_runs (state, run_id)`: the runs whose messages wait in channel `$1`, each found by one step along the index; a last row without | the same |
+/// | `(withholding 3 6)` | what withholds messages of open channels at the instant `$3`, for `startable`: the stops in force, and the sources whose copy is young and that aren't waited for, `$6` looks each being too many | the same |
+/// | `startable` | whether message, or turn, `b` is of such a source, and under no stop of its own | the same |
 /// | `(rows 1 r id: uuid, n: bigint)` | a row set `r` from the JSON text in `$1` | the same by `json_each` |
 /// | `(among 1 uuid)` | `= ANY` of the JSON array's elements in `$1` | `IN` them |
 /// | `(not_among 1 text)` | `<> ALL` of them | `NOT IN` them |
@@ -74,6 +76,20 @@ macro_rules! postgres_part {
                  UNION ALL SELECT w.state, (SELECT m.run_id FROM messages m WHERE m.state = w.state AND m.channel_id = $1 AND m.",
                 postgres_part!(live), " AND m.run_id > w.run_id ORDER BY m.run_id LIMIT 1) FROM waiting_runs w WHERE w.run_id IS NOT NULL)")
     };
+    ((withholding $now:literal $wanted:literal)) => {
+        concat!("open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $", $now, ")),
+                 fresh AS (SELECT s.id FROM sources s WHERE s.enabled AND s.complete_at + s.max_age_s * 1000000 > $", $now, "
+                     AND (s.last_look_s IS NULL
+                          OR ((s.last_look_unanswered = 'send' OR COALESCE(s.look_again_at, 0) <= $", $now, ")
+                              AND (SELECT count(*) FROM looks l WHERE l.source_id = s.id) < $", $wanted, ")))")
+    };
+    (startable) => {
+        "b.source_id IN (SELECT id FROM fresh)
+                       AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = b.stage)
+                                       OR (s.scope = 'policy' AND s.target = CAST(b.policy_id AS TEXT))
+                                       OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
+                                               WHERE ps.policy_id = b.policy_id AND ps.stage = b.stage)))"
+    };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("json_to_recordset($", $n, "::json) AS ", stringify!($alias), "(", stringify!($first), " ", stringify!($first_kind),
                 $(", ", stringify!($column), " ", stringify!($kind),)* ")")
@@ -103,6 +119,8 @@ macro_rules! sqlite_part {
     (overtaken) => { postgres_part!(overtaken) };
     ((twin $n:literal)) => { postgres_part!((twin $n)) };
     (waiting_runs) => { postgres_part!(waiting_runs) };
+    ((withholding $now:literal $wanted:literal)) => { postgres_part!((withholding $now $wanted)) };
+    (startable) => { postgres_part!(startable) };
     ((rows $n:literal $alias:ident $first:ident : $first_kind:ident $(, $column:ident : $kind:ident)*)) => {
         concat!("(SELECT value ->> '$.", stringify!($first), "' AS ", stringify!($first),
                 $(", value ->> '$.", stringify!($column), "' AS ", stringify!($column),)*

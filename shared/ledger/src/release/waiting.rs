@@ -26,11 +26,9 @@ pub(super) async fn best(
     let rows = tx
         .fetch(
             sql!(
-                "WITH RECURSIVE open_stops AS (SELECT scope, target FROM stops WHERE lifted_at IS NULL AND (until_at IS NULL OR until_at > $3)),
-                 fresh AS (SELECT s.id FROM sources s WHERE s.enabled AND s.complete_at + s.max_age_s * 1000000 > $3
-                     AND (s.last_look_s IS NULL
-                          OR ((s.last_look_unanswered = 'send' OR COALESCE(s.look_again_at, 0) <= $3)
-                              AND (SELECT count(*) FROM looks l WHERE l.source_id = s.id) < $6))), ",
+                "WITH RECURSIVE ",
+                (withholding 3 6),
+                ", ",
                 waiting_runs,
                 ",
                  turns (state, run_id, comes_at) AS (
@@ -53,12 +51,9 @@ pub(super) async fn best(
                 { postgres: "LATERAL (SELECT b.id, b.stage_rank, b.due_on, b.amount", sqlite: "messages m WHERE m.id IN (SELECT b.id" },
                 " FROM messages b WHERE b.state = t.state AND b.channel_id = $1 AND b.",
                 live,
-                "      AND b.run_id = t.run_id AND COALESCE(b.next_attempt_at, 0) = t.comes_at AND b.source_id IN (SELECT id FROM fresh)
-                       AND NOT EXISTS (SELECT 1 FROM open_stops s WHERE (s.scope = 'stage' AND s.target = b.stage)
-                                       OR (s.scope = 'policy' AND s.target = CAST(b.policy_id AS TEXT))
-                                       OR (s.scope = 'template' AND s.target = (SELECT n.template_id FROM policy_stages ps JOIN notices n ON n.id = ps.notice_id
-                                               WHERE ps.policy_id = b.policy_id AND ps.stage = b.stage)))
-                       ORDER BY b.stage_rank DESC, b.due_on, b.amount DESC, b.id LIMIT $2) ",
+                "      AND b.run_id = t.run_id AND COALESCE(b.next_attempt_at, 0) = t.comes_at AND ",
+                startable,
+                " ORDER BY b.stage_rank DESC, b.due_on, b.amount DESC, b.id LIMIT $2) ",
                 { postgres: "m WHERE", sqlite: "AND" },
                 " t.comes_at <= $3 ORDER BY m.stage_rank DESC, m.due_on, m.amount DESC, m.id LIMIT $2"
             ),

@@ -50,6 +50,53 @@ async fn what_waits_is_told_by_what_it_waits_for(f: Fixture) {
     assert_eq!(waiting(&w).await, [4, 0, 0, 2, 0], "a person must agree first");
 }
 
+/// Due and withheld.
+async fn withheld(w: &World) -> [u64; 2] {
+    let of = channel(w).await;
+    assert_eq!(of.due_since.is_some(), of.due > 0, "what is withheld isn't waited for");
+    assert_eq!(of.gate, GateState::Open);
+    [of.due, of.withheld]
+}
+
+async fn what_a_top_up_leaves_out_is_withheld_and_not_due(f: Fixture) {
+    let w = world(f).await;
+    w.customers(0, 6, crate::world::due_for("overdue")).await;
+    w.evaluate().await;
+    w.release().await;
+    let stop = async |scope, target: &str| {
+        let stop = NewStop { scope, target: target.into(), raised_by: "ana".into(), why: "w".into(), until_at: None };
+        assert!(w.ledger.raise_stop(stop).await.unwrap());
+    };
+    let policy = w.policy.to_string();
+    let of_all = [(StopScope::Stage, "overdue"), (StopScope::Policy, &policy), (StopScope::Template, crate::setup::TEMPLATE)];
+    for (scope, target) in of_all {
+        stop(scope, target).await;
+        assert_eq!((withheld(&w).await, w.top_up(6).await.len()), ([0, 6], 0), "{scope}");
+        w.f.execute("UPDATE stops SET lifted_at = 1, lifted_by = 'ana'").await;
+        assert_eq!(withheld(&w).await, [6, 0]);
+    }
+    stop(StopScope::Stage, "pre_due").await;
+    assert_eq!(withheld(&w).await, [6, 0], "another stage");
+    w.f.execute("UPDATE messages SET stage = 'pre_due' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 2)").await;
+    assert_eq!(withheld(&w).await, [4, 2], "some of one turn");
+
+    for (holds, lets_go) in [
+        ("enabled = false", "enabled = true"),
+        ("complete_at = complete_at - 90 * 86400000000", "complete_at = complete_at + 90 * 86400000000"),
+        (
+            "last_look_s = 60, last_look_unanswered = 'hold', look_again_at = complete_at + 86400000000000",
+            "last_look_s = NULL, last_look_unanswered = NULL, look_again_at = NULL",
+        ),
+    ] {
+        w.f.execute(&format!("UPDATE sources SET {holds}")).await;
+        assert_eq!((withheld(&w).await, w.top_up(6).await.len()), ([0, 6], 0), "{holds}");
+        w.f.execute(&format!("UPDATE sources SET {lets_go}")).await;
+        assert_eq!(withheld(&w).await, [4, 2]);
+    }
+    w.f.advance(TimeDelta::hours(14)).await;
+    assert_eq!((withheld(&w).await, w.top_up(6).await.len()), ([0, 6], 0), "it is night everywhere");
+}
+
 async fn the_oldest_due_message_says_since_when_it_has_been_due(f: Fixture) {
     let w = world(f).await;
     w.customers(0, 2, crate::world::due_for("overdue")).await;
@@ -184,6 +231,7 @@ async fn the_first_send_is_the_first_attempt_since_the_newest_release(f: Fixture
 conformance! {
     the_first_send_is_the_first_attempt_since_the_newest_release
     what_waits_is_told_by_what_it_waits_for
+    what_a_top_up_leaves_out_is_withheld_and_not_due
     the_oldest_due_message_says_since_when_it_has_been_due
     a_gate_is_in_one_state_and_a_stop_comes_first
     a_business_with_a_limit_shows_what_it_used

@@ -140,6 +140,8 @@ async fn a_day(w: &World) {
     webhooks(w, ids[0], attempts[0]).await;
     w.ledger.pause_channel(w.channel, at, DeferReason::Throttled).await.unwrap();
     w.top_up(10).await;
+    // While nothing withholds messages, and below, where a stop of a stage does.
+    w.ledger.gauges().await.unwrap();
     a_stop(&w.ledger).await;
     // An amount changed, one was paid, one is due for the next stage: rendered again, skipped, superseded.
     let mut changed = invoice(5, 5, world::due_for("overdue"));
