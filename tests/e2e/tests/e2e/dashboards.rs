@@ -115,7 +115,7 @@ impl Watch {
         let rules = self.0.rules().unwrap().into_iter();
         let mut asked: Vec<Asked> = rules.map(|(place, expression)| Asked { place, expression }).collect();
         asked.extend(["operacao", "entrega", "sistema"].into_iter().flat_map(of_dashboard));
-        for part in OVER_RABBITMQ {
+        for part in OVER_RABBITMQ.into_iter().chain(BY_TESTS_OF_THE_RULES.map(|(part, _)| part)) {
             assert!(asked.iter().any(|one| one.is_about(part)), "nothing asks for {part} any more");
         }
         let variables =
