@@ -104,8 +104,12 @@ pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
 
 /// Applies what comes next; true once nothing does. `tries` were in vain.
 async fn migrate(tx: &mut Tx, tries: u32) -> Result<bool, LedgerError> {
-    // The number is arbitrary and Régua's own; SQLite's writer is alone already.
-    tx.script("SELECT pg_advisory_xact_lock(7264112309)", "SELECT 1").await?;
+    // The number is arbitrary and Régua's own; SQLite's writer is alone already. Whoever has it may migrate for long.
+    tx.script(
+        "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)",
+        "SELECT 1",
+    )
+    .await?;
     tx.script(
         "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",
@@ -157,10 +161,16 @@ pub(crate) struct Standing {
     runs_from: Option<i64>,
 }
 
-/// How far it is now.
+/// How far it is now. What a schema asks of binaries is read only of one that is newer: an older one asks for nothing that this binary lacks, and may
+/// be from before `0020_runs_from`.
 pub(crate) async fn standing(tx: &mut Tx) -> Result<Standing, LedgerError> {
-    let row = tx.fetch_one(sql!("SELECT MAX(version) AS found, MAX(runs_from) AS runs_from FROM migrations"), vec![]).await?;
-    Ok(Standing { found: row.int("found")?, runs_from: row.opt_int("runs_from")? })
+    let found = tx.fetch_one(sql!("SELECT MAX(version) AS found FROM migrations"), vec![]).await?.int("found")?;
+    let runs_from = if found > i64::from(KNOWN) {
+        tx.fetch_one(sql!("SELECT MAX(runs_from) AS runs_from FROM migrations"), vec![]).await?.opt_int("runs_from")?
+    } else {
+        None
+    };
+    Ok(Standing { found, runs_from })
 }
 
 impl Standing {
@@ -204,9 +214,10 @@ mod tests {
     fn adds(words: &[&str], made: &dyn Fn(&str) -> bool) -> bool {
         keeps_nobody_from_deleting(words, made)
             && match words {
-                [] | ["CREATE", "TABLE" | "INDEX", ..] | ["ALTER", "FUNCTION", .., "SET", "SEARCH_PATH", "FROM", "CURRENT"] => {
-                    true
-                }
+                []
+                | ["CREATE", "TABLE" | "INDEX", ..]
+                | ["SELECT", "SET_CONFIG", ..]
+                | ["ALTER", "FUNCTION", .., "SET", "SEARCH_PATH", "FROM", "CURRENT"] => true,
                 // What a table has that is made anew, another test compares.
                 ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] | ["DROP", "TABLE", table] => {
                     made(table)
@@ -307,10 +318,10 @@ mod tests {
         (folder, db)
     }
 
-    /// Every column, index and trigger.
+    /// Every column with what it must hold, every index and trigger.
     async fn schema_of(db: &Database) -> BTreeSet<String> {
         let all = sql!(
-            "SELECT m.type || ' ' || m.name || COALESCE(' ' || c.name || ' ' || c.type, '') AS part
+            "SELECT m.type || ' ' || m.name || COALESCE(' ' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || COALESCE(c.dflt_value, '-') || ' ' || c.pk, '') AS part
              FROM sqlite_master m LEFT JOIN pragma_table_info(m.name) c ON m.type = 'table' WHERE m.name NOT LIKE 'sqlite_%'"
         );
         let rows = db.read().await.expect("a reader").fetch(all, vec![]).await.expect("a schema");

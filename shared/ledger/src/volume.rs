@@ -30,6 +30,8 @@ pub struct ChannelRoom {
     pub per_second: Option<u32>,
     /// Messages of it that are held, scheduled, queued or being sent, and still live when they may go.
     pub waiting: u64,
+    /// Of those, what waits for a send-queued-messages that hasn't come yet.
+    pub unreleased: u64,
     /// Those that end before.
     pub ending: u64,
     /// Its business.
@@ -38,7 +40,7 @@ pub struct ChannelRoom {
     pub recipients_per_24h: Option<u32>,
     /// Those that it wrote to in the last 24 hours.
     pub recipients_used: u64,
-    /// Whether its messages wait for send-queued-messages.
+    /// Whether what is decided from now on waits for send-queued-messages.
     pub waits_for_task: bool,
 }
 
@@ -61,29 +63,34 @@ impl Ledger {
         let waiting = tx
             .fetch(
                 sql!(
-                    "SELECT m.channel_id, count(*) AS n, CAST(SUM(CASE WHEN m.expires_at > CASE WHEN m.state = 'held' AND i.release = 'on-task'
-                            THEN CAST($2 AS BIGINT) ELSE CAST($1 AS BIGINT) END THEN 0 ELSE 1 END) AS BIGINT) AS ending
-                     FROM messages m JOIN channels c ON c.id = m.channel_id JOIN integrations i ON i.id = c.integration_id WHERE m.",
+                    "SELECT w.channel_id, count(*) AS n,
+                            CAST(SUM(CASE WHEN w.unreleased AND w.expires_at > $2 THEN 1 ELSE 0 END) AS BIGINT) AS unreleased,
+                            CAST(SUM(CASE WHEN w.expires_at > CASE WHEN w.unreleased THEN CAST($2 AS BIGINT) ELSE CAST($1 AS BIGINT) END
+                                     THEN 0 ELSE 1 END) AS BIGINT) AS ending
+                     FROM (SELECT m.channel_id, m.expires_at, m.state = 'held' AND i.release = 'on-task'
+                                  AND m.run_planned_at > COALESCE(i.released_through_at, m.run_planned_at - 1) AS unreleased
+                           FROM messages m JOIN channels c ON c.id = m.channel_id JOIN integrations i ON i.id = c.integration_id WHERE m.",
                     live,
-                    " GROUP BY m.channel_id"
+                    ") AS w GROUP BY w.channel_id"
                 ),
                 values![at_once, by_task],
             )
             .await?;
         let mut counts = HashMap::new();
         for row in &waiting {
-            counts.insert(row.id("channel_id")?, (row.count("n")?, row.count("ending")?));
+            counts.insert(row.id("channel_id")?, (row.count("n")?, row.count("unreleased")?, row.count("ending")?));
         }
         let limit = |row: &Row, column| Ok::<_, LedgerError>(row.opt_int(column)?.and_then(|n| u32::try_from(n).ok()));
         rows.iter()
             .map(|row| {
                 let id = row.id("id")?;
-                let (waiting, ending) = counts.get(&id).copied().unwrap_or_default();
+                let (waiting, unreleased, ending) = counts.get(&id).copied().unwrap_or_default();
                 Ok(ChannelRoom {
                     id: ChannelId(id),
                     name: row.text("name")?,
                     per_second: limit(row, "per_second")?,
                     waiting: waiting - ending,
+                    unreleased,
                     ending,
                     business_id: BusinessId(row.id("business_id")?),
                     recipients_per_24h: limit(row, "recipients_per_24h")?,

@@ -18,7 +18,8 @@ pub struct Released {
     pub more: bool,
 }
 
-/// Channels that are topped up at once: most of a top-up is waiting for the ledger's commits and the broker's confirms.
+/// Channels that are topped up at once: most of a top-up is waiting for the ledger. The broker confirms one batch after the other, so that more would
+/// only wait there.
 const AT_ONCE: usize = 4;
 
 /// Tops up every channel for which something waits: marks, commits, then publishes with confirms. What could not be published waits as before.

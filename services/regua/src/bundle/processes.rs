@@ -91,6 +91,8 @@ fn is_ours(family: &str, label: &str, value: &str) -> bool {
         "le" => value.len() <= 8 && value.parse::<f64>().is_ok(),
         _ if value.is_empty() => true,
         "reason" if family == OF_ROWS => is_reason(value),
+        // What is read, not the name of an ERP.
+        "source" if family == "regua_metrics_source_up" => is_word(value),
         _ => CLOSED.contains(&label) && is_word(value),
     }
 }

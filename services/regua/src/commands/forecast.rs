@@ -72,7 +72,7 @@ impl Outlook {
         let mut rooms = ledger.channel_rooms(from.at_once, from.by_task.unwrap_or(DateTime::<Utc>::MAX_UTC)).await?;
         if waiting == Waiting::GoneByThen {
             for room in &mut rooms {
-                (room.waiting, room.ending) = (0, 0);
+                (room.waiting, room.unreleased, room.ending) = (0, 0, 0);
             }
         }
         let channels = rooms.iter().filter_map(|room| channel(room, &rooms, forecast, &settings, from)).collect();
@@ -174,18 +174,30 @@ fn channel(
         let part = u128::from(people) * u128::from(messages) / u128::from(of_business(room, rooms, forecast, release).max(1));
         u64::try_from(part).unwrap_or(u64::MAX)
     };
-    let budget = room
-        .recipients_per_24h
-        .map(u64::from)
-        .map(|limit| BudgetPart { left: mine(limit.saturating_sub(room.recipients_used)), per_24h: mine(limit) });
+    let per_24h = room.recipients_per_24h.map(u64::from);
+    let budget_after = |sent: u64| {
+        let left = |limit: u64| mine(limit.saturating_sub(room.recipients_used)).saturating_sub(sent);
+        per_24h.map(|limit| BudgetPart { left: left(limit), per_24h: mine(limit) })
+    };
     // Of what waits already nobody counts the people: each is taken for another one.
     let new = forecast.channels.get(&room.id).filter(|_| added > 0).map_or(0, forecast::ChannelForecast::recipients);
     let recipients = room.waiting + new;
-    let open_windows = settings.expiry.open_windows;
-    let load = Load { messages, recipients, per_second: room.per_second, budget, open_windows };
-    let from = if room.waits_for_task { release.by_task } else { Some(release.at_once) };
-    let times = settings.times();
-    let told = from.map(|from| load.forecast(&times.of(None, None), from));
+    let parts = parts(room, messages, release);
+    let (mut told, mut sent, mut unsent) = (Vec::new(), 0, 0);
+    for (part, from) in &parts {
+        let load = Load {
+            messages: *part,
+            recipients: recipients.min(*part),
+            per_second: room.per_second,
+            budget: budget_after(sent),
+            open_windows: settings.expiry.open_windows,
+        };
+        let forecast = from.map(|from| load.forecast(&settings.times().of(None, None), from));
+        unsent += forecast.map_or(*part, |forecast| forecast.unsent);
+        told.extend(forecast);
+        sent += part;
+    }
+    let (first, last) = (told.first(), told.last().filter(|_| told.len() == parts.len()));
     let local = |at: DateTime<Utc>| at.with_timezone(&settings.window.zone).to_rfc3339_opts(SecondsFormat::Secs, false);
     Some(ChannelOutlook {
         channel: room.name.clone(),
@@ -194,12 +206,19 @@ fn channel(
         ending,
         recipients,
         per_second: room.per_second,
-        begins_at: told.map(|told| local(told.begins_at)),
-        ends_at: told.map(|told| local(told.ends_at)),
-        seconds: told.map(|told| (told.ends_at - told.begins_at).num_seconds()),
-        binds: told.map_or("no_task", |told| told.binds.as_str()),
-        unsent: told.map_or(messages, |told| told.unsent),
+        begins_at: first.map(|first| local(first.begins_at)),
+        ends_at: last.map(|last| local(last.ends_at)),
+        seconds: last.zip(first).map(|(last, first)| (last.ends_at - first.begins_at).num_seconds()),
+        binds: last.map_or(if parts.is_empty() { "nothing" } else { "no_task" }, |last| last.binds.as_str()),
+        unsent,
     })
+}
+
+/// What a channel has to send, by when it may go: at once, and once the task comes; that one last.
+fn parts(room: &ChannelRoom, messages: u64, release: Release) -> Vec<(u64, Option<DateTime<Utc>>)> {
+    let by_task = if room.waits_for_task { messages - (room.waiting - room.unreleased) } else { 0 };
+    let all = [(messages - by_task, Some(release.at_once)), (by_task, release.by_task)];
+    all.into_iter().filter(|(part, _)| *part > 0).collect()
 }
 
 fn told(forecast: &Forecast, settings: &Settings, channels: &[ChannelOutlook], texts: &[Value]) -> Value {

@@ -74,7 +74,7 @@ async fn migrate(ledger: &Ledger) -> Result<(), LedgerError> {
     tokio::select! {
         migrated = &mut migrating => migrated,
         () = tokio::time::sleep(TOLD_AFTER) => {
-            remark!("the ledger's schema is being brought up to date; a dump (pg_dump) or another long transaction that runs would be in the way");
+            remark!("the ledger's schema is being brought up to date; a dump (pg_dump) or another long transaction that runs would be in the way. What can't wait, such as a pause, the program of before does at once");
             migrating.await
         }
     }

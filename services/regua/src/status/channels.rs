@@ -128,6 +128,7 @@ mod tests {
             business_id: BusinessId(uuid::Uuid::nil()),
             recipients_per_24h: None,
             recipients_used: 0,
+            unreleased: 40,
             waits_for_task: true,
         };
         let outlook = ChannelOutlook {

@@ -216,7 +216,7 @@ async fn a_recount_waits_for_another_one(f: Fixture) {
     let Some(pool) = w.f.postgres() else { return };
     w.f.execute("INSERT INTO message_counts VALUES ('sent', 'overdue', '', false, 7)").await;
     let mut other = pool.begin().await.unwrap();
-    sqlx::raw_sql("SELECT id FROM ledger FOR NO KEY UPDATE").execute(&mut *other).await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_xact_lock(7264112310)").execute(&mut *other).await.unwrap();
     let ledger = w.ledger.clone();
     let recount = tokio::spawn(async move { ledger.recount(by("ana")).await });
     w.f.blocked_by(&mut other).await;

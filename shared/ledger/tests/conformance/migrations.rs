@@ -129,7 +129,7 @@ async fn a_migration_that_waits_for_a_reader_keeps_nobody_else_waiting_and_goes_
     for id in ids {
         let asked = tokio::time::Instant::now();
         w.send(id).await;
-        assert!(asked.elapsed() < Duration::from_millis(1500), "it waited for {:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(4), "it waited for {:?}", asked.elapsed());
     }
     reader.rollback().await.unwrap();
     for migrated in join_all(newer).await {

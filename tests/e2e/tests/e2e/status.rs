@@ -20,9 +20,10 @@ async fn status_tells_how_far_the_day_is_what_holds_it_and_who_sends() {
     assert!(held > 10 && status["today"][0]["messages"]["held"] == held && status["runs"][0]["held"] == held, "{status}");
     assert_eq!(
         (&channel["waiting"], &channel["rate"], &channel["binds"]),
-        (&held.into(), &0.0.into(), &"per_second".into()),
+        (&held.into(), &0.0.into(), &"not_before".into()),
         "{channel}"
     );
+    assert!(channel["begins_at"].as_str().unwrap().starts_with("2026-11-24T17:30"), "{channel}");
     assert!(channel["ends_at"].as_str().unwrap().starts_with("2026-11-24T17:30"), "the task releases it: {channel}");
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert!(status["schema"].as_u64().unwrap() >= 18 && status["needs"]["stops"] == 0, "{status}");
@@ -42,6 +43,8 @@ async fn status_tells_how_far_the_day_is_what_holds_it_and_who_sends() {
     house.cli.run(&["resume", "--channel", "Cobrança", "--why", "seen"]).await.good();
     let status = within(DAY, "all are sent", async || {
         let status = told().await;
+        let channel = &status["channels"][0];
+        assert!(channel["begins_at"].is_null() && channel["unsent"] == 0, "what was released goes at once: {channel}");
         (status["messages"]["sent"] == held).then_some(status)
     })
     .await;
