@@ -229,6 +229,8 @@ async fn every_action_is_written_by_whoever_does_it_once(f: Fixture) {
     l.set_secret("opa".into(), key.seal(id, "opa", &"token".into()), "ana".into(), None).await.unwrap();
     l.rotate_secrets(Vec::new(), key.id().into(), "ana".into(), "x".into()).await.unwrap();
     l.remove_secret("opa".into(), "ana".into(), "x".into()).await.unwrap();
+    w.f.execute("INSERT INTO message_counts VALUES ('sent', 'credit_bureau', '', false, 7)").await;
+    l.recount(by("ana")).await.unwrap();
     let before = all(&w).await;
     l.restored(now - TimeDelta::hours(1), "ana".into()).await.unwrap();
     let own: Vec<_> = all(&w).await.into_iter().filter(|record| !before.contains(record)).map(|record| record.action).collect();
