@@ -28,7 +28,7 @@ pub const CHANNELS: usize = STAGES.len();
 /// Bases of Opa! Suite: the numbers are shared out among them.
 const BASES: usize = 4;
 /// A template that takes three values.
-const TEMPLATE: &str = "template";
+const TEMPLATE: &str = "7e0000000000000000000000";
 /// The variable that the configuration finds the token in.
 pub const TOKEN_VARIABLE: &str = "REGUA_BENCH_OPA_TOKEN";
 
@@ -56,7 +56,7 @@ pub async fn simulators(branches: usize) -> anyhow::Result<Vec<OpaSimulator>> {
 
 /// The id that Opa! Suite has for a WhatsApp number.
 fn number_id(number: usize) -> String {
-    format!("number-{number}")
+    format!("{number:024x}")
 }
 
 /// The configuration: no limit per second, no budget, no cap that is met.
