@@ -173,7 +173,7 @@ impl Service {
         tokio::time::timeout(SOON * 2, limit).await.unwrap_or_else(|_| panic!("{name} is not ready"));
     }
 
-    /// The value of one metric line, such as `regua_stops{scope="channel"}`.
+    /// The value of one metric line, such as `regua_stops_raised_total{scope="channel"}`.
     pub async fn metric(&mut self, line: &str) -> Option<f64> {
         let (_, text) = self.get("/metrics").await?;
         text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
