@@ -82,11 +82,13 @@ async fn a_refused_token_stops_the_integration_until_a_check_finds_it_accepted()
     database.pass(TimeDelta::seconds(121)).await;
     until("the next one lifts it", async || (database.count(OPEN_STOPS).await == 0).then_some(())).await;
     until("and says so", async || up.log().contains("stop.lifted").then_some(())).await;
-    let of = |family: &str, more: &str| format!("{family}{{scope=\"integration\"{more}}}");
-    let (standing, raised, lifted) = ("regua_stops", "regua_stops_raised_total", "regua_stops_lifted_total");
-    for (metric, value) in [(of(standing, ",raised_by=\"automatic\""), 0.0), (of(raised, ""), 1.0), (of(lifted, ""), 1.0)] {
+    for (metric, value) in [
+        ("regua_stops{raised_by=\"automatic\",scope=\"integration\"}", 0.0),
+        ("regua_stops_raised_total{scope=\"integration\"}", 1.0),
+        ("regua_stops_lifted_total{scope=\"integration\"}", 1.0),
+    ] {
         // The last sample may be ten seconds old.
-        until("/metrics says the same", async || up.metric(&metric).await.filter(|found| (found - value).abs() < 0.5)).await;
+        until("/metrics says the same", async || up.metric(metric).await.filter(|found| (found - value).abs() < 0.5)).await;
     }
     database.pass(TimeDelta::seconds(61)).await;
     house.settled().await;
