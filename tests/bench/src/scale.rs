@@ -9,15 +9,12 @@ use crate::meter::Meter;
 use crate::provider::CHANNELS;
 use crate::world::{Backend, Servers, Shape, World};
 use crate::{ours, rate};
-use regua_ledger::retention::Walks;
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Rounds of top-up that are timed once nothing is left.
 const ROUNDS: u32 = 20;
-/// How long retention is watched.
-const RETENTION_MAX: Duration = Duration::from_secs(15);
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -44,7 +41,6 @@ fn cases(invoices: u32) -> Vec<Case> {
     let plain = Shape::of(invoices);
     let case = |name, dispatchers, shape| Case { name, backend: Backend::Postgres, dispatchers, shape };
     let branches = |branches| Shape { branches, ..plain };
-    let days_kept = |days| Shape { kept: days * invoices, ..plain };
     let commits = |ms| Shape { commits_later: Duration::from_millis(ms), ..plain };
     let far = Shape { answers_after: Duration::from_millis(300), ..plain };
     vec![
@@ -53,8 +49,6 @@ fn cases(invoices: u32) -> Vec<Case> {
         case("4 dispatchers", 4, plain),
         case("70 numbers", 1, branches(10)),
         case("350 numbers", 1, branches(50)),
-        case("50 days kept", 1, days_kept(50)),
-        case("250 days kept", 1, days_kept(250)),
         case("commits 2 ms later", 1, commits(2)),
         case("commits 5 ms later", 1, commits(5)),
         case("commits 5 ms later, 4 dispatchers", 4, commits(5)),
@@ -94,7 +88,6 @@ struct Once {
     log: f64,
     kept: f64,
     round_ms: f64,
-    anonymised: Option<f64>,
 }
 
 async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
@@ -111,7 +104,6 @@ async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
     let round = top_up_round(&world).await?;
     #[allow(clippy::cast_precision_loss, reason = "bytes and messages are far below 2^52")]
     let kept = world.raw.bytes().await? as f64 / world.raw.messages().await? as f64;
-    let anonymised = if case.shape.kept > 0 { Some(retention(&world).await?) } else { None };
     world.end().await?;
     let messages = f64::from(case.shape.invoices);
     let us = |time: Duration| time.as_secs_f64() * 1e6 / messages;
@@ -128,7 +120,6 @@ async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
         log,
         kept,
         round_ms: round.as_secs_f64() * 1e3,
-        anonymised,
     })
 }
 
@@ -139,19 +130,6 @@ async fn top_up_round(world: &World) -> anyhow::Result<Duration> {
         regua_pipeline::release(&world.pipeline).await?;
     }
     Ok(began.elapsed() / ROUNDS)
-}
-
-/// Messages per second that lose their phone and text.
-async fn retention(world: &World) -> anyhow::Result<f64> {
-    let (mut walks, mut anonymised, began) = (Walks::default(), 0, Instant::now());
-    while began.elapsed() < RETENTION_MAX {
-        let swept = world.pipeline.ledger.retain(&mut walks).await?;
-        anonymised += swept.anonymised;
-        if !swept.more {
-            break;
-        }
-    }
-    Ok(rate(u32::try_from(anonymised)?, began.elapsed()))
 }
 
 /// The figures of a case.
@@ -181,8 +159,6 @@ pub struct Figures {
     pub kept_bytes: Triple,
     /// Milliseconds of a round of top-up over all numbers that finds nothing.
     pub round_ms: Triple,
-    /// Messages per second that retention anonymises, where there are kept ones.
-    pub anonymised: Option<Triple>,
 }
 
 impl Figures {
@@ -205,7 +181,6 @@ impl Figures {
             log_bytes: triple(|once| once.log),
             kept_bytes: triple(|once| once.kept),
             round_ms: triple(|once| once.round_ms),
-            anonymised: some(|once| once.anonymised),
         }
     }
 }
@@ -226,7 +201,7 @@ impl fmt::Display for Report {
         writeln!(f, "{} invoices; medians of {} repetitions (least to most of what is sent)", self.invoices, self.repetitions)?;
         writeln!(
             f,
-            "{:<36} {:>7} {:>11} {:>10} {:>19} {:>8} | {:>6} {:>10} {:>8} {:>9} | {:>9} {:>13} {:>12}",
+            "{:<36} {:>7} {:>11} {:>10} {:>19} {:>8} | {:>6} {:>10} {:>8} {:>9} | {:>9} {:>13}",
             "",
             "numbers",
             "evaluated/s",
@@ -238,15 +213,14 @@ impl fmt::Display for Report {
             "RabbitMQ",
             "log",
             "kept",
-            "top-up round",
-            "anonymised/s"
+            "top-up round"
         )?;
         for case in &self.cases {
             let or_dash =
                 |figure: Option<Triple>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{:.0}", figure.median));
             writeln!(
                 f,
-                "{:<36} {:>7} {:>11.0} {:>10.0} {:>19} {:>8.2} | {:>6.0} {:>10} {:>5} µs {:>7.0} B | {:>7.0} B {:>10.1} ms {:>12}",
+                "{:<36} {:>7} {:>11.0} {:>10.0} {:>19} {:>8.2} | {:>6.0} {:>10} {:>5} µs {:>7.0} B | {:>7.0} B {:>10.1} ms",
                 case.case,
                 case.numbers,
                 case.evaluated.median,
@@ -259,7 +233,6 @@ impl fmt::Display for Report {
                 case.log_bytes.median,
                 case.kept_bytes.median,
                 case.round_ms.median,
-                or_dash(case.anonymised),
             )?;
         }
         Ok(())

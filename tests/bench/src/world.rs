@@ -68,8 +68,6 @@ pub(crate) struct Shape {
     pub invoices: u32,
     /// Branches, each with [`provider::CHANNELS`] numbers of its own.
     pub branches: usize,
-    /// Messages that its ledger keeps of the years before, besides the history that every world has.
-    pub kept: u32,
     /// How long Opa! Suite takes to answer.
     pub answers_after: Duration,
     /// How much longer a commit takes than on this machine's disk: PostgreSQL waits before it writes its log.
@@ -77,9 +75,9 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// One branch, nothing kept, nothing slow.
+    /// One branch, nothing slow.
     pub const fn of(invoices: u32) -> Self {
-        Self { invoices, branches: 1, kept: 0, answers_after: Duration::ZERO, commits_later: Duration::ZERO }
+        Self { invoices, branches: 1, answers_after: Duration::ZERO, commits_later: Duration::ZERO }
     }
 }
 
@@ -103,7 +101,7 @@ enum Place {
 impl World {
     /// A provider of this shape, nothing decided yet, with as many messages of the year before as it has invoices.
     pub async fn new(backend: Backend, servers: &Servers, shape: Shape) -> anyhow::Result<Self> {
-        let Shape { invoices, branches, kept, answers_after, commits_later } = shape;
+        let Shape { invoices, branches, answers_after, commits_later } = shape;
         let bases = Bases::start(branches, answers_after).await?;
         let place = Place::make(backend, servers, commits_later).await?;
         let url = place.database_url();
@@ -121,7 +119,6 @@ impl World {
         let history = world.plan("history").await?.into_history();
         raw::fill_history(&world, &history).await?;
         world.pipeline.ledger.finish_run(history.run.run.id, history.run.owner, None).await?;
-        world.raw.keep(kept).await?;
         world.settle().await?;
         Ok(world)
     }

@@ -120,15 +120,6 @@ impl Raw {
         Ok(u64::try_from(count)?)
     }
 
-    /// Writes so many sent messages of the years before, with their texts and attempts; PostgreSQL only.
-    pub async fn keep(&self, messages: u32) -> anyhow::Result<()> {
-        match (&*self.database, messages) {
-            (_, 0) => Ok(()),
-            (Database::Postgres(database), _) => Ok(database.keep(messages).await?),
-            (Database::Sqlite(_), _) => anyhow::bail!("only PostgreSQL is measured with kept messages"),
-        }
-    }
-
     /// The end of PostgreSQL's log, in bytes; nothing for SQLite.
     pub async fn log_end(&self) -> anyhow::Result<u64> {
         self.number("SELECT CAST(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') AS BIGINT)").await

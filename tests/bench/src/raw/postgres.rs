@@ -43,59 +43,6 @@ impl Postgres {
     }
 }
 
-/// Kept messages that one transaction writes.
-const KEPT_MAX: u32 = 100_000;
-
-impl Postgres {
-    /// Writes copies of what was sent, one of each number in turn, as if it had been sent more than a year before. Their ids ascend, as real ones do.
-    pub async fn keep(&self, messages: u32) -> sqlx::Result<()> {
-        for first in (0..messages).step_by(KEPT_MAX as usize) {
-            let mut tx = self.0.begin().await?;
-            sqlx::raw_sql(
-                "CREATE TEMP TABLE sent ON COMMIT DROP AS
-                     SELECT *, row_number() OVER () - 1 AS place, count(*) OVER () AS places
-                     FROM (SELECT DISTINCT ON (channel_id) * FROM messages WHERE state = 'sent' ORDER BY channel_id, id) AS one;
-                 CREATE TEMP TABLE kept ON COMMIT DROP AS
-                     SELECT 0::bigint AS n, id, id AS attempt FROM messages LIMIT 0;",
-            )
-            .execute(&mut *tx)
-            .await?;
-            sqlx::query(
-                "INSERT INTO kept
-                 SELECT n, (lpad(to_hex(1500000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8'
-                            || substr(md5(n::text), 4, 15))::uuid,
-                        (lpad(to_hex(1500000000000 + n), 12, '0') || '7' || substr(md5(n::text), 18, 3) || '9'
-                            || substr(md5(n::text), 4, 15))::uuid
-                 FROM generate_series($1::bigint, $2::bigint) AS n",
-            )
-            .bind(i64::from(first))
-            .bind(i64::from(messages.min(first + KEPT_MAX)) - 1)
-            .execute(&mut *tx)
-            .await?;
-            sqlx::raw_sql(
-                "INSERT INTO messages (id, source_id, subject, stage, stage_rank, occasion, due_on, state, policy_id, notice_id, channel_id,
-                        phone_key, run_id, run_planned_at, expires_at, attempts, attempt_id, facts_version, provider_id, created_at, updated_at)
-                     SELECT k.id, s.source_id, 'k' || k.n, s.stage, s.stage_rank, s.occasion, s.due_on, 'sent', s.policy_id, s.notice_id,
-                            s.channel_id, s.phone_key, s.run_id, s.run_planned_at, s.expires_at, 1, k.attempt, s.facts_version,
-                            lpad(to_hex(k.n), 24, '0'), s.created_at - 34560000000000, s.updated_at - 34560000000000
-                     FROM kept k JOIN sent s ON s.place = k.n % s.places ORDER BY k.n;
-                 INSERT INTO message_texts (message_id, phone, provider_channel_id, template_id, variables)
-                     SELECT k.id, t.phone, t.provider_channel_id, t.template_id, t.variables
-                     FROM kept k JOIN sent s ON s.place = k.n % s.places JOIN message_texts t ON t.message_id = s.id ORDER BY k.n;
-                 INSERT INTO attempts (id, message_id, number, channel_id, dispatcher, slot_at, lease_expires_at, recipient_before, outcome,
-                        http_status, provider_id, latency_ms, finished_at)
-                     SELECT k.attempt, k.id, 1, a.channel_id, a.dispatcher, a.slot_at, a.lease_expires_at, a.recipient_before, a.outcome,
-                            a.http_status, lpad(to_hex(k.n), 24, '0'), a.latency_ms, a.finished_at
-                     FROM kept k JOIN sent s ON s.place = k.n % s.places JOIN attempts a ON a.message_id = s.id ORDER BY k.n;",
-            )
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await?;
-        }
-        Ok(())
-    }
-}
-
 /// One column of the rows, as an array.
 fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
