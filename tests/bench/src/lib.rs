@@ -21,6 +21,7 @@
 //!
 //! One WhatsApp number sends 80 messages per second by default and 1000 at most, so a real provider waits for its limit, not for Régua.
 
+mod arguments;
 mod bases;
 mod figures;
 pub mod fleet;
@@ -31,6 +32,7 @@ mod raw;
 pub mod scale;
 mod world;
 
+pub use arguments::{Arguments, print};
 pub use figures::{Figure, Pair, Part, Report, Setup, Triple};
 pub use world::{Backend, Servers};
 

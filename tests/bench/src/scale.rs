@@ -1,7 +1,7 @@
 //! What one ledger, one broker and some dispatchers carry, and what a message costs them: `cargo xtask scale`.
 //!
-//! Each case is the same work, evaluated, released and sent on PostgreSQL and RabbitMQ, with one thing changed; the last is SQLite in one process. Compare a case with the first:
-//! absolute rates are this machine's. What is used per message adds up over the machines of a stack, so that it says how many a load needs:
+//! Each case is the same work, evaluated, released and sent on PostgreSQL and RabbitMQ, with one thing changed; the last is SQLite
+//! in one process. Compare a case with the first: absolute rates are this machine's. What is used per message adds up over the machines of a stack, so that it says how many a load needs:
 //! ops/docs/scale.md does that.
 
 use crate::figures::Triple;

@@ -34,11 +34,13 @@ const GRACE: Duration = Duration::from_secs(25);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The servers that PostgreSQL and RabbitMQ are measured on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Servers {
-    /// A database in which schemas can be made.
+    /// A PostgreSQL database to make schemas in; commits are delayed only for a superuser
+    #[arg(long, env = "REGUA_TEST_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
-    /// An AMQP URL.
+    /// A RabbitMQ
+    #[arg(long, env = "REGUA_TEST_AMQP_URL", hide_env_values = true)]
     pub amqp_url: String,
 }
 
