@@ -56,7 +56,7 @@ impl LedgerClock {
         DateTime::from_timestamp_micros(self.micros(Instant::now()) - offset).unwrap_or_else(Utc::now)
     }
 
-    /// How long starts take from the moment they read the ledger's clock, which they do under their locks, to their answer: what the lead is
+    /// How long starts of channels with a limit take from the moment they read the ledger's clock, which they do under their locks, to their answer: what the lead is
     /// made of. The wait for the locks makes no slot late.
     pub const fn starts(&self) -> &Latencies {
         &self.starts
@@ -95,6 +95,11 @@ impl Latencies {
         let sorted = self.sorted(now);
         let left_out = (sorted.len() / 100).max(1);
         sorted.len().checked_sub(left_out + 1).map(|place| sorted[place]).unwrap_or_default()
+    }
+
+    /// How far ahead a slot must lie to be reached: more than twice as long as nearly all take.
+    pub fn lead(&self, now: Instant) -> Duration {
+        self.p99(now) * 2
     }
 
     /// What half of the last seconds stay below; zero where nothing is known.

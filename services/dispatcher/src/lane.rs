@@ -18,7 +18,6 @@ use regua_ledger::finish::Finished;
 use regua_ledger::gates::ProbeEnd;
 use regua_ledger::start::{StartAnswer, StartBatch, StartReply};
 use regua_ledger::{LedgerError, new_id};
-use regua_telemetry::health::Readiness;
 use regua_telemetry::logging::Chain;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,7 +30,7 @@ use tokio::time::Instant;
 const NAP_MIN: Duration = Duration::from_millis(1);
 /// The longest: within it a pause, a new hint or a change of the limit is seen.
 const NAP_MAX: Duration = Duration::from_millis(100);
-/// How often a lane without hints says how fast the ledger is.
+/// How often a lane without hints shows its attempts.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long a ledger that fails is left alone.
 const START_AGAIN: Duration = Duration::from_millis(500);
@@ -96,11 +95,8 @@ impl Lane {
                         Some(hint) => self.queue.push_back(hint),
                         None => break,
                     },
-                    // What was slow is forgotten with time: that must be told without a hint, too.
-                    () = tokio::time::sleep(TELL_EVERY) => {
-                        self.tell_lead(self.lead());
-                        continue;
-                    }
+                    // Attempts end without a hint, too.
+                    () = tokio::time::sleep(TELL_EVERY) => continue,
                 }
             }
             while let Ok(hint) = self.hints.try_recv() {
@@ -145,9 +141,6 @@ impl Lane {
 
     /// Starts one batch; how long to wait before the next, if there is no reason to start at once.
     async fn start(&mut self) -> Option<Duration> {
-        let lead = self.lead();
-        self.tell_lead(lead);
-        let lead = lead.min(LEAD_MAX);
         if !self.can_start() {
             return Some(NAP_MAX);
         }
@@ -166,7 +159,7 @@ impl Lane {
         let request = StartBatch {
             dispatcher: self.dispatcher.name.clone(),
             requests: batch.values().map(|taken| (taken.hint.message, taken.attempt)).collect(),
-            lead: delta(lead),
+            lead: delta(self.lead()),
             horizon: delta(HORIZON),
             lease: LEASE,
         };
@@ -178,8 +171,11 @@ impl Lane {
                 let received = Instant::now();
                 let clock = &self.dispatcher.clock;
                 clock.sample(reply.now, received);
-                clock.starts().add(received, received.saturating_duration_since(clock.local(reply.now)));
+                let took = received.saturating_duration_since(clock.local(reply.now));
                 let nap = self.act(reply, batch, asked);
+                if self.is_paced {
+                    self.dispatcher.clock.starts().add(received, took);
+                }
                 if is_slow { Some(NAP_MAX) } else { nap }
             }
             Err(error) => {
@@ -202,7 +198,7 @@ impl Lane {
 
     /// How far ahead a slot must lie for this dispatcher.
     fn lead(&self) -> Duration {
-        (self.dispatcher.clock.starts().p99(Instant::now()) * 2).max(LEAD_MIN)
+        self.dispatcher.clock.starts().lead(Instant::now()).clamp(LEAD_MIN, LEAD_MAX)
     }
 
     /// Whether anything can be started at all just now.
@@ -246,7 +242,7 @@ impl Lane {
                         if !started.is_probe {
                             self.pulse.breaker_is_closed();
                         }
-                        self.note_pace(started.is_paced);
+                        self.is_paced = started.is_paced;
                         last_slot = last_slot.max(started.is_paced.then_some(started.slot_at));
                     }
                     let Some(way) = self.dispatcher.routes.of(started.channel_id) else {
@@ -310,14 +306,6 @@ impl Lane {
         }
     }
 
-    /// A channel that has lost its limit takes back what it said of the ledger's speed; one that has another may say it again.
-    fn note_pace(&mut self, is_paced: bool) {
-        if self.is_paced && !is_paced {
-            self.dispatcher.process.health.scoped("dispatcher").set("ledger_speed", Readiness::Ready);
-        }
-        self.is_paced = is_paced;
-    }
-
     /// Shows how many hints wait here, how many attempts are open, and whether the brake is on.
     fn tell_gauges(&mut self) {
         if self.gauges.is_none() {
@@ -329,19 +317,6 @@ impl Lane {
         gauges.in_flight.set(shown(IN_FLIGHT_MAX.saturating_sub(self.places.available_permits())));
         gauges.hints.set(shown(self.queue.len() + self.hints.len()));
         gauges.brake.set(i64::from(self.pulse.brakes()));
-    }
-
-    /// Says whether the ledger is fast enough for slots; a channel without a limit has none, and nothing to say about it.
-    fn tell_lead(&self, lead: Duration) {
-        if !self.is_paced {
-            return;
-        }
-        let readiness = if lead > LEAD_MAX {
-            Readiness::not_ready(format!("the ledger is too slow: 99 of 100 starts take up to {} ms", (lead / 2).as_millis()))
-        } else {
-            Readiness::Ready
-        };
-        self.dispatcher.process.health.scoped("dispatcher").set("ledger_speed", readiness);
     }
 }
 

@@ -14,6 +14,7 @@ mod events;
 mod finisher;
 mod intake;
 mod lane;
+mod ledger_speed;
 mod look_ups;
 mod pulse;
 mod rejections;
@@ -58,6 +59,7 @@ pub async fn run(pipeline: Pipeline, process: Process) -> Result<(), Failure> {
     let upkeep = [
         tokio::spawn(routes::keep_fresh(Arc::clone(&dispatcher))),
         tokio::spawn(clock::keep_sampling(Arc::clone(&dispatcher))),
+        tokio::spawn(ledger_speed::keep_telling(Arc::clone(&dispatcher))),
         tokio::spawn(checks::keep_checking(Arc::clone(&dispatcher))),
         tokio::spawn(allowances::keep_asking(Arc::clone(&dispatcher))),
         tokio::spawn(look_ups::keep_looking(Arc::clone(&dispatcher))),

@@ -1,6 +1,6 @@
 //! What one ledger, one broker and some dispatchers carry, and what a message costs them: `cargo xtask scale`.
 //!
-//! Each case is the same work, evaluated, released and sent on PostgreSQL and RabbitMQ, with one thing changed; the last is SQLite
+//! Each case is the same work, evaluated and sent on PostgreSQL and RabbitMQ, with one thing changed; the last is SQLite
 //! in one process. Compare a case with the first: absolute rates are this machine's. What is used per message adds up over the machines of a stack, so that it says how many a load needs:
 //! ops/docs/scale.md does that.
 
@@ -42,6 +42,7 @@ fn cases(invoices: u32) -> Vec<Case> {
     let case = |name, dispatchers, shape| Case { name, backend: Backend::Postgres, dispatchers, shape };
     let branches = |branches| Shape { branches, ..plain };
     let commits = |ms| Shape { commits_later: Duration::from_millis(ms), ..plain };
+    let kept = |days_kept| Shape { days_kept, ..plain };
     let far = Shape { answers_after: Duration::from_millis(300), ..plain };
     vec![
         case("1 dispatcher", 1, plain),
@@ -49,7 +50,7 @@ fn cases(invoices: u32) -> Vec<Case> {
         case("4 dispatchers", 4, plain),
         case("70 numbers", 1, branches(10)),
         case("350 numbers", 1, branches(50)),
-        case("commits 2 ms later", 1, commits(2)),
+        case("100 days kept", 1, kept(100)),
         case("commits 5 ms later", 1, commits(5)),
         case("commits 5 ms later, 4 dispatchers", 4, commits(5)),
         case("answers after 300 ms", 1, far),
@@ -79,7 +80,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 /// One repetition.
 struct Once {
     evaluated: f64,
-    released: f64,
     sent: f64,
     attempts: f64,
     regua_us: f64,
@@ -92,13 +92,11 @@ struct Once {
 
 async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
     let world = World::new(case.backend, &options.servers, case.shape).await?;
-    let channels = world.channels().await?;
     let meter = if case.backend == Backend::Postgres { Meter::of(&options.servers) } else { Meter::default() };
     let before = meter.read(&world).await?;
     let evaluated = ours::evaluate(&world).await?;
     world.settle().await?;
-    let released = ours::release(&world, &channels).await?;
-    world.settle().await?;
+    world.pipeline.ledger.release_through(world.pipeline.ledger.now().await?).await?;
     let dispatched = ours::dispatch(&world, case.dispatchers).await?;
     let used = meter.read(&world).await?.since(before);
     let round = top_up_round(&world).await?;
@@ -111,7 +109,6 @@ async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
     let log = used.log as f64 / messages;
     Ok(Once {
         evaluated: rate(case.shape.invoices, evaluated),
-        released: rate(case.shape.invoices, released),
         sent: rate(case.shape.invoices, dispatched.took),
         attempts: dispatched.attempts,
         regua_us: us(used.regua),
@@ -141,9 +138,7 @@ pub struct Figures {
     pub numbers: usize,
     /// Invoices evaluated per second.
     pub evaluated: Triple,
-    /// Hints released and confirmed per second.
-    pub released: Triple,
-    /// Messages sent per second.
+    /// Messages sent per second, from the instant at which they may go: topped up beside the dispatchers, as a scheduler does it.
     pub sent: Triple,
     /// Attempts per message.
     pub attempts: Triple,
@@ -172,7 +167,6 @@ impl Figures {
             case: case.name,
             numbers: case.shape.branches * CHANNELS,
             evaluated: triple(|once| once.evaluated),
-            released: triple(|once| once.released),
             sent: triple(|once| once.sent),
             attempts: triple(|once| once.attempts),
             regua_us: triple(|once| once.regua_us),
@@ -201,30 +195,18 @@ impl fmt::Display for Report {
         writeln!(f, "{} invoices; medians of {} repetitions (least to most of what is sent)", self.invoices, self.repetitions)?;
         writeln!(
             f,
-            "{:<36} {:>7} {:>11} {:>10} {:>19} {:>8} | {:>6} {:>10} {:>8} {:>9} | {:>9} {:>13}",
-            "",
-            "numbers",
-            "evaluated/s",
-            "released/s",
-            "sent/s",
-            "attempts",
-            "Régua",
-            "PostgreSQL",
-            "RabbitMQ",
-            "log",
-            "kept",
-            "top-up round"
+            "{:<36} {:>7} {:>11} {:>19} {:>8} | {:>6} {:>10} {:>8} {:>9} | {:>9} {:>13}",
+            "", "numbers", "evaluated/s", "sent/s", "attempts", "Régua", "PostgreSQL", "RabbitMQ", "log", "kept", "top-up round"
         )?;
         for case in &self.cases {
             let or_dash =
                 |figure: Option<Triple>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{:.0}", figure.median));
             writeln!(
                 f,
-                "{:<36} {:>7} {:>11.0} {:>10.0} {:>19} {:>8.2} | {:>6.0} {:>10} {:>5} µs {:>7.0} B | {:>7.0} B {:>10.1} ms",
+                "{:<36} {:>7} {:>11.0} {:>19} {:>8.2} | {:>6.0} {:>10} {:>5} µs {:>7.0} B | {:>7.0} B {:>10.1} ms",
                 case.case,
                 case.numbers,
                 case.evaluated.median,
-                case.released.median,
                 format!("{:.0} ({:.0} to {:.0})", case.sent.median, case.sent.min, case.sent.max),
                 case.attempts.median,
                 case.regua_us.median,

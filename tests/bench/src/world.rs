@@ -74,12 +74,14 @@ pub(crate) struct Shape {
     pub answers_after: Duration,
     /// How much longer a commit takes than on this machine's disk: PostgreSQL waits before it writes its log.
     pub commits_later: Duration,
+    /// As many earlier days as these are kept, each with as many messages as there are invoices; on PostgreSQL alone.
+    pub days_kept: u32,
 }
 
 impl Shape {
     /// One branch, nothing slow.
     pub const fn of(invoices: u32) -> Self {
-        Self { invoices, branches: 1, answers_after: Duration::ZERO, commits_later: Duration::ZERO }
+        Self { invoices, branches: 1, answers_after: Duration::ZERO, commits_later: Duration::ZERO, days_kept: 1 }
     }
 }
 
@@ -103,7 +105,7 @@ enum Place {
 impl World {
     /// A provider of this shape, nothing decided yet, with as many messages of the year before as it has invoices.
     pub async fn new(backend: Backend, servers: &Servers, shape: Shape) -> anyhow::Result<Self> {
-        let Shape { invoices, branches, answers_after, commits_later } = shape;
+        let Shape { invoices, branches, answers_after, commits_later, days_kept } = shape;
         let bases = Bases::start(branches, answers_after).await?;
         let place = Place::make(backend, servers, commits_later).await?;
         let url = place.database_url();
@@ -121,6 +123,9 @@ impl World {
         let history = world.plan("history").await?.into_history();
         raw::fill_history(&world, &history).await?;
         world.pipeline.ledger.finish_run(history.run.run.id, history.run.owner, None).await?;
+        if days_kept > 1 {
+            raw::repeat(&url, days_kept - 1).await?;
+        }
         world.settle().await?;
         Ok(world)
     }

@@ -4,12 +4,14 @@
 mod dispatch;
 mod hints;
 mod http;
+mod kept;
 mod plan;
 mod postgres;
 mod sqlite;
 
 pub(crate) use dispatch::{PLACES, dispatch};
 pub(crate) use hints::Hints;
+pub(crate) use kept::repeat;
 pub(crate) use plan::{Plan, Planned};
 
 use crate::world::World;
