@@ -56,8 +56,8 @@ impl LedgerClock {
         DateTime::from_timestamp_micros(self.micros(Instant::now()) - offset).unwrap_or_else(Utc::now)
     }
 
-    /// How long starts of channels with a limit take from the moment they read the ledger's clock, which they do under their locks, to their answer: what the lead is
-    /// made of. The wait for the locks makes no slot late.
+    /// How long starts of channels with a limit take from the moment they read the ledger's clock, which they do under their locks, to their
+    /// answer: what the lead is made of. The wait for the locks makes no slot late.
     pub const fn starts(&self) -> &Latencies {
         &self.starts
     }

@@ -51,6 +51,7 @@ fn cases(invoices: u32) -> Vec<Case> {
         case("70 numbers", 1, branches(10)),
         case("350 numbers", 1, branches(50)),
         case("100 days kept", 1, kept(100)),
+        case("commits 2 ms later", 1, commits(2)),
         case("commits 5 ms later", 1, commits(5)),
         case("commits 5 ms later, 4 dispatchers", 4, commits(5)),
         case("answers after 300 ms", 1, far),

@@ -37,9 +37,9 @@ fn every_part_works_on_sqlite_and_in_memory() {
 
 #[test]
 fn every_kind_of_case_of_the_scale_works() {
-    let only = ["2 dispatchers", "70 numbers", "commits 2 ms"].map(String::from).to_vec();
+    let only = ["2 dispatchers", "70 numbers", "days kept", "commits 2 ms"].map(String::from).to_vec();
     let report = block_on(scale::run(&scale::Options { invoices: 300, repetitions: 1, only, servers: servers() }));
-    assert_eq!(report.cases.iter().map(|case| case.numbers).collect::<Vec<_>>(), [7, 70, 7, 7], "{report}");
+    assert_eq!(report.cases.iter().map(|case| case.numbers).collect::<Vec<_>>(), [7, 70, 7, 7, 7], "{report}");
     for case in &report.cases {
         assert!(case.sent.median > 0.0 && case.log_bytes.median > 0.0 && case.kept_bytes.median > 0.0, "{report}");
     }
