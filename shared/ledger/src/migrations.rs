@@ -58,6 +58,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0021_recipients_without_days", Some(7)),
     migration!("0022_where_it_stands"),
     migration!("0023_counts_refuse_nothing"),
+    migration!("0024_waiting_by_phone"),
 ];
 
 /// How many there are, all of which this binary knows: the version of the schema that they make.

@@ -1,30 +1,27 @@
 //! Messages that compete for one person's places: the better ones go first, whichever hints come first.
 //!
 //! A start asks who else could go to the same phone now, through whatever channel. It does so under the person's lock, so that nobody takes a
-//! place in between. It looks along the phones of the texts and not along an index of `messages`: each change of a message's state, and
-//! there are many, would have to write that one too.
+//! place in between. It finds them along an index of what waits, so that it costs the same however much a person was sent before.
 
 use crate::database::Tx;
 use crate::error::LedgerError;
 use crate::frequency::People;
-use crate::snapshot::{self, Loaded, json_ids};
+use crate::snapshot::{self, Loaded};
 use crate::stops::Stops;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use regua_domain::admission::{Rules, Verdict, called_for};
 use regua_domain::frequency::Precedence;
 use regua_domain::ids::MessageId;
 use regua_domain::message::DeferReason;
 use regua_domain::money::Centavos;
 use regua_domain::stage::Stage;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use uuid::Uuid;
 
 /// Messages that one start looks at to find who competes with its own.
 const RIVALS_MAX: u32 = 4096;
 /// Of one person's better messages, how many more than there are places are looked at closely.
 const SPARE: usize = 4;
-/// No message waits for longer than this after it was written: the longest expiry is thirty open windows. Only bounds the look-up.
-const WAITS_AT_MOST: TimeDelta = TimeDelta::days(90);
 
 /// The messages that could go now, by phone.
 #[derive(Default)]
@@ -103,31 +100,26 @@ async fn due_by_phone(
     batch: &[Loaded],
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<String, BTreeSet<Precedence>>, LedgerError> {
+    let phones: BTreeSet<&str> = batch.iter().map(|message| message.phone_key.as_str()).collect();
     let rows = tx
         .fetch(
             sql!(
-                "SELECT m.id, m.phone_key, m.stage, m.due_on, m.amount FROM
-                   (SELECT DISTINCT phone FROM message_texts WHERE message_id",
-                (among 1 uuid),
-                ") p
-                 JOIN message_texts t ON t.phone = p.phone AND t.message_id > $2
-                 JOIN messages m ON m.id = t.message_id
+                "SELECT m.id, m.phone_key, m.stage, m.due_on, m.amount FROM messages m
                  JOIN channels c ON c.id = m.channel_id
                  JOIN integrations i ON i.id = c.integration_id
                  JOIN gates g ON g.channel_id = m.channel_id
-                 WHERE m.phone_key IS NOT NULL AND (g.paused_until IS NULL OR g.paused_until <= $3)
+                 WHERE m.phone_key",
+                (among 1 text),
+                " AND m.",
+                waiting,
+                " AND (g.paused_until IS NULL OR g.paused_until <= $2)
                    AND (m.state = 'queued'
-                     OR m.state = 'scheduled' AND (m.next_attempt_at <= $3 OR m.phone_slot_at IS NOT NULL)
-                     OR m.state = 'held' AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $3)
+                     OR m.state = 'scheduled' AND (m.next_attempt_at <= $2 OR m.phone_slot_at IS NOT NULL)
+                     OR m.state = 'held' AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
                         AND (i.release = 'immediate' OR m.run_planned_at <= i.released_through_at))
-                 ORDER BY m.stage_rank DESC, m.due_on, m.amount DESC, m.id LIMIT $4"
+                 ORDER BY m.stage_rank DESC, m.due_on, m.amount DESC, m.id LIMIT $3"
             ),
-            values![
-                json_ids(batch.iter().map(|message| message.id.0)),
-                written_after(Utc::now() - WAITS_AT_MOST),
-                now,
-                RIVALS_MAX
-            ],
+            values![json!(phones).to_string(), now, RIVALS_MAX],
         )
         .await?;
     let mut due: BTreeMap<String, BTreeSet<Precedence>> = BTreeMap::new();
@@ -137,10 +129,4 @@ async fn due_by_phone(
         due.entry(row.text("phone_key")?).or_default().insert(claim);
     }
     Ok(due)
-}
-
-/// The smallest id of what is written after an instant. Ids carry the time of the host that made them, which no demo's clock moves.
-fn written_after(instant: DateTime<Utc>) -> Uuid {
-    let ms = u128::try_from(instant.timestamp_millis()).unwrap_or(0);
-    Uuid::from_u128(ms << 80)
 }
