@@ -4,7 +4,7 @@
 
 use crate::Ledger;
 use crate::audit::{self, By, Entry};
-use crate::database::{Row, Tx};
+use crate::database::{AdvisoryLock, Row, Tx};
 use crate::error::LedgerError;
 use crate::queries::{Counts, StageCount};
 use regua_domain::audit::Action;
@@ -168,8 +168,7 @@ impl Ledger {
                 let by = by.clone();
                 Box::pin(async move {
                     tx.read_whole_tables().await?;
-                    // One recount at a time: two would mend the same difference twice. The number is arbitrary.
-                    tx.script("SELECT pg_advisory_xact_lock(7264112310)", "SELECT 1").await?;
+                    tx.wait_for(AdvisoryLock::Recount).await?;
                     let found = miscounts(tx).await?;
                     if !found.is_empty() {
                         mend(tx, &found).await?;

@@ -36,7 +36,29 @@ pub enum Database {
     Sqlite(sqlite::Sqlite),
 }
 
-/// A lock that one process can have.
+/// What one process or one transaction of the whole database does at a time: PostgreSQL's advisory locks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AdvisoryLock {
+    /// Bringing the schema up to date.
+    Migration,
+    /// Having the broker inside: two would take each other's published hints for lost.
+    MemoryBroker,
+    /// Mending the kept counts: two would mend the same difference twice.
+    Recount,
+}
+
+impl AdvisoryLock {
+    /// The numbers are arbitrary and Régua's own.
+    const fn key(self) -> i64 {
+        match self {
+            Self::Migration => 7_264_112_309,
+            Self::MemoryBroker => 7_264_112_310,
+            Self::Recount => 7_264_112_311,
+        }
+    }
+}
+
+/// An advisory lock that a process has.
 pub struct Hold(#[allow(dead_code, reason = "held, not used")] Option<postgres::Hold>);
 
 /// The work of one write transaction. It may run more than once: it must depend on nothing but its captures and the database.
@@ -103,11 +125,11 @@ impl Database {
         }
     }
 
-    /// Takes a lock that one process can have, for as long as the result lives; `None` while another process has it. SQLite has one process
-    /// anyway, which the file's lock sees to.
-    pub async fn hold(&self, key: i64) -> Result<Option<Hold>, LedgerError> {
+    /// Takes a lock for as long as the result lives; `None` while another process has it. SQLite has one process anyway, which the file's lock
+    /// sees to.
+    pub(crate) async fn hold(&self, lock: AdvisoryLock) -> Result<Option<Hold>, LedgerError> {
         match self {
-            Self::Postgres(database) => Ok(database.hold(key).await?.map(|hold| Hold(Some(hold)))),
+            Self::Postgres(database) => Ok(database.hold(lock.key()).await?.map(|hold| Hold(Some(hold)))),
             Self::Sqlite(_) => Ok(Some(Hold(None))),
         }
     }
@@ -175,6 +197,14 @@ impl Tx {
     pub(crate) async fn lock(&mut self, sql: Sql, values: Vec<Value>) -> Result<(), LedgerError> {
         match self {
             Self::Postgres(_) => self.fetch(sql, values).await.map(drop),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Waits for a lock and has it until the transaction's end. On SQLite nothing is run, as in [`Tx::lock`].
+    pub(crate) async fn wait_for(&mut self, lock: AdvisoryLock) -> Result<(), LedgerError> {
+        match self {
+            Self::Postgres(_) => self.execute(sql!("SELECT pg_advisory_xact_lock($1)"), values![lock.key()]).await.map(drop),
             Self::Sqlite(_) => Ok(()),
         }
     }

@@ -62,7 +62,7 @@ pub mod webhooks;
 pub use error::LedgerError;
 
 use chrono::{DateTime, Utc};
-use database::Database;
+use database::{AdvisoryLock, Database};
 use regua_domain::ids::LedgerId;
 use std::time::Duration;
 use uuid::Uuid;
@@ -158,11 +158,11 @@ impl Ledger {
     /// The ledger's own clock, without the demo's offset, and this host's before and after it was read.
     async fn clocks(&self) -> Result<(DateTime<Utc>, DateTime<Utc>, DateTime<Utc>), LedgerError> {
         let mut tx = self.db.read().await?;
-        let before = Utc::now();
-        let ledger = tx.now().await?;
+        let (host_clock, before) = (tx.host_clock(), Utc::now());
+        let row = tx.fetch_one(sql!("SELECT ", (clock 1), " AS now, clock_offset_us FROM ledger"), vec![host_clock]).await?;
         let after = Utc::now();
-        let offset = tx.fetch_one(sql!("SELECT clock_offset_us FROM ledger"), vec![]).await?.int("clock_offset_us")?;
-        Ok((ledger - chrono::TimeDelta::microseconds(offset), before, after))
+        let ledger = row.instant("now")? - chrono::TimeDelta::microseconds(row.int("clock_offset_us")?);
+        Ok((ledger, before, after))
     }
 
     /// Whether this ledger is SQLite, and so belongs to one process.
@@ -171,11 +171,8 @@ impl Ledger {
     }
 
     /// Makes this process the only one with an in-process broker on this ledger, for as long as the result lives; `None` while there is another.
-    ///
-    /// Two of them would take each other's published hints for lost.
     pub async fn hold_memory_broker(&self) -> Result<Option<database::Hold>, LedgerError> {
-        // The number is arbitrary and Régua's own.
-        self.db.hold(7_264_112_310).await
+        self.db.hold(AdvisoryLock::MemoryBroker).await
     }
 
     /// Ends its connections, on SQLite after the writes that were handed in.

@@ -4,7 +4,7 @@
 //! back. A *contraction* takes away what older binaries use. It comes a release after the last binary that does, and says from which number of
 //! known migrations on a binary may run (`runs_from`): an older one refuses to start, and one that runs ends itself.
 
-use crate::database::{Database, Tx};
+use crate::database::{AdvisoryLock, Database, Tx};
 use crate::error::LedgerError;
 use crate::new_id;
 use std::time::Duration;
@@ -105,12 +105,9 @@ pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
 
 /// Applies what comes next; true once nothing does. `tries` were in vain.
 async fn migrate(tx: &mut Tx, tries: u32) -> Result<bool, LedgerError> {
-    // The number is arbitrary and Régua's own; SQLite's writer is alone already. Whoever has it may migrate for long.
-    tx.script(
-        "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7264112309)",
-        "SELECT 1",
-    )
-    .await?;
+    // Whoever has the lock may migrate for long.
+    tx.script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0", "SELECT 1").await?;
+    tx.wait_for(AdvisoryLock::Migration).await?;
     tx.script(
         "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT",

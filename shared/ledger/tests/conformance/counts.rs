@@ -8,6 +8,7 @@ use regua_domain::message::{DoubtReason, State};
 use regua_domain::settlement::Settlement;
 use regua_ledger::counts::FOLD_MAX;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The kept counts are those of the rows, folded or not.
 #[track_caller]
@@ -210,13 +211,21 @@ async fn recounts_beside_writers_and_folders_mend_once(f: Fixture) {
     agree(&w).await;
 }
 
+/// `regua up` on PostgreSQL has its broker inside for as long as it runs.
+async fn a_recount_goes_through_beside_a_broker_inside(f: Fixture) {
+    let w = world(f).await;
+    let _held = w.ledger.hold_memory_broker().await.unwrap().unwrap();
+    let recount = tokio::time::timeout(Duration::from_secs(10), w.ledger.recount(by("ana")));
+    assert_eq!(recount.await.expect("it waits for the broker").unwrap(), []);
+}
+
 /// Both would find the same difference, and mend it twice.
 async fn a_recount_waits_for_another_one(f: Fixture) {
     let w = world(f).await;
     let Some(pool) = w.f.postgres() else { return };
     w.f.execute("INSERT INTO message_counts VALUES ('sent', 'overdue', '', false, 7)").await;
     let mut other = pool.begin().await.unwrap();
-    sqlx::raw_sql("SELECT pg_advisory_xact_lock(7264112310)").execute(&mut *other).await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_xact_lock(7264112311)").execute(&mut *other).await.unwrap();
     let ledger = w.ledger.clone();
     let recount = tokio::spawn(async move { ledger.recount(by("ana")).await });
     w.f.blocked_by(&mut other).await;
@@ -259,6 +268,7 @@ conformance! {
     who_writes_with_another_search_path_is_counted_too
     f21_counts_that_drifted_refuse_no_write_and_a_recount_mends_them
     recounts_beside_writers_and_folders_mend_once
+    a_recount_goes_through_beside_a_broker_inside
     a_recount_waits_for_another_one
     f21_the_kept_counts_are_those_of_the_rows_at_every_step_of_a_day
     what_is_written_past_the_ledger_is_counted_too
