@@ -57,6 +57,7 @@ enum Remedy {
     StartBroker,
     RestartBroker,
     StartDatabase,
+    PromoteStandby,
 }
 
 impl Drawn {
@@ -111,7 +112,7 @@ impl Drawn {
                 ("every queue".into(), Doubts::Nobodys, Remedy::None)
             }
             Kind::BrokerStopped | Kind::BrokerKilled => self.stop_broker(stage).await,
-            Kind::DatabaseStopped | Kind::DatabaseCrashed => self.stop_database(stage).await,
+            Kind::DatabaseStopped | Kind::DatabaseCrashed | Kind::DatabaseFailedOver => self.stop_database(stage).await,
         };
         Some(Inflicted { kind: self.kind, target, from, doubts, remedy })
     }
@@ -153,15 +154,24 @@ impl Drawn {
     }
 
     async fn stop_database(self, stage: &mut Stage) -> Struck {
-        if self.kind == Kind::DatabaseStopped {
-            stage.postgres(regua_test_servers::Postgres::stop).await;
-        } else {
-            stage.postgres(regua_test_servers::Postgres::crash).await;
-        }
+        let remedy = match self.kind {
+            Kind::DatabaseStopped => {
+                stage.postgres(regua_test_servers::Postgres::stop).await;
+                Remedy::StartDatabase
+            }
+            Kind::DatabaseFailedOver => {
+                stage.postgres(|server| server.add_standby().and_then(|()| server.crash())).await;
+                Remedy::PromoteStandby
+            }
+            _ => {
+                stage.postgres(regua_test_servers::Postgres::crash).await;
+                Remedy::StartDatabase
+            }
+        };
         let everybody: Vec<Place> = Place::all().collect();
         stage.sees(SHOWS_WITHIN, async |stage| stage.crew.notices(&everybody).await).await;
         // A result that couldn't be written is tried again until it is: no doubt stays.
-        ("PostgreSQL".into(), Doubts::Nobodys, Remedy::StartDatabase)
+        ("PostgreSQL".into(), Doubts::Nobodys, remedy)
     }
 }
 
@@ -181,6 +191,7 @@ impl Inflicted {
                 Queues::connect(stage.amqp_url()).await.clear().await;
             }
             Remedy::StartDatabase => stage.postgres(regua_test_servers::Postgres::start_again).await,
+            Remedy::PromoteStandby => stage.postgres(regua_test_servers::Postgres::promote_standby).await,
         }
         let until = stage.now_us().await + SLOT_AHEAD_US;
         Wound { kind: self.kind.name(), round, from: self.from, until, doubts: self.doubts }
@@ -188,7 +199,7 @@ impl Inflicted {
 
     /// Whether the database can't be asked now.
     pub fn is_database_down(&self) -> bool {
-        matches!(self.remedy, Remedy::StartDatabase)
+        matches!(self.remedy, Remedy::StartDatabase | Remedy::PromoteStandby)
     }
 }
 

@@ -97,6 +97,8 @@ kinds! {
     DatabaseStopped = "database-stopped", Any;
     /// The database crashes.
     DatabaseCrashed = "database-crashed", Any;
+    /// The database crashes for good, and a synchronous standby takes its place.
+    DatabaseFailedOver = "database-failed-over", Any;
 }
 
 impl Kind {

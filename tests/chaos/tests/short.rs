@@ -4,7 +4,7 @@ use regua_chaos::{Kind, Options, run};
 use std::time::Duration;
 
 /// Exactly between two steps of the protocol, and what takes away the ledger or the hints.
-const SHARP: [Kind; 8] = [
+const SHARP: [Kind; 9] = [
     Kind::KillInserting,
     Kind::KillMarked,
     Kind::KillStarted,
@@ -13,6 +13,7 @@ const SHARP: [Kind; 8] = [
     Kind::FreezeDispatcher,
     Kind::ProviderResets,
     Kind::DatabaseCrashed,
+    Kind::DatabaseFailedOver,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! A private PostgreSQL cluster.
 
+mod standby;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -12,6 +14,7 @@ use crate::folder::Folder;
 use crate::ports::free_port;
 use crate::programs::{self, Missing};
 use crate::wait;
+use standby::Standby;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -31,6 +34,7 @@ pub struct Postgres {
     port: u16,
     url: String,
     server: Option<Child>,
+    standby: Option<Standby>,
 }
 
 impl Postgres {
@@ -110,10 +114,7 @@ impl Postgres {
 
     fn shut_down(&mut self, signal: &str) -> io::Result<()> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        // std can only send KILL.
-        let kill = ["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &server.id().to_string()];
-        programs::run(Command::new("/bin/sh").args(kill))?;
-        wait::until_exit("PostgreSQL's end", STOP_LIMIT, server)?;
+        shut_down(server, signal)?;
         self.server = None;
         Ok(())
     }
@@ -124,18 +125,7 @@ impl Postgres {
             return Ok(());
         }
         let log = self.folder.path().join("log");
-        let printed = File::create(&log)?;
-        let mut command = self.command(&self.programs.postgres);
-        command
-            .arg("-D")
-            .arg(self.data())
-            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
-            // Shared memory as files of the folder: a killed server leaves none behind.
-            .args(["-c", "max_connections=200", "-c", "dynamic_shared_memory_type=mmap"])
-            .args(&self.flags)
-            .stdout(printed.try_clone()?)
-            .stderr(printed);
-        let mut server = command.spawn()?;
+        let mut server = self.serve(&self.data(), self.port, &log)?;
         let started = wait::until("PostgreSQL's start", START_LIMIT, || match server.try_wait()? {
             Some(status) => Err(io::Error::other(format!("PostgreSQL ended while starting: {status}"))),
             None => Ok(self.is_ready(server.id()).then_some(())),
@@ -149,6 +139,22 @@ impl Postgres {
         })
     }
 
+    /// Starts a server on these data, and doesn't wait for it.
+    fn serve(&self, data: &Path, port: u16, log: &Path) -> io::Result<Child> {
+        let printed = File::create(log)?;
+        let mut command = self.command(&self.programs.postgres);
+        command
+            .arg("-D")
+            .arg(data)
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            // Shared memory as files of the folder: a killed server leaves none behind.
+            .args(["-c", "max_connections=200", "-c", "dynamic_shared_memory_type=mmap"])
+            .args(&self.flags)
+            .stdout(printed.try_clone()?)
+            .stderr(printed);
+        command.spawn()
+    }
+
     fn make(flags: &[&str]) -> io::Result<Self> {
         let programs = Programs::find().map_err(|missing| {
             io::Error::new(io::ErrorKind::NotFound, format!("PostgreSQL is not installed, missing: {missing:?}"))
@@ -159,7 +165,7 @@ impl Postgres {
             chown(folder.path(), Some(owner.user), Some(owner.group))?;
         }
         let flags = flags.iter().map(ToString::to_string).collect();
-        let mut server = Self { folder, programs, owner, flags, port: 0, url: String::new(), server: None };
+        let mut server = Self { folder, programs, owner, flags, port: 0, url: String::new(), server: None, standby: None };
         server.choose_port()?;
         let mut initdb = server.command(&server.programs.initdb);
         initdb.arg("-D").arg(server.data());
@@ -174,7 +180,7 @@ impl Postgres {
     }
 
     fn url_of(&self, database: &str) -> String {
-        format!("postgres://regua@127.0.0.1:{}/{database}", self.port)
+        url(self.port, database)
     }
 
     /// What `postmaster.pid` says: its first line is the server's process, its eighth the status.
@@ -185,7 +191,11 @@ impl Postgres {
     }
 
     fn query(&self, sql: &str) -> io::Result<String> {
-        let database = self.url_of("postgres");
+        self.query_at(self.port, sql)
+    }
+
+    fn query_at(&self, port: u16, sql: &str) -> io::Result<String> {
+        let database = url(port, "postgres");
         programs::run(self.command(&self.programs.psql).args(["-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", &database, "-c", sql]))
     }
 
@@ -202,17 +212,33 @@ impl Postgres {
     }
 
     fn end(&mut self) {
-        if let Some(mut server) = self.server.take()
-            && let Err(error) = server.kill().and_then(|()| server.wait())
-        {
-            eprintln!("PostgreSQL on port {} could not be ended: {error}", self.port);
+        if let Some(mut server) = self.server.take() {
+            end(&mut server);
         }
+    }
+}
+
+fn url(port: u16, database: &str) -> String {
+    format!("postgres://regua@127.0.0.1:{port}/{database}")
+}
+
+fn shut_down(server: &mut Child, signal: &str) -> io::Result<()> {
+    // std can only send KILL.
+    let kill = ["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &server.id().to_string()];
+    programs::run(Command::new("/bin/sh").args(kill))?;
+    wait::until_exit("PostgreSQL's end", STOP_LIMIT, server).map(drop)
+}
+
+fn end(server: &mut Child) {
+    if let Err(error) = server.kill().and_then(|()| server.wait()) {
+        eprintln!("PostgreSQL's process {} could not be ended: {error}", server.id());
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.folder.clear();
+        self.end_standby();
         self.end();
     }
 }
@@ -249,6 +275,7 @@ struct Programs {
     initdb: PathBuf,
     postgres: PathBuf,
     psql: PathBuf,
+    pg_basebackup: PathBuf,
     pg_dump: PathBuf,
     pg_restore: PathBuf,
 }
@@ -263,12 +290,18 @@ impl Programs {
 
     fn find_in(folders: &[PathBuf]) -> Result<Self, Vec<Missing>> {
         let client = |program| (program, "postgresql-client");
-        let needed =
-            [("initdb", "postgresql"), ("postgres", "postgresql"), client("psql"), client("pg_dump"), client("pg_restore")];
+        let needed = [
+            ("initdb", "postgresql"),
+            ("postgres", "postgresql"),
+            client("psql"),
+            client("pg_basebackup"),
+            client("pg_dump"),
+            client("pg_restore"),
+        ];
         let found = needed.map(|(program, package)| programs::find(program, folders).ok_or(Missing { program, package }));
         match found {
-            [Ok(initdb), Ok(postgres), Ok(psql), Ok(pg_dump), Ok(pg_restore)] => {
-                Ok(Self { initdb, postgres, psql, pg_dump, pg_restore })
+            [Ok(initdb), Ok(postgres), Ok(psql), Ok(pg_basebackup), Ok(pg_dump), Ok(pg_restore)] => {
+                Ok(Self { initdb, postgres, psql, pg_basebackup, pg_dump, pg_restore })
             }
             some_missing => Err(some_missing.into_iter().filter_map(Result::err).collect()),
         }
@@ -351,6 +384,7 @@ mod tests {
             [
                 ("initdb", "postgresql"),
                 ("psql", "postgresql-client"),
+                ("pg_basebackup", "postgresql-client"),
                 ("pg_dump", "postgresql-client"),
                 ("pg_restore", "postgresql-client"),
             ]
