@@ -1,11 +1,11 @@
 //! A synchronous standby that follows a private server, and takes its place.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::Child;
 
-use super::{Postgres, START_LIMIT, STOP_LIMIT, end, free_port, programs, shut_down, wait};
+use super::{Postgres, START_LIMIT, end, free_port, programs, shut_down, wait};
 
 /// How the server knows it.
 const NAME: &str = "standby";
