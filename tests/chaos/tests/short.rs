@@ -18,7 +18,7 @@ const SHARP: [Kind; 9] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sharpest_faults_lose_nothing_double_nothing_and_leave_only_doubt_that_they_explain() {
-    let options = Options { seed: 4, faults: SHARP.len(), kinds: SHARP.to_vec(), limit: Duration::from_mins(5) };
+    let options = Options { seed: 5, faults: SHARP.len(), kinds: SHARP.to_vec(), limit: Duration::from_mins(5) };
     let table = run(&options).await;
     println!("{table}");
     assert!(table.holds(), "{table}");
