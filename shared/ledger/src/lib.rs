@@ -158,7 +158,8 @@ impl Ledger {
     /// The ledger's own clock, without the demo's offset, and this host's before and after it was read.
     async fn clocks(&self) -> Result<(DateTime<Utc>, DateTime<Utc>, DateTime<Utc>), LedgerError> {
         let mut tx = self.db.read().await?;
-        let (host_clock, before) = (tx.host_clock(), Utc::now());
+        let before = Utc::now();
+        let host_clock = tx.host_clock();
         let row = tx.fetch_one(sql!("SELECT ", (clock 1), " AS now, clock_offset_us FROM ledger"), vec![host_clock]).await?;
         let after = Utc::now();
         let ledger = row.instant("now")? - chrono::TimeDelta::microseconds(row.int("clock_offset_us")?);

@@ -163,7 +163,8 @@ impl Drawn {
                 stage.postgres(|server| server.add_standby().and_then(|()| server.crash())).await;
                 Remedy::PromoteStandby
             }
-            _ => {
+            other => {
+                assert_eq!(other, Kind::DatabaseCrashed, "it is no fault of the database");
                 stage.postgres(regua_test_servers::Postgres::crash).await;
                 Remedy::StartDatabase
             }

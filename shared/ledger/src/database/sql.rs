@@ -23,7 +23,6 @@ impl Sql {
 /// | `uncounted` | whether a recipient counts for no budget and no spacing since `$1` | the same |
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
-/// | `waiting` | `state IN (…)` as the index of waiting messages has it | the same, for the same reason |
 /// | `overtaken` | whether message `m` must not wait again: another one of its invoice lives, or says more than it; see [`crate::doubt`] | the same |
 /// | `(twin 3)` | whether another message may have said to the phone of attempt `a`, within `$3` microseconds of it, what text `x` says: its words, or others before it was sent again | the same |
 /// | `waiting_runs` | `waiting_runs (state, run_id)`: the runs whose messages wait in channel `$1`, each found by one step along the index; a last row without | the same |
@@ -47,7 +46,6 @@ macro_rules! sql {
 macro_rules! postgres_part {
     ($text:literal) => { $text };
     (live) => { "state IN ('held', 'scheduled', 'queued', 'sending')" };
-    (waiting) => { "state IN ('held', 'scheduled', 'queued')" };
     (unsettled) => { "state IN ('in_doubt', 'failed') AND discarded_at IS NULL" };
     (failures) => {
         concat!(postgres_part!(unsettled), " AND state = 'failed' AND (CAST($1 AS TEXT) IS NULL OR reason = $1) AND (CAST($2 AS TEXT) IS NULL OR stage = $2)
@@ -114,7 +112,6 @@ macro_rules! postgres_part {
 macro_rules! sqlite_part {
     ($text:literal) => { $text };
     (live) => { postgres_part!(live) };
-    (waiting) => { postgres_part!(waiting) };
     (unsettled) => { postgres_part!(unsettled) };
     (failures) => { postgres_part!(failures) };
     (uncounted) => { postgres_part!(uncounted) };

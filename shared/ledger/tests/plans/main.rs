@@ -42,13 +42,12 @@ use world::{World, finished, invoice, sent, today};
 /// Tables that grow with the provider's age or size.
 const LARGE: [&str; 10] =
     ["messages", "message_texts", "attempts", "recipients", "people", "invoices", "customers", "events", "holds", "receipts"];
-/// An index that holds only what is on its way: reading all of it is reading all that waits.
-const LIVE: &str = "live_messages_by_turn";
+/// Indexes that hold only what is on its way: reading all of one is reading all that waits.
+const LIVE: [&str; 2] = ["live_messages_by_turn", "waiting_messages_by_phone"];
 /// In the statement that goes from turn to turn: of thousands that wait for another window or their release it must read none.
 const TURNS: &str = "turns (state, run_id, comes_at)";
-/// In the statement that asks who else waits for a phone: what was ever sent to it must not be read.
-const RIVALS: &str = "m.state IN ('held', 'scheduled', 'queued')";
-const BY_PHONE: &str = "waiting_messages_by_phone";
+/// In the statement that asks who else waits for a phone: neither what was ever sent to it may be read, nor all that waits.
+const RIVALS: &str = "w.state IN ('held', 'scheduled', 'queued')";
 /// What a provider of a few years has, enough for PostgreSQL to plan for it.
 const HISTORY: u32 = 20_000;
 
@@ -100,6 +99,11 @@ async fn no_statement_of_a_message_on_its_way_reads_a_whole_table() {
         let w = World::new(f, &Setup { recipients_per_24h: "2000", ..Setup::default() }).await;
         a_day(&w).await;
         fill_history(&w).await;
+        check(&explain_on_postgres(&w.f, &heard()).await);
+        // A large table is analysed once in days, and that may be when nothing waits.
+        let ends = "UPDATE messages SET state = 'sent', queued_at = NULL, lease_expires_at = NULL WHERE state";
+        w.f.execute(format!("{ends} IN ('held', 'scheduled', 'queued', 'sending')")).await;
+        w.f.execute("ANALYZE").await;
         check(&explain_on_postgres(&w.f, &heard()).await);
     })
     .await;
@@ -362,10 +366,10 @@ async fn explain_on_sqlite(f: &Fixture, statements: &[Statement]) -> Findings {
             rows.unwrap_or_else(|error| panic!("{sql}: {error}")).iter().map(|row| row.get("detail")).collect();
         let scans = |step: &&String| {
             let words: Vec<&str> = step.split_whitespace().collect();
-            words[0] == "SCAN" && is_large(sql, words[1]) && !step.contains(LIVE)
+            words[0] == "SCAN" && is_large(sql, words[1]) && !LIVE.iter().any(|index| step.contains(index))
         };
         let passes_over_turns = !sql.contains(TURNS) || plan.iter().any(|step| step.contains("run_id=? AND <expr>=?"));
-        if plan.iter().any(|step| scans(&step)) || !passes_over_turns || !passes_over_what_was_sent(sql, &plan) {
+        if plan.iter().any(|step| scans(&step)) || !passes_over_turns || !goes_by_phone(sql, &plan) {
             findings.push(format!("{sql}\n{}", plan.join("\n")));
         }
     }
@@ -397,22 +401,25 @@ async fn explain_on_postgres(f: &Fixture, statements: &[Statement]) -> Findings 
             |step: &&String| step.contains("Index Cond") && step.contains("COALESCE(next_attempt_at, '0'::bigint) = t.comes_at");
         let passes_over_turns = !sql.contains(TURNS) || plan.iter().any(|step| turn(&step));
         let reads_all = plan.iter().enumerate().any(|(place, step)| reads_all(step, &plan[place + 1..]));
-        if reads_all || !passes_over_turns || !passes_over_what_was_sent(sql, &plan) {
+        if reads_all || !passes_over_turns || !goes_by_phone(sql, &plan) {
             findings.push(format!("{sql}\n{}", plan.join("\n")));
         }
     }
     Findings(findings)
 }
 
-fn passes_over_what_was_sent(sql: &str, plan: &[String]) -> bool {
-    !sql.contains(RIVALS) || plan.iter().any(|step| step.contains(BY_PHONE))
+fn goes_by_phone(sql: &str, plan: &[String]) -> bool {
+    !sql.contains(RIVALS)
+        || plan.iter().any(|step| {
+            step.contains("waiting_messages_by_phone (phone_key=?)") || step.contains("Index Cond: (phone_key = p.value)")
+        })
 }
 
 /// Whether a step of a PostgreSQL plan goes through a whole large table: without an index, or along one without a condition.
 fn reads_all(step: &str, rest: &[String]) -> bool {
     let Some((kind, on)) = step.split_once(" on ") else { return false };
     let table = on.split_whitespace().next().unwrap_or_default();
-    if !LARGE.contains(&table) || !kind.contains("Scan") || step.contains(LIVE) {
+    if !LARGE.contains(&table) || !kind.contains("Scan") || LIVE.iter().any(|index| step.contains(index)) {
         return false;
     }
     let details = rest.iter().take_while(|line| !line.contains("->"));
