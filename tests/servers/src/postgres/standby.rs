@@ -46,7 +46,9 @@ impl Postgres {
             }
             let synchronous = self.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")?;
             Ok((!synchronous.is_empty()).then_some(()))
-        })
+        })?;
+        // The checkpointer is who makes commits wait, and it reads its settings before it serves this.
+        self.query("CHECKPOINT").map(drop)
     }
 
     /// Ends the server if it still runs, as a crash does, promotes the standby and has it serve at the server's port. The server's data are gone.
@@ -54,14 +56,17 @@ impl Postgres {
     /// # Errors
     /// `NotFound` where none follows; else what kept it from taking the place, with the end of its log.
     pub fn promote_standby(&mut self) -> io::Result<()> {
+        let Some(Standby { port, .. }) = self.standby else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no standby follows"));
+        };
         self.crash()?;
-        let standby = self.standby.take();
-        let Some(mut standby) = standby else { return Err(io::Error::new(io::ErrorKind::NotFound, "no standby follows")) };
-        let promoted = self.query_at(standby.port, "SELECT pg_promote()").and_then(|_| shut_down(&mut standby.server, "INT"));
-        if promoted.is_err() {
-            end(&mut standby.server);
+        if self.query_at(port, "SELECT pg_promote()")? != "t\n" {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the standby was not promoted within PostgreSQL's minute"));
         }
-        promoted?;
+        if let Some(standby) = &mut self.standby {
+            shut_down(&mut standby.server, "INT")?;
+        }
+        self.standby = None;
         fs::remove_dir_all(self.data())?;
         fs::rename(self.standbys_data(), self.data())?;
         self.start_again()
@@ -87,7 +92,6 @@ mod tests {
     fn a_standby_has_what_was_committed_and_takes_the_place_at_the_same_url() {
         let mut server = Postgres::start().unwrap();
         assert_eq!(server.promote_standby().unwrap_err().kind(), io::ErrorKind::NotFound);
-        server.start_again().unwrap();
         server.query("CREATE TABLE kept (n BIGINT)").unwrap();
         server.add_standby().unwrap();
         assert_eq!(server.add_standby().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
