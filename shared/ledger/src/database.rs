@@ -58,8 +58,18 @@ impl AdvisoryLock {
     }
 }
 
-/// An advisory lock that a process has.
-pub struct Hold(#[allow(dead_code, reason = "held, not used")] Option<postgres::Hold>);
+/// An advisory lock that a process has: until this is dropped, or PostgreSQL ends its connection, as a restart does.
+pub struct Hold(Option<postgres::Hold>);
+
+impl Hold {
+    /// Whether the process has it still. On SQLite, whose file is locked, always.
+    pub async fn lasts(&mut self) -> bool {
+        match &mut self.0 {
+            Some(hold) => hold.lasts().await,
+            None => true,
+        }
+    }
+}
 
 /// The work of one write transaction. It may run more than once: it must depend on nothing but its captures and the database.
 pub type Body<T> = Arc<dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, LedgerError>> + Send + Sync>;
@@ -201,10 +211,13 @@ impl Tx {
         }
     }
 
-    /// Waits for a lock and has it until the transaction's end. On SQLite nothing is run, as in [`Tx::lock`].
+    /// Waits for a lock, as long as the transaction may last, and has it until its end. On SQLite nothing is run, as in [`Tx::lock`].
     pub(crate) async fn wait_for(&mut self, lock: AdvisoryLock) -> Result<(), LedgerError> {
         match self {
-            Self::Postgres(_) => self.execute(sql!("SELECT pg_advisory_xact_lock($1)"), values![lock.key()]).await.map(drop),
+            Self::Postgres(connection) => {
+                connection.script(postgres::PATIENCE).await?;
+                self.execute(sql!("SELECT pg_advisory_xact_lock($1)"), values![lock.key()]).await.map(drop)
+            }
             Self::Sqlite(_) => Ok(()),
         }
     }

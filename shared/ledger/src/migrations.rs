@@ -105,8 +105,6 @@ pub(crate) async fn run(db: &Database) -> Result<(), LedgerError> {
 
 /// Applies what comes next; true once nothing does. `tries` were in vain.
 async fn migrate(tx: &mut Tx, tries: u32) -> Result<bool, LedgerError> {
-    // Whoever has the lock may migrate for long.
-    tx.script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0", "SELECT 1").await?;
     tx.wait_for(AdvisoryLock::Migration).await?;
     tx.script(
         "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",

@@ -165,7 +165,9 @@ impl Ledger {
                     tx.execute(
                         sql!(
                             "UPDATE messages SET state = 'scheduled', next_attempt_at = $2, queued_at = NULL, updated_at = $2
-                             WHERE state = 'queued' AND id",
+                             WHERE ",
+                            (still "state" "'queued'"),
+                            " AND id",
                             (among 1 uuid)
                         ),
                         values![ids, now],
@@ -291,7 +293,9 @@ async fn queue(tx: &mut Tx, channel_id: ChannelId, ids: &[MessageId], look: Look
     tx.execute(
         sql!(
             "UPDATE messages SET state = 'queued', queued_at = $2, next_attempt_at = NULL, reason = NULL, updated_at = $2
-             WHERE state IN ('held', 'scheduled') AND id",
+             WHERE ",
+            (still "state" "'held', 'scheduled'"),
+            " AND id",
             (among 1 uuid)
         ),
         values![json_ids(queued.iter().map(|id| id.0)), now],
@@ -314,7 +318,8 @@ async fn put_off(tx: &mut Tx, rows: &[serde_json::Value], now: DateTime<Utc>) ->
         sql!(
             "UPDATE messages SET reason = r.reason, next_attempt_at = r.next_attempt_at, updated_at = $2 FROM ",
             (rows 1 r id: uuid, next_attempt_at: bigint, reason: text),
-            " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled')"
+            " WHERE messages.id = r.id AND ",
+            (still "messages.state" "'held', 'scheduled'")
         ),
         values![json!(rows).to_string(), now],
     )
@@ -345,7 +350,8 @@ async fn render_again(tx: &mut Tx, changed: &[(&Loaded, Rendered)], now: DateTim
             "UPDATE messages SET phone_key = r.phone_key, facts_version = r.facts_version, notice_id = r.notice_id, channel_id = r.channel_id,
                     amount = r.amount, phone_slot_at = NULL, updated_at = $2 FROM ",
             (rows 1 r id: uuid, phone_key: text, facts_version: text, notice_id: uuid, channel_id: uuid, amount: bigint),
-            " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled')"
+            " WHERE messages.id = r.id AND ",
+            (still "messages.state" "'held', 'scheduled'")
         ),
         values![json!(rows).to_string(), now],
     )

@@ -194,7 +194,8 @@ pub(crate) async fn skip(tx: &mut Tx, rows: &[serde_json::Value], now: DateTime<
         sql!(
             "UPDATE messages SET state = 'skipped', reason = r.reason, queued_at = NULL, next_attempt_at = NULL, updated_at = $2 FROM ",
             (rows 1 r id: uuid, reason: text),
-            " WHERE messages.id = r.id AND messages.state IN ('held', 'scheduled', 'queued')"
+            " WHERE messages.id = r.id AND ",
+            (still "messages.state" "'held', 'scheduled', 'queued'")
         ),
         values![json!(rows).to_string(), now],
     )

@@ -55,7 +55,8 @@ impl Ledger {
                             live,
                             " AND state <> 'sending' AND expires_at <= $1 LIMIT $2",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
-                            ") AND state IN ('held', 'scheduled', 'queued')"
+                            ") AND ",
+                            (still "state" "'held', 'scheduled', 'queued'")
                         ),
                         values![now, SWEEP_MAX],
                     )
@@ -112,7 +113,8 @@ impl Ledger {
                             live,
                             " AND state = 'queued' AND queued_at <= $2 LIMIT $3",
                             { postgres: " FOR UPDATE SKIP LOCKED", sqlite: "" },
-                            ") AND state = 'queued'"
+                            ") AND ",
+                            (still "state" "'queued'")
                         ),
                         values![now, now - older_than, SWEEP_MAX],
                     )
@@ -147,7 +149,9 @@ async fn rescue(tx: &mut Tx, expired_by: DateTime<Utc>, limit: i64, may_be_answe
         .fetch(
             sql!(
                 "UPDATE messages SET state = 'in_doubt', reason = 'lease_expired', lease_expires_at = NULL, updated_at = $2
-                 WHERE state = 'sending' AND id",
+                 WHERE ",
+                (still "state" "'sending'"),
+                " AND id",
                 (among 1 uuid),
                 " RETURNING id, attempt_id"
             ),

@@ -44,6 +44,17 @@ impl Meter {
 }
 
 impl Reading {
+    /// What was used in this stretch and in another.
+    pub fn and(self, other: Self) -> Self {
+        let time = |one: Option<Duration>, other: Option<Duration>| Some(one? + other?);
+        Self {
+            regua: self.regua + other.regua,
+            postgres: time(self.postgres, other.postgres),
+            rabbitmq: time(self.rabbitmq, other.rabbitmq),
+            log: self.log + other.log,
+        }
+    }
+
     /// What was used since an earlier reading.
     pub fn since(self, before: Self) -> Self {
         let time = |now: Option<Duration>, before: Option<Duration>| Some(now?.saturating_sub(before?));

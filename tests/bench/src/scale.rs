@@ -96,10 +96,13 @@ async fn measure(case: &Case, options: &Options) -> anyhow::Result<Once> {
     let meter = if case.backend == Backend::Postgres { Meter::of(&options.servers) } else { Meter::default() };
     let before = meter.read(&world).await?;
     let evaluated = ours::evaluate(&world).await?;
+    let by_evaluating = meter.read(&world).await?.since(before);
+    // The statistics cost what the days kept are, not what this day is.
     world.settle().await?;
+    let before = meter.read(&world).await?;
     world.pipeline.ledger.release_through(world.pipeline.ledger.now().await?).await?;
     let dispatched = ours::dispatch(&world, case.dispatchers).await?;
-    let used = meter.read(&world).await?.since(before);
+    let used = by_evaluating.and(meter.read(&world).await?.since(before));
     let round = top_up_round(&world).await?;
     #[allow(clippy::cast_precision_loss, reason = "bytes and messages are far below 2^52")]
     let kept = world.raw.bytes().await? as f64 / world.raw.messages().await? as f64;

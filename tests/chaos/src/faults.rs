@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long a fault is given to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(6);
+/// How many messages go out while a standby follows, before the server crashes.
+const OVER_STANDBY: u64 = 40;
 /// Longer than a dispatcher may take from asking for a start to writing the request (2 s).
 const OVERSLEEP: Duration = Duration::from_millis(2500);
 /// More than an attempt's lease of 60 s.
@@ -160,7 +162,12 @@ impl Drawn {
                 Remedy::StartDatabase
             }
             Kind::DatabaseFailedOver => {
-                stage.postgres(|server| server.add_standby().and_then(|()| server.crash())).await;
+                stage.postgres(regua_test_servers::Postgres::add_standby).await;
+                // Sent over it: what it alone has afterwards.
+                let before = stage.world.opa.stats().accepted;
+                let sends = async |stage: &mut Stage| stage.world.opa.stats().accepted >= before + OVER_STANDBY;
+                stage.sees(SHOWS_WITHIN, sends).await;
+                stage.postgres(regua_test_servers::Postgres::crash).await;
                 Remedy::PromoteStandby
             }
             other => {

@@ -29,6 +29,9 @@ const PLANS: [(&str, &str); 4] =
 /// What takes that back in one transaction. Of the rest nothing is in the way of one that writes: its plans are never parallel.
 pub(super) const WHOLE_TABLES: &str = "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on";
 
+/// What lets one transaction wait for a lock for longer than a connection's bounds allow.
+pub(super) const PATIENCE: &str = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
+
 /// PostgreSQL's "feature not supported", which says of a prepared statement that its columns are others now.
 pub(crate) const OLD_PLAN: &str = "0A000";
 
@@ -42,7 +45,14 @@ pub struct Postgres {
 pub struct Connection(PoolConnection<sqlx::Postgres>);
 
 /// A connection that holds a lock: the server frees it when the connection ends, however the process does.
-pub struct Hold(#[allow(dead_code, reason = "held, not used")] sqlx::PgConnection);
+pub struct Hold(sqlx::PgConnection);
+
+impl Hold {
+    /// Whether the connection lives, and so the lock is still this one's.
+    pub(super) async fn lasts(&mut self) -> bool {
+        matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, self.0.ping()).await, Ok(Ok(())))
+    }
+}
 
 impl Postgres {
     /// Prepares the pool; connects at the first use.

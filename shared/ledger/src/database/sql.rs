@@ -23,6 +23,7 @@ impl Sql {
 /// | `uncounted` | whether a recipient counts for no budget and no spacing since `$1` | the same |
 /// | `for_update` | `FOR NO KEY UPDATE`: keys never change, and foreign keys to the row stay free | nothing: the one writer is alone |
 /// | `live` | `state IN (…)` as the index of live messages has it | the same: SQLite uses the index only where it finds these very words |
+/// | `(still "messages.state" "'held', 'queued'")` | whether a row that is found by its key has one of these states. To the planner it is no condition of a partial index: after statistics of a quiet night it would take reading all that waits for cheaper than a hundred keys | `IN` them |
 /// | `overtaken` | whether message `m` must not wait again: another one of its invoice lives, or says more than it; see [`crate::doubt`] | the same |
 /// | `(twin 3)` | whether another message may have said to the phone of attempt `a`, within `$3` microseconds of it, what text `x` says: its words, or others before it was sent again | the same |
 /// | `waiting_runs` | `waiting_runs (state, run_id)`: the runs whose messages wait in channel `$1`, each found by one step along the index; a last row without | the same |
@@ -54,6 +55,7 @@ macro_rules! postgres_part {
     };
     (uncounted) => { "(COALESCE(last_start_at, 0) <= $1 AND COALESCE(reserved_at, 0) <= $1 AND COALESCE(counted_at, 0) <= $1)" };
     (for_update) => { " FOR NO KEY UPDATE " };
+    ((still $state:literal $states:literal)) => { concat!($state, " || '' IN (", $states, ")") };
     (overtaken) => {
         "EXISTS (SELECT 1 FROM messages s WHERE s.source_id = m.source_id AND s.subject = m.subject AND s.id <> m.id
             AND (s.state NOT IN ('skipped', 'failed') OR s.reason = 'doubt_expired')
@@ -116,6 +118,7 @@ macro_rules! sqlite_part {
     (failures) => { postgres_part!(failures) };
     (uncounted) => { postgres_part!(uncounted) };
     (for_update) => { " " };
+    ((still $state:literal $states:literal)) => { concat!($state, " IN (", $states, ")") };
     (overtaken) => { postgres_part!(overtaken) };
     ((twin $n:literal)) => { postgres_part!((twin $n)) };
     (waiting_runs) => { postgres_part!(waiting_runs) };

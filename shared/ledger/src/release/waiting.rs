@@ -98,7 +98,7 @@ async fn lock(tx: &mut Tx, rows: &[Row]) -> Result<Vec<MessageId>, LedgerError> 
     let ids: Vec<MessageId> = rows.iter().map(|row| row.id("id").map(MessageId)).collect::<Result<_, _>>()?;
     let locked = tx
         .fetch(
-            sql!("SELECT id FROM messages WHERE state IN ('held', 'scheduled') AND id", (among 1 uuid), " ORDER BY id", for_update),
+            sql!("SELECT id FROM messages WHERE ", (still "state" "'held', 'scheduled'"), " AND id", (among 1 uuid), " ORDER BY id", for_update),
             values![json_ids(ids.iter().map(|id| id.0))],
         )
         .await?;

@@ -94,7 +94,8 @@ impl Writes {
                             phone_slot_at = r.phone_slot_at, updated_at = $2
                      FROM ",
                     (rows 1 r id: uuid, next_attempt_at: bigint, reason: text, phone_slot_at: bigint),
-                    " WHERE messages.id = r.id AND messages.state IN ('queued', 'scheduled')"
+                    " WHERE messages.id = r.id AND ",
+                    (still "messages.state" "'queued', 'scheduled'")
                 ),
                 values![json!(self.postponed).to_string(), now],
             )
@@ -125,7 +126,8 @@ impl Writes {
                         attempts = r.number, attempt_id = r.id, lease_expires_at = $2, redirected = r.redirected, updated_at = $3
                  FROM ",
                 (rows 1 r id: uuid, message_id: uuid, number: bigint, redirected: boolean),
-                " WHERE messages.id = r.message_id AND messages.state IN ('queued', 'scheduled')"
+                " WHERE messages.id = r.message_id AND ",
+                (still "messages.state" "'queued', 'scheduled'")
             ),
             values![&rows, lease, now],
         )

@@ -48,6 +48,8 @@ const LIVE: [&str; 2] = ["live_messages_by_turn", "waiting_messages_by_phone"];
 const TURNS: &str = "turns (state, run_id, comes_at)";
 /// In the statement that asks who else waits for a phone: neither what was ever sent to it may be read, nor all that waits.
 const RIVALS: &str = "w.state IN ('held', 'scheduled', 'queued')";
+/// How a statement finds messages by their keys, and then may read neither.
+const BY_KEY: [&str; 3] = ["messages.id = r.", " AND id = ANY (", "WHERE id IN (SELECT id FROM messages"];
 /// What a provider of a few years has, enough for PostgreSQL to plan for it.
 const HISTORY: u32 = 20_000;
 
@@ -401,7 +403,8 @@ async fn explain_on_postgres(f: &Fixture, statements: &[Statement]) -> Findings 
             |step: &&String| step.contains("Index Cond") && step.contains("COALESCE(next_attempt_at, '0'::bigint) = t.comes_at");
         let passes_over_turns = !sql.contains(TURNS) || plan.iter().any(|step| turn(&step));
         let reads_all = plan.iter().enumerate().any(|(place, step)| reads_all(step, &plan[place + 1..]));
-        if reads_all || !passes_over_turns || !goes_by_phone(sql, &plan) {
+        let updates_all = BY_KEY.iter().any(|words| sql.contains(words)) && goes_along_live(&plan);
+        if reads_all || updates_all || !passes_over_turns || !goes_by_phone(sql, &plan) {
             findings.push(format!("{sql}\n{}", plan.join("\n")));
         }
     }
@@ -413,6 +416,14 @@ fn goes_by_phone(sql: &str, plan: &[String]) -> bool {
         || plan.iter().any(|step| {
             step.contains("waiting_messages_by_phone (phone_key=?)") || step.contains("Index Cond: (phone_key = p.value)")
         })
+}
+
+/// Whether the table that a statement is about, not one of a query in it, is read along an index of what is on its way.
+fn goes_along_live(plan: &[String]) -> bool {
+    let along = |step: &String, index: &&str| {
+        step.contains(&format!("using {index} on messages  (")) || step.contains(&format!("Bitmap Index Scan on {index}"))
+    };
+    plan.iter().any(|step| LIVE.iter().any(|index| along(step, index)))
 }
 
 /// Whether a step of a PostgreSQL plan goes through a whole large table: without an index, or along one without a condition.

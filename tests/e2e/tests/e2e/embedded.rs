@@ -1,12 +1,16 @@
 //! `regua up` on a SQLite file, and the command line beside it.
 
-use regua_e2e::{House, Program, Service, until};
+use regua_e2e::{House, Program, Service, own_postgres, until};
 use serde_json::Value;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What every program says that finds nothing to do.
 const WHAT_NEXT: &str = "regua config apply FILE";
+/// The connections that hold an advisory lock.
+const HOLDERS: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted";
 /// An ordinary end takes less.
 const END_MAX: Duration = Duration::from_secs(25);
 
@@ -31,6 +35,49 @@ async fn a_second_up_on_the_same_file_is_refused_and_the_first_goes_on() {
     assert_eq!(second.end(END_MAX).await, Some(2));
     assert!(second.log().contains("another `regua up` already runs on"), "{}", second.log());
     first.ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_up_with_its_broker_inside_stays_the_only_one_when_its_server_ended_the_connection() {
+    let server = tokio::task::spawn_blocking(own_postgres).await.unwrap();
+    let mut house = House::build(10, &[]).await;
+    house.cli = house.cli.with("REGUA_DATABASE_URL", server.url());
+    let mut up = house.up().await;
+    let mut connection = PgConnection::connect(server.url()).await.unwrap();
+    let holders =
+        async |connection: &mut PgConnection| -> Vec<i32> { sqlx::query_scalar(HOLDERS).fetch_all(connection).await.unwrap() };
+    let first = holders(&mut connection).await;
+    assert_eq!(first.len(), 1);
+    sqlx::query("SELECT pg_terminate_backend($1)").bind(first[0]).execute(&mut connection).await.unwrap();
+    until("it holds the lock again", async || {
+        let again = holders(&mut connection).await;
+        (again.len() == 1 && again != first).then_some(())
+    })
+    .await;
+    let mut second = house.start();
+    assert_eq!(second.end(END_MAX).await, Some(2));
+    assert!(second.log().contains("another process with REGUA_BROKER_URL=memory:"), "{}", second.log());
+    up.ready().await;
+
+    // Another one is faster.
+    let mut other = PgConnection::connect(server.url()).await.unwrap();
+    let taken = tokio::spawn(async move {
+        sqlx::query("SELECT pg_advisory_lock(7264112310)").execute(&mut other).await.unwrap();
+        other
+    });
+    until("the other waits for the lock", async || {
+        let waits: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        (waits == 1).then_some(())
+    })
+    .await;
+    let second_holder = holders(&mut connection).await;
+    sqlx::query("SELECT pg_terminate_backend($1)").bind(second_holder[0]).execute(&mut connection).await.unwrap();
+    let _other = taken.await.unwrap();
+    assert_eq!(up.end(END_MAX).await, Some(2));
+    assert!(up.log().contains("another process with REGUA_BROKER_URL=memory:"), "{}", up.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
