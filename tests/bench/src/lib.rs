@@ -68,7 +68,8 @@ pub struct Options {
 /// # Errors
 /// As [`logging::init`].
 pub fn quiet() -> anyhow::Result<logging::Guard> {
-    let log = Environment::process().get("REGUA_LOG").unwrap_or_else(|| "warn".into());
+    // Filling a ledger takes seconds a statement, which sqlx would warn of.
+    let log = Environment::process().get("REGUA_LOG").unwrap_or_else(|| "warn,sqlx::query=error".into());
     let config = ServiceConfig::load(Service::Regua, Hosting::Embedded, &Environment::only([("REGUA_LOG", log)]))?;
     Ok(logging::init("bench", &config)?)
 }
