@@ -19,8 +19,8 @@ const NOT_ALONE: &str =
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The wait before a lost lock is tried for again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How often another may be seen with the lock: the first times it may be this process's own lost connection.
-const REFUSALS_MAX: u32 = 10;
+/// How often the lock may be found taken: at first it may be by this process's own lost connection, which the server is ending.
+const REFUSALS_MAX: u32 = 5;
 
 /// Runs until a signal. A second one on the same SQLite file is refused.
 pub fn up() -> ExitCode {
@@ -71,14 +71,10 @@ async fn stay_alone(ledger: Ledger, mut hold: Hold, shutdown: Shutdown) {
         if hold.lasts().await {
             continue;
         }
-        // The server frees the lock when it hears that the connection ended.
-        drop(hold);
-        tracing::warn!(
-            "memory_broker.lock_lost: the ledger's server ended the connection that keeps other processes away; taking it again"
-        );
+        tracing::warn!("memory_broker.lock_lost: the connection to the ledger that keeps others away is lost; taking it again");
         let mut refusals = 0;
         hold = loop {
-            match ledger.hold_memory_broker().await {
+            match ledger.hold_memory_broker_again(&hold).await {
                 Ok(Some(hold)) => break hold,
                 Ok(None) if refusals == REFUSALS_MAX => return shutdown.begin_for(NOT_ALONE),
                 Ok(None) => refusals += 1,

@@ -144,6 +144,16 @@ impl Database {
         }
     }
 
+    /// As [`Database::hold`], after the process lost it.
+    pub(crate) async fn hold_again(&self, lock: AdvisoryLock, lost: &Hold) -> Result<Option<Hold>, LedgerError> {
+        match (self, &lost.0) {
+            (Self::Postgres(database), Some(lost)) => {
+                Ok(database.hold_again(lock.key(), lost).await?.map(|hold| Hold(Some(hold))))
+            }
+            _ => self.hold(lock).await,
+        }
+    }
+
     /// A connection for reading. Its statements see committed data, each for itself.
     pub async fn read(&self) -> Result<Tx, LedgerError> {
         match self {

@@ -378,7 +378,7 @@ async fn discard(tx: &mut Tx, ids: &[MessageId], who: &Intervention) -> Result<V
     let answers: Vec<FailureAnswer> = ids.iter().map(|id| discard_answer(*id, &found)).collect();
     let going: Vec<MessageId> = answers.iter().filter(|answer| answer.refusal.is_none()).map(|answer| answer.message).collect();
     tx.execute(
-        sql!("UPDATE messages SET discarded_at = $2 WHERE state = 'failed' AND discarded_at IS NULL AND id", (among 1 uuid)),
+        sql!("UPDATE messages SET discarded_at = $2 WHERE ", (still "state" "'failed'"), " AND discarded_at IS NULL AND id", (among 1 uuid)),
         values![json_ids(going.iter().map(|id| id.0)), now],
     )
     .await?;

@@ -176,6 +176,11 @@ impl Ledger {
         self.db.hold(AdvisoryLock::MemoryBroker).await
     }
 
+    /// Makes it so again after what it had was lost, and ends that on a server which hasn't heard of it; `None` where another process was faster.
+    pub async fn hold_memory_broker_again(&self, lost: &database::Hold) -> Result<Option<database::Hold>, LedgerError> {
+        self.db.hold_again(AdvisoryLock::MemoryBroker, lost).await
+    }
+
     /// Ends its connections, on SQLite after the writes that were handed in.
     pub async fn close(&self) {
         self.db.close().await;

@@ -176,7 +176,9 @@ async fn due_now(tx: &mut Tx, source_id: SourceId, titles: &Value) -> Result<(),
     let rows = tx
         .fetch(
             sql!(
-                "SELECT id FROM messages WHERE source_id = $2 AND state IN ('held', 'scheduled') AND reason = 'last_look' AND subject",
+                "SELECT id FROM messages WHERE source_id = $2 AND ",
+                (still "state" "'held', 'scheduled'"),
+                " AND reason = 'last_look' AND subject",
                 (among 1 text),
                 " ORDER BY id",
                 for_update

@@ -59,6 +59,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0022_where_it_stands"),
     migration!("0023_counts_refuse_nothing"),
     migration!("0024_waiting_by_phone"),
+    migration!("0025_by_phone_alone"),
 ];
 
 /// How many there are, all of which this binary knows: the version of the schema that they make.

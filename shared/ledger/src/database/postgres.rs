@@ -44,13 +44,17 @@ pub struct Postgres {
 /// One of its connections.
 pub struct Connection(PoolConnection<sqlx::Postgres>);
 
-/// A connection that holds a lock: the server frees it when the connection ends, however the process does.
-pub struct Hold(sqlx::PgConnection);
+/// A connection that holds a lock: the server frees it when it hears that the connection ended.
+pub struct Hold {
+    connection: sqlx::PgConnection,
+    /// The server's process, and since when it is this connection's: its number alone may be another's after a restart.
+    backend: (i32, String),
+}
 
 impl Hold {
     /// Whether the connection lives, and so the lock is still this one's.
     pub(super) async fn lasts(&mut self) -> bool {
-        matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, self.0.ping()).await, Ok(Ok(())))
+        matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, self.connection.ping()).await, Ok(Ok(())))
     }
 }
 
@@ -78,9 +82,20 @@ impl Postgres {
     /// Takes a lock of the whole database for as long as the returned connection lives; `None` while another process has it.
     pub(super) async fn hold(&self, key: i64) -> Result<Option<Hold>, LedgerError> {
         let mut connection = self.pool.acquire().await?.detach();
-        let row = sqlx::query("SELECT pg_try_advisory_lock($1) AS held").bind(key).fetch_one(&mut connection).await?;
+        let taken = "SELECT pg_try_advisory_lock($1) AS held, pid, CAST(backend_start AS TEXT) AS since
+                     FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+        let row = sqlx::query(taken).bind(key).fetch_one(&mut connection).await?;
+        let backend = (sqlx::Row::try_get(&row, "pid")?, sqlx::Row::try_get(&row, "since")?);
         let held: bool = sqlx::Row::try_get(&row, "held")?;
-        Ok(held.then_some(Hold(connection)))
+        Ok(held.then_some(Hold { connection, backend }))
+    }
+
+    /// As [`hold`](Self::hold), after a connection that held it was lost, of which the server may not have heard.
+    pub(super) async fn hold_again(&self, key: i64, lost: &Hold) -> Result<Option<Hold>, LedgerError> {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND CAST(backend_start AS TEXT) = $2";
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query(end).bind(lost.backend.0).bind(&lost.backend.1).execute(&mut *connection).await?;
+        self.hold(key).await
     }
 
     pub(super) async fn read(&self) -> Result<Tx, LedgerError> {

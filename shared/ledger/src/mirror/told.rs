@@ -81,7 +81,7 @@ async fn tell(tx: &mut Tx, source_id: SourceId, told: &BTreeMap<InvoiceId, Told>
         .fetch(
             sql!(
                 "SELECT id, subject FROM messages WHERE source_id = $1 AND due_on IS NOT NULL AND ",
-                live,
+                (still "state" "'held', 'scheduled', 'queued', 'sending'"),
                 " AND subject",
                 (among 2 text),
                 " ORDER BY id",

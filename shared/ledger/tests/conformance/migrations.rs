@@ -177,6 +177,17 @@ async fn one_process_at_a_time_has_its_broker_inside(f: Fixture) {
         return;
     }
     assert!(other.hold_memory_broker().await.unwrap().is_none());
+    // Its process lost the connection; the server knows nothing of that.
+    let lost = held.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let held = loop {
+        match one.hold_memory_broker_again(&lost).await.unwrap() {
+            Some(held) => break held,
+            None => assert!(tokio::time::Instant::now() < deadline, "the lost connection keeps it"),
+        }
+    };
+    drop(lost);
+    assert!(other.hold_memory_broker().await.unwrap().is_none());
     drop(held);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while other.hold_memory_broker().await.unwrap().is_none() {
