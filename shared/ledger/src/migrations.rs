@@ -203,12 +203,12 @@ mod tests {
         let code =
             ["(", ")", ","].iter().fold(code.join(" ").to_uppercase(), |code, sign| code.replace(sign, &format!(" {sign} ")));
         let statements: Vec<Vec<&str>> = code.split(';').map(|text| text.split_whitespace().collect()).collect();
-        let made = |table: &str| statements.iter().any(|words| words.starts_with(&["CREATE", "TABLE", table]));
+        let made = |what: &str, name: &str| statements.iter().any(|words| words.starts_with(&["CREATE", what, name]));
         statements.iter().filter(|words| !adds(words, &made)).map(|words| words.join(" ")).collect()
     }
 
-    /// Whether one statement only adds; `made`: whether the script makes a table itself.
-    fn adds(words: &[&str], made: &dyn Fn(&str) -> bool) -> bool {
+    /// Whether one statement only adds; `made`: whether the script makes a table, or an index, of that name itself.
+    fn adds(words: &[&str], made: &dyn Fn(&str, &str) -> bool) -> bool {
         keeps_nobody_from_deleting(words, made)
             && match words {
                 []
@@ -217,8 +217,9 @@ mod tests {
                 | ["ALTER", "FUNCTION", .., "SET", "SEARCH_PATH", "FROM", "CURRENT"] => true,
                 // What a table has that is made anew, another test compares.
                 ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] | ["DROP", "TABLE", table] => {
-                    made(table)
+                    made("TABLE", table)
                 }
+                ["DROP", "INDEX", index] => made("INDEX", index),
                 ["ALTER", "TABLE", _, actions @ ..] => parts(actions).iter().all(|action| adds_what_may_be_left_out(action)),
                 _ => false,
             }
@@ -235,11 +236,11 @@ mod tests {
     }
 
     /// An old binary that deletes a row knows nothing of those that refer to it.
-    fn keeps_nobody_from_deleting(words: &[&str], made: &dyn Fn(&str) -> bool) -> bool {
+    fn keeps_nobody_from_deleting(words: &[&str], made: &dyn Fn(&str, &str) -> bool) -> bool {
         (0..words.len()).filter(|at| words[*at] == "REFERENCES").all(|at| {
             let clause = parts(&words[at..])[0];
             let goes_along = |words: &[&str]| matches!(words, ["ON", "DELETE", "CASCADE" | "SET"]);
-            clause.get(1).is_some_and(|table| made(table)) || clause.windows(3).any(goes_along)
+            clause.get(1).is_some_and(|table| made("TABLE", table)) || clause.windows(3).any(goes_along)
         })
     }
 
@@ -287,6 +288,7 @@ mod tests {
             ("ALTER FUNCTION f() SET search_path FROM CURRENT", 0),
             ("ALTER FUNCTION f() RENAME TO g; DROP TABLE c", 2),
             ("CREATE TABLE a (b TEXT); DROP TABLE c; CREATE TABLE c (b TEXT); INSERT INTO c SELECT b FROM a; DROP TABLE a", 0),
+            ("DROP INDEX i; CREATE INDEX i ON c (d) WHERE e IS NOT NULL; DROP INDEX j; CREATE UNIQUE INDEX j ON c (d)", 2),
             ("ALTER TABLE c RENAME TO d; ALTER TABLE c ADD CONSTRAINT e CHECK (d > 0); DROP INDEX i; CREATE TRIGGER t ON c", 4),
         ] {
             assert_eq!(takes_away(script).len(), number, "{script}");
